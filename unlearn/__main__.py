@@ -1,0 +1,108 @@
+"""The one entrypoint: composes a config with Hydra, checks it, and only then imports torch."""
+
+from __future__ import annotations
+
+import os
+import re
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import hydra
+from hydra.core.hydra_config import HydraConfig
+from hydra.errors import HydraException
+from hydra.types import RunMode
+from omegaconf import DictConfig
+from omegaconf.errors import OmegaConfBaseException
+
+from unlearn.config import settle
+from unlearn.errors import UnlearnError
+
+_HERE = Path(__file__).resolve().parent
+_HYDRA_TRACEBACK = "HYDRA_FULL_ERROR"
+_TRACEBACK = "UNLEARN_TRACEBACK"
+_CONF = _HERE / "conf" if (_HERE / "conf").is_dir() else _HERE.parent / "conf"
+
+
+@hydra.main(version_base="1.3", config_path=str(_CONF), config_name="config")
+def _task(composed: DictConfig) -> float | None:
+    if HydraConfig.get().mode == RunMode.MULTIRUN:
+        return _one(composed)  # the sweeper collects failures; the other jobs go on
+    with _exit_on_error():
+        return _one(composed)
+
+
+def _one(composed: DictConfig) -> float | None:
+    config = settle(composed, list(HydraConfig.get().overrides.task))
+
+    from unlearn.record import look_up
+    from unlearn.report.table import show
+    from unlearn.run import run
+
+    record, directory = run(config)
+    show(record, directory)
+    if config.objective is None:
+        return None
+    value = look_up(record, config.objective)
+    return None if value is None else float(value)
+
+
+def main() -> None:
+    """Run the command line; exit 2 for the user's mistakes, 1 for runs that failed."""
+    os.environ.setdefault(_TRACEBACK, os.environ.get(_HYDRA_TRACEBACK, "0"))
+    os.environ[_HYDRA_TRACEBACK] = "1"  # Hydra then raises instead of printing its own report
+    with _exit_on_error():
+        _task()
+
+
+@contextmanager
+def _exit_on_error() -> Iterator[None]:
+    """Turn an error into one line on stderr and an exit code; a traceback only if asked for."""
+    try:
+        yield
+    except KeyboardInterrupt:
+        sys.exit(130)
+    except Exception as error:
+        if os.environ[_TRACEBACK] == "1":
+            raise
+        if isinstance(error, UnlearnError):
+            line, code = str(error), error.exit_code
+        elif isinstance(error, HydraException | OmegaConfBaseException):
+            line, code = explain_composition(error, sys.argv[1:]), 2
+        else:
+            line, code = f"{type(error).__name__}: {error}", 1
+        sys.stderr.write("unlearn: " + " ".join(line.split()) + "\n")
+        sys.exit(code)
+
+
+def explain_composition(error: Exception, arguments: list[str]) -> str:
+    """Hydra's many-lined complaint as one: the key, the value, what is allowed."""
+    text = str(error)
+    absent = re.search(r"Could not find '([^']+)/([^'/]+)'", text)
+    if absent:
+        options = text.split("Available options in", 1)[-1].split()[1:]
+        return f"{absent[1]}={absent[2]}: no such option; allowed are {', '.join(options)}"
+    unknown = re.search(r"Could not override '([^']+)'", text)
+    if unknown:
+        key = unknown[1].split("@")[0]
+        typed = next((a for a in arguments if a.lstrip("+~").split("=")[0] == key), key)
+        return f"{typed}: no such key; allowed are {_siblings(error, key)}"
+    return " ".join(text.split())
+
+
+def _siblings(error: Exception, key: str) -> str:
+    """The keys beside a mistyped one."""
+    parent: Any = getattr(error.__cause__, "parent_node", None)
+    if parent is not None:
+        return ", ".join(sorted(str(name) for name in parent if not str(name).startswith("_")))
+    group = key.split(".", maxsplit=1)[0]
+    folder = _CONF / group
+    if folder.is_dir():
+        return f"those of `unlearn --cfg job --package {group}`"
+    return "those of `unlearn --cfg job`"
+
+
+if __name__ == "__main__":
+    main()

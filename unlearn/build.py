@@ -1,0 +1,145 @@
+"""Builds every part of a run from its config, so that what is wrong shows before work starts."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from hydra.errors import InstantiationException
+from hydra.utils import instantiate
+from torch import nn
+
+from unlearn import record as records
+from unlearn.config import DatasetConfig, RunConfig
+from unlearn.data.tensors import Data, prepare
+from unlearn.errors import ConfigError, UnlearnError
+from unlearn.evaluation.base import Metric
+from unlearn.filters.base import Filter
+from unlearn.hardware import Hardware
+from unlearn.methods.base import Method
+from unlearn.models.checkpoint import load_into
+from unlearn.models.network import attention_layers, builder, has_batch_norm
+from unlearn.tracking.base import Observer
+
+
+@dataclass(frozen=True)
+class Parts:
+    """The built parts of a run; `data` is None with dataset=none."""
+
+    hardware: Hardware
+    data: Data | None
+    new_network: Callable[[int], nn.Module]
+    method: Method
+    filter: Filter
+    metrics: dict[str, Metric]
+    observers: list[Observer]
+
+
+def build(config: RunConfig) -> Parts:
+    """Build and check all parts.
+
+    Raises:
+        ConfigError: naming the first key that does not work with the others.
+    """
+    hardware = Hardware.start(config.hardware)
+    new_network = builder(config.model, config.dataset)
+    network = new_network(0)
+    _check_network(config, network)
+    method = _instance("method", config.method.factory, config.method.arguments)
+    if config.dataset.factory is None and method.access != "none":
+        raise ConfigError(
+            "dataset", "none", f"method={config.method.name} needs data ({method.access})"
+        )
+    metrics = {
+        name: _instance(f"evaluation.metrics.{name}", **_split(values))
+        for name, values in config.evaluation.metrics.items()
+    }
+    observers = [
+        _instance(f"tracking.observers.{name}", **_split(values))
+        for name, values in config.tracking.observers.items()
+    ]
+    filter = _instance("filter", config.filter.factory, config.filter.arguments)
+    _check_space(config, network)
+    data = _load(config, hardware.device)
+    return Parts(hardware, data, new_network, method, filter, metrics, observers)
+
+
+def _check_network(config: RunConfig, network: nn.Module) -> None:
+    if config.model.checkpoint is not None:
+        load_into(network, config.model.checkpoint)
+    known = dict(network.named_modules())
+    for layer in attention_layers(config.model, network):
+        if layer not in known:
+            raise ConfigError("model.attention", layer, "names no layer of the network")
+    if config.method.batch_norm_weight > 0 and not has_batch_norm(network):
+        raise ConfigError(
+            "method.batch_norm_weight",
+            config.method.batch_norm_weight,
+            f"{config.model.factory} has no batch norm whose statistics could be matched; "
+            "choose a model that has, or set 0 to invert on the class loss alone",
+        )
+
+
+def _check_space(config: RunConfig, network: nn.Module) -> None:
+    """Room for the student, and for the trained teacher and reference in the cache."""
+    size = sum(t.numel() * t.element_size() for t in network.state_dict().values())
+    run_dir = config.run_dir is not None
+    key, value = ("run_dir", config.run_dir) if run_dir else ("outputs", config.outputs)
+    assert value is not None
+    folder = Path(value).expanduser().absolute()
+    records.require_space(key, value, folder.parent if run_dir else folder, size)
+    if config.dataset.factory is not None:
+        cache = Path(config.outputs).absolute() / "cache"
+        try:
+            cache.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise ConfigError(
+                "outputs", config.outputs, f"cannot be written ({error.strerror})"
+            ) from error
+        records.require_space("outputs", config.outputs, cache, 2 * size)
+
+
+def _load(config: RunConfig, device: torch.device) -> Data | None:
+    dataset = config.dataset
+    if dataset.factory is None:
+        return None
+    raw = _instance("dataset", dataset.factory, dataset.arguments)
+    _check_images(dataset, raw.train_images.shape[1:], int(raw.train_labels.max()))
+    return prepare(
+        raw,
+        num_classes=dataset.num_classes,
+        mean=dataset.mean,
+        std=dataset.std,
+        validation=dataset.validation,
+        seed=config.training.seed,
+        device=device,
+    )
+
+
+def _check_images(dataset: DatasetConfig, shape: torch.Size, largest_label: int) -> None:
+    if tuple(shape) != dataset.shape:
+        raise ConfigError("dataset.shape", list(dataset.shape), f"the images are {list(shape)}")
+    if largest_label >= dataset.num_classes:
+        raise ConfigError(
+            "dataset.num_classes", dataset.num_classes, f"there is a label {largest_label}"
+        )
+
+
+def _split(values: dict[str, Any]) -> dict[str, Any]:
+    arguments = {key: value for key, value in values.items() if key != "_target_"}
+    return {"factory": values.get("_target_"), "arguments": arguments}
+
+
+def _instance(key: str, factory: str | None, arguments: dict[str, Any]) -> Any:
+    """Build an object by its dotted path; say which key is at fault if that fails."""
+    try:
+        return instantiate({"_target_": factory, **arguments}, _convert_="all")
+    except InstantiationException as error:
+        cause = error.__cause__ or error
+        if isinstance(cause, UnlearnError):
+            raise cause from error
+        reason = str(cause).splitlines()[0] if str(cause) else type(cause).__name__
+        raise ConfigError(f"{key}._target_", factory, f"cannot be built: {reason}") from error

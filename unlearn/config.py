@@ -1,0 +1,371 @@
+"""The typed schema of a run and its checks: everything here answers without importing torch."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import math
+from typing import Annotated, Any, Literal
+
+from omegaconf import DictConfig, OmegaConf
+from omegaconf.errors import OmegaConfBaseException
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    NonNegativeFloat,
+    NonNegativeInt,
+    PositiveFloat,
+    PositiveInt,
+    ValidationError,
+)
+
+from unlearn.errors import ConfigError
+
+Share = Annotated[float, Field(ge=0, le=1)]
+# Keys that say where and how loudly a run happens; all others determine its figures.
+_NOT_HASHED = {"outputs", "run_dir", "force", "objective", "tracking"}
+
+
+class _Closed(BaseModel):
+    """A section whose keys are all listed here."""
+
+    model_config = ConfigDict(extra="forbid", allow_inf_nan=False, frozen=True)
+
+
+class _Open(BaseModel):
+    """A section built by `_target_`: other keys are passed on and checked by what they build."""
+
+    model_config = ConfigDict(extra="allow", allow_inf_nan=False, frozen=True)
+
+    factory: str | None = Field(alias="_target_")
+
+    @property
+    def arguments(self) -> dict[str, Any]:
+        """The keyword arguments for `_target_`."""
+        own = {name for name in type(self).model_fields if name not in self.passed_on()}
+        values = self.model_dump(exclude_unset=True)
+        return {key: value for key, value in values.items() if key not in own}
+
+    @classmethod
+    def passed_on(cls) -> frozenset[str]:
+        """Listed keys that are arguments of `_target_` as well."""
+        return frozenset()
+
+
+class DatasetConfig(_Open):
+    """A data set: what its images are, and the function that loads them."""
+
+    name: str
+    shape: tuple[PositiveInt, PositiveInt, PositiveInt]
+    num_classes: Annotated[int, Field(ge=2)]
+    mean: tuple[float, ...]
+    std: tuple[PositiveFloat, ...]
+    classes: tuple[str, ...] | None
+    validation: Annotated[float, Field(ge=0, lt=1)]
+    epochs: PositiveInt
+    root: str | None = None
+    download: bool = False
+
+    @property
+    def arguments(self) -> dict[str, Any]:
+        own = {"factory", "name", "mean", "std", "classes", "validation", "epochs"}
+        if self.name != "image_folder":
+            own |= {"shape", "num_classes"}
+        values = self.model_dump(exclude_unset=True)
+        return {key: value for key, value in values.items() if key not in own}
+
+
+class ModelConfig(_Open):
+    """A network: its class and arguments, and the user's checkpoint if there is one."""
+
+    factory: str = Field(alias="_target_")
+    name: str
+    checkpoint: str | None
+    batch_norm: bool | None
+    attention: tuple[str, ...] | None
+
+
+class MethodConfig(_Open):
+    """A method and the words that methods share; each uses the ones in its YAML."""
+
+    factory: str = Field(alias="_target_")
+    name: str
+    as_published: bool = False
+    iterations: PositiveInt = 1
+    batch_size: PositiveInt = 1
+    epochs: PositiveInt = 1
+    student_steps: PositiveInt = 1
+    generator_steps: NonNegativeInt = 1
+    latent: PositiveInt = 1
+    generator_width: Annotated[int, Field(ge=2, multiple_of=2)] = 2
+    learning_rate: PositiveFloat = 1
+    generator_learning_rate: PositiveFloat = 1
+    clip: PositiveFloat = 1
+    attention_weight: NonNegativeFloat = 0
+    temperature: PositiveFloat = 1
+    target: Literal["raw", "masked", "postfilter"] = "raw"
+    postfilter_threshold: Share = 0
+    start: Share = 0
+    batch_norm: Literal["train", "frozen", "published"] = "train"
+    schedule: Literal["cosine", "published"] = "cosine"
+    selection: Literal["last", "oracle"] = "last"
+    noises: PositiveInt = 1
+    noise_steps: PositiveInt = 1
+    noise_learning_rate: PositiveFloat = 1
+    regularisation: NonNegativeFloat = 0
+    patience: PositiveInt = 1
+    copies: PositiveInt = 1
+    images: PositiveInt = 1
+    inversion_steps: PositiveInt = 1
+    inversion_batch: PositiveInt = 1
+    inversion_learning_rate: PositiveFloat = 1
+    warmup: NonNegativeInt = 0
+    batch_norm_weight: NonNegativeFloat = 0
+    first_layer_factor: NonNegativeFloat = 1
+    tv_weight: NonNegativeFloat = 0
+    l2_weight: NonNegativeFloat = 0
+    jitter: NonNegativeInt = 0
+    flip: bool = False
+    inverted: Literal["all", "retain"] = "all"
+    labels: Literal["soft", "hard"] = "soft"
+
+    @property
+    def arguments(self) -> dict[str, Any]:
+        values = self.model_dump(exclude_unset=True, by_alias=True)
+        return {key: value for key, value in values.items() if key not in ("_target_", "name")}
+
+
+class FilterConfig(_Open):
+    """The row weights on generated samples."""
+
+    factory: str = Field(alias="_target_")
+    gate: Share | None = None
+    entropy: PositiveFloat | None = None
+    entropy_definition: Literal["all", "retain", "normalised", "quantile"] = "all"
+
+    @classmethod
+    def passed_on(cls) -> frozenset[str]:
+        return frozenset({"gate", "entropy", "entropy_definition"})
+
+
+class TrainingConfig(_Closed):
+    """Supervised training of the teacher and of the retrained reference."""
+
+    seed: NonNegativeInt
+    epochs: PositiveInt
+    batch_size: PositiveInt
+    optimizer: Literal["adamw", "sgd"]
+    learning_rate: PositiveFloat
+    weight_decay: NonNegativeFloat
+
+
+class HardwareConfig(_Closed):
+    """Where and how tensors are computed."""
+
+    device: Literal["auto", "cpu", "cuda"]
+    autocast: Literal["bfloat16", "float16"] | None
+    channels_last: bool
+    compile: bool
+    threads: PositiveInt | None
+    deterministic: bool
+
+
+class EvaluationConfig(_Closed):
+    """How often the student is looked at, and what is measured at the end."""
+
+    every: PositiveInt | None
+    metrics: dict[str, dict[str, Any]]
+
+
+class TrackingConfig(_Closed):
+    """Who listens to a run."""
+
+    mode: Literal["offline", "online", "disabled"]
+    observers: dict[str, dict[str, Any]]
+
+
+class RunConfig(_Closed):
+    """One run, complete and checked."""
+
+    dataset: DatasetConfig
+    model: ModelConfig
+    training: TrainingConfig
+    method: MethodConfig
+    filter: FilterConfig
+    hardware: HardwareConfig
+    evaluation: EvaluationConfig
+    tracking: TrackingConfig
+    forget: tuple[NonNegativeInt, ...]
+    seed: Annotated[int, Field(ge=0, lt=2**31)]
+    outputs: str
+    run_dir: str | None
+    force: bool
+    objective: str | None
+
+    def plain(self) -> dict[str, Any]:
+        """The config as plain values under the keys that the user typed."""
+        return self.model_dump(mode="json", by_alias=True, exclude_unset=True)
+
+    @property
+    def retain(self) -> tuple[int, ...]:
+        """The classes that are kept."""
+        return tuple(c for c in range(self.dataset.num_classes) if c not in self.forget)
+
+
+def config_hash(config: RunConfig, checkpoint_digest: str | None) -> str:
+    """Sixteen hex digits that name what determines a run's figures.
+
+    Args:
+        config: the run.
+        checkpoint_digest: of the user's checkpoint, which stands in for its path.
+    """
+    values = {k: v for k, v in config.plain().items() if k not in _NOT_HASHED}
+    values["model"]["checkpoint"] = checkpoint_digest
+    return digest(values)
+
+
+def digest(values: Any) -> str:
+    """Sixteen hex digits of any JSON-like value, whatever the order of its keys."""
+    return hashlib.sha256(json.dumps(values, sort_keys=True).encode()).hexdigest()[:16]
+
+
+def settle(composed: DictConfig, overrides: list[str]) -> RunConfig:
+    """Turn Hydra's composed config into a checked one.
+
+    Args:
+        composed: the config as Hydra composed it.
+        overrides: what the user typed (`HydraConfig.overrides.task`): typed keys win over the
+            settings of `method.as_published`, and only typed arguments reach the user's own
+            network.
+
+    Raises:
+        ConfigError: naming the first key that cannot be used, its value and what is allowed.
+    """
+    typed = {override.lstrip("+~").split("=")[0] for override in overrides}
+    config = composed.copy()
+    OmegaConf.set_struct(config, False)
+    try:
+        _use_own_network(config, typed)
+        _use_published_settings(config, typed)
+        values = OmegaConf.to_container(config, resolve=True, throw_on_missing=True)
+    except OmegaConfBaseException as error:
+        key = error.full_key or "config"
+        if "Missing mandatory value" in str(error):
+            raise ConfigError(key, "???", "must be given") from error
+        raise ConfigError(key, "???", str(error).splitlines()[0]) from error
+    try:
+        run = RunConfig.model_validate(values)
+    except ValidationError as error:
+        raise _first(error) from error
+    _check_dataset(run)
+    _check_forget(run)
+    _check_filter(run)
+    _check_method(run)
+    return run
+
+
+def _use_own_network(config: DictConfig, typed: set[str]) -> None:
+    """`model._target_=my.Net` alone: the other keys of the chosen YAML describe its network."""
+    if "model._target_" not in typed or "model" in typed:
+        return
+    for key in list(config.model):
+        if f"model.{key}" not in typed:
+            del config.model[key]
+    for key in ("checkpoint", "batch_norm", "attention"):
+        config.model.setdefault(key, None)
+    config.model.setdefault("name", config.model._target_.rsplit(".", 1)[-1])
+
+
+def _use_published_settings(config: DictConfig, typed: set[str]) -> None:
+    """Lay a method's `published` settings over its own, and the user's keys over those."""
+    published = config.method.pop("published", None)
+    if not config.method.get("as_published") or published is None:
+        return
+    for patch in (published.get("all"), published.get(config.dataset.name)):
+        for group, values in (patch or {}).items():
+            for key, value in values.items():
+                if f"{group}.{key}" not in typed:
+                    OmegaConf.update(config, f"{group}.{key}", value)
+
+
+def _first(error: ValidationError) -> ConfigError:
+    detail = error.errors()[0]
+    key = ".".join(str(part) for part in detail["loc"])
+    if detail["type"] == "extra_forbidden":
+        return ConfigError(key, detail["input"], "no such key")
+    message = detail["msg"].removeprefix("Input ").replace("Field required", "must be given")
+    value = None if detail["type"] == "missing" else detail["input"]
+    return ConfigError(key, value, message[0].lower() + message[1:])
+
+
+def _check_dataset(run: RunConfig) -> None:
+    dataset = run.dataset
+    for key in ("mean", "std"):
+        values = getattr(dataset, key)
+        if len(values) != dataset.shape[0]:
+            raise ConfigError(
+                f"dataset.{key}",
+                list(values),
+                f"must hold {dataset.shape[0]} values, one a channel",
+            )
+    if dataset.classes is not None and len(dataset.classes) != dataset.num_classes:
+        raise ConfigError(
+            "dataset.classes", list(dataset.classes), f"must name {dataset.num_classes} classes"
+        )
+    if dataset.factory is None and run.model.checkpoint is None:
+        raise ConfigError(
+            "model.checkpoint",
+            None,
+            "must be given with dataset=none: there is nothing to train on",
+        )
+
+
+def _check_forget(run: RunConfig) -> None:
+    count = run.dataset.num_classes
+    allowed = f"allowed are one or more of the classes 0 to {count - 1} of {run.dataset.name}"
+    shown = list(run.forget)
+    if not run.forget:
+        raise ConfigError("forget", shown, f"names no class; {allowed}")
+    if len(set(run.forget)) < len(run.forget):
+        raise ConfigError("forget", shown, f"names a class twice; {allowed}")
+    if max(run.forget) >= count:
+        raise ConfigError("forget", shown, allowed)
+    if len(run.forget) == count:
+        raise ConfigError("forget", shown, f"would forget every class; {allowed}, but not all")
+
+
+def _check_filter(run: RunConfig) -> None:
+    definition, threshold = run.filter.entropy_definition, run.filter.entropy
+    if threshold is None:
+        return
+    most = {
+        "all": math.log(run.dataset.num_classes),
+        "retain": math.log(max(2, len(run.retain))),
+        "normalised": 1.0,
+        "quantile": 1.0,
+    }[definition]
+    if threshold > most:
+        raise ConfigError(
+            "filter.entropy",
+            threshold,
+            f"allowed is above 0 up to {most:.4g} with entropy_definition={definition}, or null",
+        )
+
+
+def _check_method(run: RunConfig) -> None:
+    method = run.method
+    if method.batch_norm_weight > 0 and run.model.batch_norm is False:
+        raise ConfigError(
+            "method.batch_norm_weight",
+            method.batch_norm_weight,
+            f"{run.model.factory} has no batch norm whose statistics could be matched; "
+            "choose a model that has, or set 0 to invert on the class loss alone",
+        )
+    for key, oracle in (("schedule", "published"), ("selection", "oracle")):
+        if getattr(method, key) == oracle and run.dataset.factory is None:
+            raise ConfigError(f"method.{key}", oracle, "needs test accuracies: choose a dataset")
+        if getattr(method, key) == oracle and run.evaluation.every is None:
+            raise ConfigError(
+                f"method.{key}", oracle, "needs test accuracies: set evaluation.every"
+            )

@@ -1,0 +1,1 @@
+"""Image data sets: one file a source, and the splits every run sees."""

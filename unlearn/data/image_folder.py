@@ -1,0 +1,63 @@
+"""A user's own images: root/train/CLASS/*.png and root/test/CLASS/*.png."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import torch
+from torch import Tensor
+from torchvision import datasets, transforms
+from torchvision.transforms import InterpolationMode
+
+from unlearn.data.source import RawImages
+from unlearn.errors import ConfigError
+
+
+def load(root: str, shape: tuple[int, int, int], num_classes: int) -> RawImages:
+    """Load a folder of images by class, resized to `shape`.
+
+    Args:
+        root: holds `train/` and `test/`, each with one folder a class. Classes are numbered in
+            the alphabetical order of their folders' names.
+        shape: (channels, height, width) that every image is converted to; 1 or 3 channels.
+        num_classes: how many class folders there must be.
+
+    Raises:
+        ConfigError: if a split is missing, or the two name other or another number of classes.
+    """
+    convert = transforms.Compose(
+        [
+            transforms.Grayscale(shape[0]) if shape[0] == 1 else transforms.Lambda(_rgb),
+            transforms.Resize(shape[1:], InterpolationMode.BILINEAR, antialias=True),
+            transforms.PILToTensor(),
+        ]
+    )
+    splits = [_open(Path(root).expanduser() / part, convert, root) for part in ("train", "test")]
+    if splits[0].classes != splits[1].classes:
+        raise ConfigError("dataset.root", root, "train/ and test/ must hold the same classes")
+    if len(splits[0].classes) != num_classes:
+        found = f"{root} holds {len(splits[0].classes)} class folders"
+        raise ConfigError("dataset.num_classes", num_classes, f"{found}; the two must agree")
+    (train, test) = [_as_tensors(split) for split in splits]
+    return RawImages(*train, *test)
+
+
+def _rgb(image):  # type: ignore[no-untyped-def]
+    return image.convert("RGB")
+
+
+def _open(folder: Path, convert: transforms.Compose, root: str) -> datasets.ImageFolder:
+    try:
+        return datasets.ImageFolder(folder, transform=convert)
+    except OSError as error:
+        reason = str(error).splitlines()[0]
+        raise ConfigError(
+            "dataset.root",
+            root,
+            f"{folder.absolute()} must hold one folder of images a class ({reason})",
+        ) from error
+
+
+def _as_tensors(split: datasets.ImageFolder) -> tuple[Tensor, Tensor]:
+    images = torch.stack([image for image, _ in split])
+    return images, torch.tensor(split.targets, dtype=torch.int64)

@@ -1,0 +1,17 @@
+"""SVHN (Netzer et al., 2011): cropped house numbers from torchvision's .mat files."""
+
+from __future__ import annotations
+
+from torchvision import datasets
+
+from unlearn.data.source import RawImages, from_torchvision
+
+
+def load(root: str, download: bool) -> RawImages:
+    """Load the train and test files (not the `extra` one) from `root`."""
+    return from_torchvision(
+        lambda train: datasets.SVHN(root, split="train" if train else "test", download=download),
+        "svhn",
+        root,
+        download,
+    )

@@ -1,0 +1,156 @@
+"""A data set on the device: normalised once, split by seed, and sealed while a method runs."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import Literal
+
+import torch
+from torch import Tensor
+
+from unlearn.data.source import RawImages
+
+Access = Literal["none", "oracle", "forget", "retain", "all"]
+
+
+class DataContractError(RuntimeError):
+    """A real image or label was read while the data was sealed."""
+
+
+@dataclass
+class Seal:
+    """Shared by all splits of a data set; closed while a method without access is running."""
+
+    closed: bool = False
+
+
+@dataclass(frozen=True)
+class Split:
+    """Part of a data set on the device.
+
+    `images` is float32 (N, C, H, W), normalised; `labels` is int64 (N,). Both raise
+    `DataContractError` while the seal is closed.
+    """
+
+    _images: Tensor
+    _labels: Tensor
+    _seal: Seal = field(default_factory=Seal)
+
+    @property
+    def images(self) -> Tensor:
+        self._check()
+        return self._images
+
+    @property
+    def labels(self) -> Tensor:
+        self._check()
+        return self._labels
+
+    def __len__(self) -> int:
+        return len(self._labels)
+
+    def _check(self) -> None:
+        if self._seal.closed:
+            raise DataContractError("real data was read while a method without access was running")
+
+    def only(self, classes: tuple[int, ...], seal: Seal | None = None) -> Split:
+        """The rows whose label is one of `classes`, under the same seal unless given another."""
+        rows = torch.isin(self.labels, torch.tensor(classes, device=self.labels.device))
+        return Split(self.images[rows], self.labels[rows], seal or self._seal)
+
+    def batches(self, size: int, generator: torch.Generator) -> Iterator[tuple[Tensor, Tensor]]:
+        """One epoch of shuffled batches; the last, smaller one is kept."""
+        order = torch.randperm(len(self), generator=generator).to(self.labels.device)
+        for rows in order.split(size):
+            yield self.images[rows], self.labels[rows]
+
+
+@dataclass(frozen=True)
+class Data:
+    """Train, validation and test of one data set, and what identifies it."""
+
+    train: Split
+    validation: Split
+    test: Split
+    num_classes: int
+    fingerprint: str
+    _seal: Seal
+
+    @contextmanager
+    def sealed(self) -> Iterator[None]:
+        """Make every split raise on access inside the block."""
+        self._seal.closed = True
+        try:
+            yield
+        finally:
+            self._seal.closed = False
+
+    def retained(self, forget: tuple[int, ...]) -> tuple[int, ...]:
+        """The classes that are not forgotten."""
+        return tuple(c for c in range(self.num_classes) if c not in forget)
+
+    def view(self, access: Access, forget: tuple[int, ...]) -> Split | None:
+        """A copy of the training rows that `access` grants, readable while the rest is sealed."""
+        granted = {
+            "none": (),
+            "oracle": (),
+            "forget": forget,
+            "retain": self.retained(forget),
+            "all": tuple(range(self.num_classes)),
+        }[access]
+        return self.train.only(granted, Seal()) if granted else None
+
+
+def prepare(
+    raw: RawImages,
+    *,
+    num_classes: int,
+    mean: tuple[float, ...],
+    std: tuple[float, ...],
+    validation: float,
+    seed: int,
+    device: torch.device,
+) -> Data:
+    """Normalise a data set, carve validation from train by seed, and put it on the device.
+
+    Args:
+        raw: the images as loaded.
+        num_classes: labels run from 0 to num_classes - 1.
+        mean: per channel, of images scaled to [0, 1].
+        std: per channel, of images scaled to [0, 1].
+        validation: share of the training images in [0, 1), drawn without stratification.
+        seed: of the draw.
+        device: where the tensors go.
+    """
+    seal = Seal()
+    order = torch.randperm(len(raw.train_labels), generator=torch.Generator().manual_seed(seed))
+    held_out = round(validation * len(order))
+
+    def split(images: Tensor, labels: Tensor) -> Split:
+        return Split(_normalise(images.to(device), mean, std), labels.to(device), seal)
+
+    return Data(
+        train=split(raw.train_images[order[held_out:]], raw.train_labels[order[held_out:]]),
+        validation=split(raw.train_images[order[:held_out]], raw.train_labels[order[:held_out]]),
+        test=split(raw.test_images, raw.test_labels),
+        num_classes=num_classes,
+        fingerprint=_fingerprint(raw),
+        _seal=seal,
+    )
+
+
+def _normalise(images: Tensor, mean: tuple[float, ...], std: tuple[float, ...]) -> Tensor:
+    shape = (1, -1, 1, 1)
+    centre = torch.tensor(mean, device=images.device).view(shape)
+    scale = torch.tensor(std, device=images.device).view(shape)
+    return (images.float() / 255 - centre) / scale
+
+
+def _fingerprint(raw: RawImages) -> str:
+    digest = hashlib.sha256()
+    for tensor in (raw.train_images, raw.train_labels, raw.test_images, raw.test_labels):
+        digest.update(tensor.numpy().tobytes())
+    return digest.hexdigest()[:16]

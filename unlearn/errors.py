@@ -1,0 +1,28 @@
+"""What can be the user's to mend: each error is one line, with an exit code."""
+
+
+class UnlearnError(Exception):
+    """A failure that one line explains; `exit_code` is what the shell sees."""
+
+    exit_code = 1
+
+
+class ConfigError(UnlearnError):
+    """A setting that cannot be used.
+
+    Args:
+        key: dotted config key, as typed on the command line.
+        value: what it holds.
+        allowed: what it may hold, or what to do about it.
+    """
+
+    exit_code = 2
+
+    def __init__(self, key: str, value: object, allowed: str) -> None:
+        shown = "null" if value is None else str(value).replace("\n", " ")
+        super().__init__(f"{key}={shown}: {allowed}")
+        self.key = key
+
+
+class RunError(UnlearnError):
+    """A run that started rightly and could not go on (a NaN loss, a starved gate)."""

@@ -1,0 +1,1 @@
+"""What is measured of original, retrained and unlearned model: one file a metric."""

@@ -1,0 +1,95 @@
+"""What a metric sees and returns."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Protocol
+
+import pandas as pd
+import torch
+from torch import Tensor, nn
+
+from unlearn.data.tensors import Data, Split
+from unlearn.hardware import Hardware
+from unlearn.methods.base import Request, Samples
+
+Figures = Mapping[str, Any]
+
+
+@dataclass(frozen=True)
+class Models:
+    """The networks to compare, in eval mode; `retrained` is None where there is no data."""
+
+    original: nn.Module
+    retrained: nn.Module | None
+    unlearned: nn.Module
+
+    def items(self) -> Iterator[tuple[str, nn.Module]]:
+        """Name and network of those that exist."""
+        for name in ("original", "retrained", "unlearned"):
+            network = getattr(self, name)
+            if network is not None:
+                yield name, network
+
+
+@dataclass(frozen=True)
+class Setting:
+    """Everything else that a metric may use.
+
+    Args:
+        request: what the method was given: classes, shape, bounds, hardware, seed.
+        data: real images, or None.
+        history: one row a recorded step, as written to history.parquet.
+        samples: synthesised images that the method showed, or None.
+        classes: names of the classes.
+        figures: folder for pictures.
+    """
+
+    request: Request
+    data: Data | None
+    history: pd.DataFrame
+    samples: Samples | None
+    classes: tuple[str, ...]
+    figures: Path
+
+
+class Metric(Protocol):
+    """Measures models without changing them.
+
+    `needs_data` says whether it has nothing to say without real images: the runner then leaves
+    its figures null.
+    """
+
+    needs_data: bool
+
+    def __call__(self, models: Models, setting: Setting) -> Figures:
+        """Return named figures (numbers, None, or mappings of them) for the record."""
+        ...
+
+
+@torch.no_grad()
+def logits_of(network: nn.Module, split: Split, hardware: Hardware, size: int = 1024) -> Tensor:
+    """Logits (N, K), float32, of a network in the mode that it is in."""
+    with hardware.autocast():
+        parts = [network(hardware.layout(images)) for images in split.images.split(size)]
+    return torch.cat(parts).float()
+
+
+def accuracy(
+    network: nn.Module, split: Split, forget: tuple[int, ...], hardware: Hardware
+) -> dict[str, float | None]:
+    """Accuracy in percent over the retain rows and over the forget rows, None if there are none."""
+    correct = logits_of(network, split, hardware).argmax(dim=1) == split.labels
+    forgotten = torch.isin(split.labels, torch.tensor(forget, device=split.labels.device))
+    return {"retain": _percent(correct[~forgotten]), "forget": _percent(correct[forgotten])}
+
+
+def _percent(correct: Tensor) -> float | None:
+    return 100 * correct.double().mean().item() if len(correct) else None
+
+
+def each_model(models: Models, measure: Callable[[nn.Module], Any]) -> dict[str, Any]:
+    """The same measurement of every model that exists."""
+    return {name: measure(network) for name, network in models.items()}

@@ -1,0 +1,66 @@
+"""When forgetting fails: the first step at which D_f rises, and how much it rises."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import pandas as pd
+
+from unlearn.evaluation.base import Figures, Models, Setting
+
+
+@dataclass(frozen=True)
+class Onset:
+    """Figures of the curve D_f(t) that the runner observed, over the method's last stage.
+
+    A warm-started student begins with the class, so its onset is a rise after D_f was first down
+    to `threshold`.
+
+    Args:
+        threshold: percent.
+    """
+
+    threshold: float
+    needs_data: bool = True
+
+    def __call__(self, models: Models, setting: Setting) -> Figures:
+        """Read the history; see `Metric`.
+
+        Returns:
+            `step`: first step with D_f above `threshold` after it was down to it, None if it
+            never rose; `area`: mean of D_f over the curve, percent; `largest`: its maximum over
+            the last three quarters of the steps; `final`: its last value.
+        """
+        curve = _forget_curve(setting.history)
+        if curve.empty:
+            return {"step": None, "area": None, "largest": None, "final": None}
+        later = curve[curve.index > curve.index[-1] / 4]
+        down = curve[curve <= self.threshold]
+        risen = (
+            curve[(curve > self.threshold) & (curve.index > down.index[0])] if len(down) else down
+        )
+        return {
+            "step": int(risen.index[0]) if len(down) and len(risen) else None,
+            "area": _mean_over_steps(curve),
+            "largest": float(later.max()),
+            "final": float(curve.iloc[-1]),
+        }
+
+
+def _forget_curve(history: pd.DataFrame) -> pd.Series[float]:
+    """D_f in percent by step, of the last stage in which the student was observed."""
+    if "forget" not in history:
+        return pd.Series(dtype=float)
+    seen = history.dropna(subset=["forget"])
+    last = seen[seen["stage"] == seen["stage"].iloc[-1]] if len(seen) else seen
+    return last.drop_duplicates("step", keep="last").set_index("step")["forget"]
+
+
+def _mean_over_steps(curve: pd.Series[float]) -> float:
+    """Trapezoidal area over the steps, divided by their span."""
+    if len(curve) == 1:
+        return float(curve.iloc[0])
+    steps = curve.index.to_series()
+    widths = steps.diff().iloc[1:].to_numpy()
+    heights = ((curve + curve.shift()) / 2).iloc[1:].to_numpy()
+    return float((widths * heights).sum() / widths.sum())

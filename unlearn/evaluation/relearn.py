@@ -1,0 +1,110 @@
+"""Anamnesis index (AIN): how soon the forgotten classes are learned again.
+
+"Zero-Shot Machine Unlearning", Chundawat et al., TIFS 2023, section VI.
+"""
+
+from __future__ import annotations
+
+import copy
+from dataclasses import dataclass
+
+import torch
+import torch.nn.functional as F
+from torch import nn
+from torch.optim import Adam
+
+from unlearn.data.tensors import Data, Split
+from unlearn.evaluation.base import Figures, Models, Setting, logits_of
+
+
+@dataclass(frozen=True)
+class Relearn:
+    """AIN = steps(unlearned) / steps(retrained).
+
+    Steps are mini-batches of Adam on the whole training set until the test accuracy on the
+    forget classes reaches (1 - margin) of the original's. All models see the same batches.
+    Copies are trained. 1 is ideal, well below 1 is residual knowledge, well above 1 is the
+    Streisand effect.
+
+    Args:
+        learning_rate: of Adam.
+        batch_size: rows a step.
+        margin: alpha, relative, in [0, 1).
+        max_steps: where counting stops; a count that reaches it is censored.
+        repeats: orders of the batches over which the counts are averaged.
+    """
+
+    learning_rate: float
+    batch_size: int
+    margin: float
+    max_steps: int
+    repeats: int
+    needs_data: bool = True
+
+    def __call__(self, models: Models, setting: Setting) -> Figures:
+        """Count for the retrained and the unlearned model; see `Metric`.
+
+        Returns:
+            `target`: forget accuracy to reach, percent; `retrained_steps`, `unlearned_steps`:
+            mean counts; `resolution`: AIN's step, 1 / retrained_steps; `ain`: None where the
+            retrained count is censored or 0; `censored`: whether any count hit `max_steps`, which
+            makes the mean a lower bound.
+        """
+        data, request = setting.data, setting.request
+        assert data is not None
+        assert models.retrained is not None
+        forgotten = data.test.only(request.forget)
+        target = (1 - self.margin) * self._forget_accuracy(models.original, forgotten, setting)
+        counts = {
+            name: [
+                self._steps(network, data, forgotten, target, setting, repeat)
+                for repeat in range(self.repeats)
+            ]
+            for name, network in (("retrained", models.retrained), ("unlearned", models.unlearned))
+        }
+        steps = {name: sum(found) / len(found) for name, found in counts.items()}
+        censored = {name: max(found) >= self.max_steps for name, found in counts.items()}
+        usable = steps["retrained"] > 0 and not censored["retrained"]
+        return {
+            "target": target,
+            "retrained_steps": steps["retrained"],
+            "unlearned_steps": steps["unlearned"],
+            "ain": steps["unlearned"] / steps["retrained"] if usable else None,
+            "resolution": 1 / (steps["retrained"] * self.repeats) if usable else None,
+            "censored": any(censored.values()),
+        }
+
+    def _steps(
+        self,
+        network: nn.Module,
+        data: Data,
+        forgotten: Split,
+        target: float,
+        setting: Setting,
+        repeat: int,
+    ) -> int:
+        hardware = setting.request.hardware
+        network = copy.deepcopy(network).requires_grad_(True)
+        if self._forget_accuracy(network, forgotten, setting) >= target:
+            return 0
+        optimizer = Adam(network.parameters(), self.learning_rate)
+        order = torch.Generator().manual_seed(setting.request.seed + 7919 * repeat)
+        done = 0
+        while True:
+            for images, labels in data.train.batches(self.batch_size, order):
+                network.train()
+                with hardware.autocast():
+                    logits = network(hardware.layout(images))
+                optimizer.zero_grad()
+                F.cross_entropy(logits.float(), labels).backward()
+                optimizer.step()
+                done += 1
+                reached = self._forget_accuracy(network, forgotten, setting) >= target
+                if reached or done == self.max_steps:
+                    return done
+
+    @staticmethod
+    def _forget_accuracy(network: nn.Module, forgotten: Split, setting: Setting) -> float:
+        network.eval()
+        logits = logits_of(network, forgotten, setting.request.hardware)
+        return 100 * (logits.argmax(dim=1) == forgotten.labels).double().mean().item()

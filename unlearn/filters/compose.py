@@ -1,0 +1,47 @@
+"""Filters combined: a row's weight is the product of its weights."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from unlearn.filters.base import Filter
+from unlearn.filters.entropy import Definition, EntropyFilter
+from unlearn.filters.gate import ForgetGate
+
+
+@dataclass(frozen=True)
+class Product:
+    """The product of named filters; no filter at all keeps every row."""
+
+    parts: dict[str, Filter]
+
+    def __call__(self, logits: Tensor, forget: Tensor) -> Tensor:
+        """Row weights (B,); arguments as in `Filter`."""
+        weights = torch.ones_like(logits[:, 0])
+        for part in self.parts.values():
+            weights = weights * part(logits, forget)
+        return weights
+
+
+def gate_and_entropy(
+    gate: float | None, entropy: float | None, entropy_definition: Definition
+) -> Product:
+    """The forget gate and the entropy filter, each off where its threshold is null."""
+    parts: dict[str, Filter] = {}
+    if gate is not None:
+        parts["gate"] = ForgetGate(gate)
+    if entropy is not None:
+        parts["entropy"] = EntropyFilter(entropy, entropy_definition)
+    return Product(parts)
+
+
+def pass_rates(filter: Filter, logits: Tensor, forget: Tensor) -> dict[str, Tensor]:
+    """Mean row weight of a filter, and of each of its parts, without leaving the device."""
+    rates = {"pass_rate": filter(logits, forget).mean()}
+    if isinstance(filter, Product):
+        for name, part in filter.parts.items():
+            rates[f"pass_rate.{name}"] = part(logits, forget).mean()
+    return rates

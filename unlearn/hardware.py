@@ -1,0 +1,78 @@
+"""Device, precision, memory format and determinism of a run."""
+
+from __future__ import annotations
+
+import os
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from typing import TypeVar
+
+import torch
+from torch import Tensor, nn
+
+from unlearn.config import HardwareConfig
+from unlearn.errors import ConfigError
+
+Network = TypeVar("Network", bound=nn.Module)
+
+
+@dataclass(frozen=True)
+class Hardware:
+    """Places networks and images, and opens the autocast region.
+
+    Args:
+        device: where everything is computed.
+        autocast_dtype: precision of convolutions and products, or None for float32.
+        channels_last: whether networks and images use the channels-last memory format.
+        compiled: whether networks are compiled.
+    """
+
+    device: torch.device
+    autocast_dtype: torch.dtype | None = None
+    channels_last: bool = False
+    compiled: bool = False
+
+    @classmethod
+    def start(cls, config: HardwareConfig) -> Hardware:
+        """Apply the process-wide settings and choose the device.
+
+        Raises:
+            ConfigError: if a GPU is asked for and there is none.
+        """
+        available = torch.cuda.is_available()
+        if config.device == "cuda" and not available:
+            raise ConfigError("hardware.device", "cuda", "no CUDA GPU here; allowed are auto, cpu")
+        if config.threads is not None:
+            torch.set_num_threads(config.threads)
+        if config.deterministic:
+            os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
+        torch.use_deterministic_algorithms(config.deterministic, warn_only=True)
+        torch.backends.cudnn.benchmark = not config.deterministic
+        name = config.device if config.device != "auto" else "cuda" if available else "cpu"
+        return cls(
+            device=torch.device(name),
+            autocast_dtype=getattr(torch, config.autocast) if config.autocast else None,
+            channels_last=config.channels_last,
+            compiled=config.compile,
+        )
+
+    def place(self, network: Network) -> Network:
+        """Move a network to the device, in the memory format."""
+        if self.channels_last:
+            network.to(memory_format=torch.channels_last)
+        network.to(self.device)
+        if self.compiled:
+            network.compile()
+        return network
+
+    def layout(self, images: Tensor) -> Tensor:
+        """Images (B, C, H, W) in the memory format."""
+        if self.channels_last:
+            return images.contiguous(memory_format=torch.channels_last)
+        return images
+
+    def autocast(self) -> AbstractContextManager[None]:
+        """The region in which networks are run."""
+        return torch.autocast(
+            self.device.type, dtype=self.autocast_dtype, enabled=self.autocast_dtype is not None
+        )

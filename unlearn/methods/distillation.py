@@ -1,0 +1,155 @@
+"""Teaching a student by the teacher's answers: targets without the forget classes, and losses."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from typing import Literal
+
+import torch
+from torch import Tensor, nn
+from torch.optim import Adam
+from torch.optim.lr_scheduler import CosineAnnealingLR
+
+from unlearn.errors import RunError
+from unlearn.hardware import Hardware
+
+Target = Literal["raw", "masked", "postfilter"]
+
+
+def target_probabilities(
+    logits: Tensor,
+    forget: Tensor,
+    target: Target,
+    temperature: float = 1.0,
+    postfilter_threshold: float = 0.01,
+) -> Tensor:
+    """What the student is taught to answer.
+
+    Args:
+        logits: of the teacher, (B, K).
+        forget: bool (K,), true at the classes to forget.
+        target: `raw`: the teacher's softmax. `masked`: renormalised over the retain classes,
+            exactly 0 at the forget classes. `postfilter`: where the forget classes hold more
+            than `postfilter_threshold` of the mass, their logits drop to the row's minimum and
+            the difference is shared out over the retain logits (ISPF, AAAI 2025).
+        temperature: divides the logits.
+        postfilter_threshold: in [0, 1].
+
+    Returns:
+        (B, K), rows sum to 1.
+    """
+    if target == "masked":
+        logits = logits.masked_fill(forget, -torch.inf)
+    elif target == "postfilter":
+        logits = _postfilter(logits, forget, postfilter_threshold)
+    return (logits / temperature).softmax(dim=1)
+
+
+def _postfilter(logits: Tensor, forget: Tensor, threshold: float) -> Tensor:
+    mass = (logits.softmax(dim=1) * forget).sum(dim=1, keepdim=True)
+    lowest = logits.amin(dim=1, keepdim=True)
+    surplus = ((logits - lowest) * forget).sum(dim=1, keepdim=True) / (~forget).sum()
+    filtered = torch.where(forget, lowest, logits + surplus)
+    return torch.where(mass > threshold, filtered, logits)
+
+
+def row_divergence(target: Tensor, logits: Tensor, temperature: float = 1.0) -> Tensor:
+    """KL(target || softmax(logits / temperature)) of each row in nats, (B,).
+
+    Args:
+        target: probabilities (B, K); zeros add nothing.
+        logits: of the student, (B, K).
+        temperature: divides the logits.
+    """
+    log_student = (logits / temperature).log_softmax(dim=1)
+    # The clamp gives zeros a finite gradient, which xlogy does not: the generator needs it.
+    log_target = target.clamp(min=torch.finfo(target.dtype).tiny).log()
+    return (target * (log_target - log_student)).sum(dim=1)
+
+
+def weighted_mean(rows: Tensor, weights: Tensor) -> Tensor:
+    """Mean of per-row values (B,) under row weights (B,); 0 where all weights are 0."""
+    return (rows * weights).sum() / weights.sum().clamp(min=1e-6)
+
+
+def attention_loss(teacher: list[Tensor], student: list[Tensor], weights: Tensor) -> Tensor:
+    """Sum over layers of the weighted mean squared difference of attention maps.
+
+    "Zero-Shot Machine Unlearning", eq. for L_at; mean over samples and positions as in its code.
+
+    Args:
+        teacher: normalised maps (B, H * W) of each layer.
+        student: the same of the student.
+        weights: row weights (B,).
+    """
+    losses = [
+        weighted_mean((t - s).square().mean(dim=1), weights)
+        for t, s in zip(teacher, student, strict=True)
+    ]
+    return torch.stack(losses).sum() if losses else weights.new_zeros(())
+
+
+def distil(
+    student: nn.Module,
+    images: Tensor,
+    targets: Tensor,
+    weights: Tensor,
+    *,
+    epochs: int,
+    batch_size: int,
+    learning_rate: float,
+    temperature: float,
+    random: torch.Generator,
+    hardware: Hardware,
+) -> Iterator[tuple[int, Tensor]]:
+    """Teach a student fixed targets on fixed images: Adam, cosine to zero, KL of each row.
+
+    The student's train or eval modes are left as the caller set them.
+
+    Args:
+        student: on the device, changed in place.
+        images: (N, C, H, W), normalised.
+        targets: probabilities (N, K); one-hot rows give plain cross-entropy.
+        weights: row weights (N,).
+        epochs: passes over the images.
+        batch_size: rows a step.
+        learning_rate: at the start.
+        temperature: divides the student's logits.
+        random: orders the batches.
+        hardware: precision.
+
+    Yields:
+        The epoch, from 1, and the loss of its last batch, on the device.
+
+    Raises:
+        RunError: if the loss is not finite.
+    """
+    optimizer = Adam(student.parameters(), learning_rate)
+    steps = epochs * math.ceil(len(images) / batch_size)
+    schedule = CosineAnnealingLR(optimizer, steps)
+    for epoch in range(1, epochs + 1):
+        for rows in torch.randperm(len(images), generator=random).split(batch_size):
+            rows = rows.to(images.device)
+            with hardware.autocast():
+                logits = student(hardware.layout(images[rows]))
+            loss = weighted_mean(
+                row_divergence(targets[rows], logits.float(), temperature), weights[rows]
+            )
+            optimizer.zero_grad()
+            loss.backward()
+            optimizer.step()
+            schedule.step()
+        if not torch.isfinite(loss):
+            raise RunError(
+                f"method.learning_rate={learning_rate}: the student's loss is not finite; lower it"
+            )
+        yield epoch, loss.detach()
+
+
+@torch.no_grad()
+def answers(teacher: nn.Module, images: Tensor, batch_size: int, hardware: Hardware) -> Tensor:
+    """The teacher's logits (N, K), float32, on images (N, C, H, W)."""
+    with hardware.autocast():
+        logits = [teacher(hardware.layout(part)) for part in images.split(batch_size)]
+    return torch.cat(logits).float()

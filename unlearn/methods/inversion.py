@@ -1,0 +1,158 @@
+"""Inversion: DeepInversion images from the teacher's own statistics, then a student on them.
+
+X, Y = DeepInversion images of each class, by batches ("Dreaming to Distill", CVPR 2020)
+p = target(T(X)), w = filter(T(X))
+minimise KL(p || S(X)), rows weighed by w, from a student between teacher and random
+"""
+
+from __future__ import annotations
+
+from collections.abc import Generator
+from dataclasses import dataclass
+from typing import Literal
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from unlearn.data.tensors import Access, Split
+from unlearn.errors import ConfigError, RunError
+from unlearn.filters.compose import pass_rates
+from unlearn.methods.base import Request, Samples, State, Steps
+from unlearn.methods.distillation import Target, answers, distil, target_probabilities
+from unlearn.models.network import freeze_batch_norm, has_batch_norm, shrink_and_perturb
+from unlearn.synthesis.inversion import DeepInversion
+
+_SHOWN = 64  # samples kept for pictures
+
+
+@dataclass(frozen=True, kw_only=True)
+class Inversion:
+    """DeepInversion images, then a student trained on them.
+
+    Args:
+        images: synthesised for each class.
+        inverted: classes to synthesise: `all`, or `retain` alone.
+        inversion_batch: images optimised together, classes balanced.
+        inversion_steps: and the other keys of `DeepInversion`.
+        labels: `soft`: the teacher's target probabilities; `hard`: their argmax.
+        target: raw, masked or postfilter (`target_probabilities`).
+        postfilter_threshold: forget mass above which `postfilter` acts.
+        temperature: of both softmaxes.
+        start: the teacher's share in the student's starting weights, 0 random, 1 the teacher.
+        batch_norm: the student's: `train`, or `frozen` at the statistics it starts with.
+        epochs: of the student, over all images.
+        batch_size: of the student.
+        learning_rate: of the student (Adam, cosine).
+        as_published: for the record; the config has then laid the published settings over these.
+    """
+
+    images: int
+    inverted: Literal["all", "retain"]
+    inversion_batch: int
+    inversion_steps: int
+    inversion_learning_rate: float
+    warmup: int
+    batch_norm_weight: float
+    first_layer_factor: float
+    tv_weight: float
+    l2_weight: float
+    jitter: int
+    flip: bool
+    labels: Literal["soft", "hard"]
+    target: Target
+    postfilter_threshold: float
+    temperature: float
+    start: float
+    batch_norm: Literal["train", "frozen"]
+    epochs: int
+    batch_size: int
+    learning_rate: float
+    as_published: bool = False
+
+    @property
+    def access(self) -> Access:
+        """No data."""
+        return "none"
+
+    def unlearn(self, request: Request, data: Split | None) -> Steps:
+        """Yield the state after each inversion step and each epoch; see `Method`.
+
+        Raises:
+            ConfigError: if batch norm is to be matched and the teacher has none.
+        """
+        if self.batch_norm_weight and not has_batch_norm(request.teacher):
+            raise ConfigError(
+                "method.batch_norm_weight",
+                self.batch_norm_weight,
+                "the network has no batch norm to match; set 0 to invert on the class loss alone",
+            )
+        random = torch.Generator().manual_seed(request.seed)
+        student = self._student(request)
+        images = yield from self._synthesise(request, random)
+        logits = answers(request.teacher, images, self.batch_size, request.hardware)
+        weights = request.filter(logits, request.forget_mask)
+        if not weights.any():
+            raise RunError(
+                f"filter={request.filter}: lets none of {len(images)} inverted images through; "
+                "raise filter.gate or filter.entropy, or set null"
+            )
+        rates = pass_rates(request.filter, logits, request.forget_mask)
+        samples = Samples(images[:_SHOWN], weights[:_SHOWN], logits[:_SHOWN].argmax(1))
+        for epoch, loss in distil(
+            student,
+            images,
+            self._targets(logits, request.forget_mask),
+            weights,
+            epochs=self.epochs,
+            batch_size=self.batch_size,
+            learning_rate=self.learning_rate,
+            temperature=self.temperature,
+            random=random,
+            hardware=request.hardware,
+        ):
+            shown = samples if epoch == self.epochs else None
+            yield State("distil", epoch, self.epochs, student, {"loss": loss, **rates}, shown)
+
+    def _student(self, request: Request) -> nn.Module:
+        fresh = request.hardware.place(request.fresh())
+        student = shrink_and_perturb(request.teacher, fresh, self.start)
+        student.train()
+        if self.batch_norm == "frozen":
+            freeze_batch_norm(student)
+        return student
+
+    def _synthesise(
+        self, request: Request, random: torch.Generator
+    ) -> Generator[State, None, Tensor]:
+        """Yield the state of each inversion step; return all images (N, C, H, W)."""
+        classes = range(request.num_classes) if self.inverted == "all" else request.retain
+        labels = torch.tensor(list(classes)).repeat(self.images).to(request.hardware.device)
+        inversion = DeepInversion(
+            steps=self.inversion_steps,
+            learning_rate=self.inversion_learning_rate,
+            warmup=self.warmup,
+            batch_norm_weight=self.batch_norm_weight,
+            first_layer_factor=self.first_layer_factor,
+            tv_weight=self.tv_weight,
+            l2_weight=self.l2_weight,
+            jitter=self.jitter,
+            flip=self.flip,
+        )
+        batches = labels.split(self.inversion_batch)
+        done, total = 0, len(batches) * self.inversion_steps
+        finished = []
+        for batch in batches:
+            for _, current, terms in inversion.invert(request, batch, random):
+                done, images = done + 1, current
+                yield State("invert", done, total, None, dict(terms))
+            finished.append(images)
+        return torch.cat(finished)
+
+    def _targets(self, logits: Tensor, forget: Tensor) -> Tensor:
+        targets = target_probabilities(
+            logits, forget, self.target, self.temperature, self.postfilter_threshold
+        )
+        if self.labels == "hard":
+            return F.one_hot(targets.argmax(1), logits.shape[1]).to(targets.dtype)
+        return targets

@@ -1,0 +1,42 @@
+"""LeNet-5 (LeCun et al., 1998) as in "Zero-Shot Machine Unlearning": two convolutions, no BN."""
+
+from __future__ import annotations
+
+from torch import Tensor, nn
+
+
+class LeNet(nn.Module):
+    """conv5 6, pool, conv5 16, pool, 400-120-84-K with ReLUs.
+
+    Inputs of up to 32 x 32 are zero-padded to 32 x 32, which gives the 400 features.
+
+    Args:
+        in_channels: 1 or 3.
+        num_classes: number of logits.
+        image_size: height and width of the input, at most 32.
+    """
+
+    def __init__(self, in_channels: int, num_classes: int, image_size: int) -> None:
+        super().__init__()
+        border = (32 - image_size) // 2
+        self.features = nn.Sequential(
+            nn.Conv2d(in_channels, 6, 5, padding=border),
+            nn.ReLU(),
+            nn.MaxPool2d(2),
+            nn.Conv2d(6, 16, 5),
+            nn.ReLU(),
+            nn.MaxPool2d(2),
+        )
+        self.head = nn.Sequential(
+            nn.Flatten(),
+            nn.Linear(400, 120),
+            nn.ReLU(),
+            nn.Linear(120, 84),
+            nn.ReLU(),
+            nn.Linear(84, num_classes),
+        )
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Map images (B, C, H, W) to logits (B, K)."""
+        logits: Tensor = self.head(self.features(images))
+        return logits

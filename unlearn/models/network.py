@@ -1,0 +1,111 @@
+"""Builds a network from its config, checks that it fits the data, and mixes starting weights."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable
+
+import torch
+from hydra.errors import InstantiationException
+from hydra.utils import instantiate
+from torch import nn
+
+from unlearn.config import DatasetConfig, ModelConfig
+from unlearn.errors import ConfigError
+from unlearn.models.attention import default_layers
+
+_BATCH_NORMS = (nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d)
+
+
+def builder(model: ModelConfig, dataset: DatasetConfig) -> Callable[[int], nn.Module]:
+    """A function that maps a seed to a freshly initialised network.
+
+    Raises:
+        ConfigError: if the network cannot be imported or built, or does not map a batch of the
+            data set's shape to one logit a class.
+    """
+
+    def build(seed: int) -> nn.Module:
+        with torch.random.fork_rng():
+            torch.manual_seed(seed)
+            try:
+                network = instantiate({"_target_": model.factory, **model.arguments})
+            except InstantiationException as error:
+                raise ConfigError("model._target_", model.factory, _reason(error)) from error
+        if not isinstance(network, nn.Module):
+            raise ConfigError("model._target_", model.factory, "must build a torch.nn.Module")
+        return network
+
+    _check_logits(build(0), model, dataset)
+    return build
+
+
+def attention_layers(model: ModelConfig, network: nn.Module) -> tuple[str, ...]:
+    """The layers whose attention is compared: as named in the config, else convolutions."""
+    if model.attention is None:
+        return default_layers(network)
+    return tuple(model.attention)
+
+
+def has_batch_norm(network: nn.Module) -> bool:
+    """Whether any layer keeps running statistics."""
+    return any(isinstance(m, _BATCH_NORMS) and m.track_running_stats for m in network.modules())
+
+
+def batch_norms(network: nn.Module) -> list[nn.BatchNorm2d]:
+    """The batch-norm layers of images, in order of definition."""
+    return [m for m in network.modules() if isinstance(m, nn.BatchNorm2d) and m.track_running_stats]
+
+
+def freeze_batch_norm(network: nn.Module) -> None:
+    """Put batch-norm layers in eval mode: they normalise by, and keep, their running statistics."""
+    for module in network.modules():
+        if isinstance(module, _BATCH_NORMS):
+            module.eval()
+
+
+def shrink_and_perturb(teacher: nn.Module, fresh: nn.Module, share: float) -> nn.Module:
+    """Start a student between teacher and random: share * teacher + (1 - share) * fresh.
+
+    After Ash & Adams, "On Warm-Starting Neural Network Training", 2020. Buffers (batch-norm
+    statistics) are the teacher's as soon as `share` is above 0.
+
+    Args:
+        teacher: a trained network.
+        fresh: a freshly initialised network of the same architecture.
+        share: the teacher's share in [0, 1]; 0 is random, 1 is the teacher.
+    """
+    student = copy.deepcopy(teacher if share > 0 else fresh)
+    with torch.no_grad():
+        for weight, taught, new in zip(
+            student.parameters(), teacher.parameters(), fresh.parameters(), strict=True
+        ):
+            weight.copy_(share * taught + (1 - share) * new)
+            weight.requires_grad_(True)
+    return student
+
+
+def _check_logits(network: nn.Module, model: ModelConfig, dataset: DatasetConfig) -> None:
+    batch = torch.zeros(2, *dataset.shape)
+    try:
+        with torch.no_grad():
+            logits = network.eval()(batch)
+    except (RuntimeError, ValueError, TypeError) as error:
+        raise ConfigError(
+            "model._target_",
+            model.factory,
+            f"cannot take images of shape {list(dataset.shape)} ({str(error).splitlines()[0]})",
+        ) from error
+    if not isinstance(logits, torch.Tensor) or logits.shape != (2, dataset.num_classes):
+        found = list(logits.shape[1:]) if isinstance(logits, torch.Tensor) else type(logits)
+        raise ConfigError(
+            "model._target_",
+            model.factory,
+            f"must return {dataset.num_classes} logits an image, one a class; it returned {found}",
+        )
+
+
+def _reason(error: Exception) -> str:
+    cause = error.__cause__ or error
+    lines = str(cause).splitlines()
+    return f"cannot be built ({lines[0] if lines else type(cause).__name__})"

@@ -1,0 +1,208 @@
+"""Run directories: claimed under a lock, filled beside their final place, renamed when complete."""
+
+from __future__ import annotations
+
+import errno
+import json
+import os
+import shutil
+import sys
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+from filelock import FileLock
+
+from unlearn.config import RunConfig
+from unlearn.errors import ConfigError, RunError
+
+RECORD = "record.json"
+_PACKAGES = ("unlearn", "torch", "torchvision", "hydra-core", "numpy", "scikit-learn", "wandb")
+_MODELS = ("original", "retrained", "unlearned")
+_SPARE_BYTES = 8 * 2**20
+
+
+def blank(config: RunConfig, config_hash: str) -> dict[str, Any]:
+    """A record with every key of the public contract; a figure not (yet) computed is None."""
+    both = {"retain": None, "forget": None}
+    return {
+        "status": "failed",
+        "config_hash": config_hash,
+        "dataset": config.dataset.name,
+        "model": config.model.name,
+        "method": config.method.name,
+        "access": None,
+        "forget": list(config.forget),
+        "seed": config.seed,
+        "accuracy": {name: {"train": dict(both), "test": dict(both)} for name in _MODELS},
+        "relearn": {
+            "target": None,
+            "retrained_steps": None,
+            "unlearned_steps": None,
+            "ain": None,
+            "resolution": None,
+            "censored": None,
+        },
+        "membership": {name: {"auc": None} for name in _MODELS},
+        "divergence": dict(both),
+        "onset": {"step": None, "area": None, "largest": None, "final": None},
+        "seconds": dict.fromkeys(("teacher", "retrained", "unlearn", "evaluation")),
+        "versions": versions(),
+        "error": None,
+    }
+
+
+def versions() -> dict[str, str | None]:
+    """Versions of Python, of the packages that decide figures, and the git revision if any."""
+    found: dict[str, str | None] = {"python": sys.version.split()[0]}
+    return found | {name: version(name) for name in _PACKAGES} | {"git": _git_revision()}
+
+
+def merge(record: dict[str, Any], figures: Mapping[str, Any]) -> None:
+    """Lay figures over a record, level by level, in place."""
+    for key, value in figures.items():
+        if isinstance(value, Mapping) and isinstance(record.get(key), dict):
+            merge(record[key], value)
+        else:
+            record[key] = value
+
+
+def look_up(record: Mapping[str, Any], path: str) -> Any:
+    """The value at a dotted path.
+
+    Raises:
+        ConfigError: naming `objective` if there is no such figure.
+    """
+    value: Any = record
+    for part in path.split("."):
+        if not isinstance(value, Mapping) or part not in value:
+            raise ConfigError("objective", path, "names no figure of record.json")
+        value = value[part]
+    return value
+
+
+def directory_of(config: RunConfig, config_hash: str) -> Path:
+    """Where a run goes: `run_dir` exactly, or a place under `outputs` that its config decides."""
+    if config.run_dir is not None:
+        return Path(config.run_dir).expanduser().absolute()
+    forget = "forget-" + "-".join(str(c) for c in config.forget)
+    setting = f"{config.dataset.name}-{config.model.name}"
+    leaf = f"seed-{config.seed}-{config_hash[:8]}"
+    return Path(config.outputs).absolute() / setting / config.method.name / forget / leaf
+
+
+def read(directory: Path) -> dict[str, Any] | None:
+    """The record in a run directory, or None if there is none that can be read."""
+    try:
+        record: dict[str, Any] = json.loads((directory / RECORD).read_text())
+    except (OSError, ValueError):
+        return None
+    return record
+
+
+@contextmanager
+def claimed(config: RunConfig, directory: Path) -> Iterator[None]:
+    """Hold a run directory's lock, so that parallel jobs do the same run once.
+
+    Raises:
+        ConfigError: naming `outputs` or `run_dir` if it cannot be written.
+    """
+    key = "run_dir" if config.run_dir is not None else "outputs"
+    value = config.run_dir or config.outputs
+    try:
+        directory.parent.mkdir(parents=True, exist_ok=True)
+        lock = FileLock(directory.parent / f".{directory.name}.lock")
+        lock.acquire()
+    except OSError as error:
+        raise ConfigError(key, value, f"cannot be written ({error.strerror})") from error
+    try:
+        yield
+    finally:
+        lock.release()
+
+
+def finished(config: RunConfig, directory: Path, config_hash: str) -> dict[str, Any] | None:
+    """The complete record of this very run, or None if it is to be run.
+
+    Raises:
+        ConfigError: if the directory holds something else and `force` is not set.
+    """
+    record = read(directory)
+    if config.force:
+        return None
+    if record is None:
+        if directory.exists() and any(directory.iterdir()):
+            raise ConfigError("run_dir", directory, "holds files that are no run; name another")
+        return None
+    if record.get("config_hash") != config_hash:
+        raise ConfigError(
+            "run_dir", directory, "holds a run of another config; name another, or set force=true"
+        )
+    return record if record.get("status") == "complete" else None
+
+
+@contextmanager
+def writing(directory: Path) -> Iterator[Path]:
+    """A hidden folder to fill; renamed to `directory` when the block ends without an error.
+
+    What a killed run left there is removed first. The caller holds the lock.
+    """
+    work = directory.parent / f".{directory.name}.partial"
+    old = directory.parent / f".{directory.name}.old"
+    for leftover in (work, old):
+        shutil.rmtree(leftover, ignore_errors=True)
+    work.mkdir()
+    yield work
+    if directory.exists():
+        directory.rename(old)
+    work.rename(directory)
+    shutil.rmtree(old, ignore_errors=True)
+
+
+def write_json(path: Path, values: Any) -> None:
+    """Write JSON to a temporary name and rename it."""
+    temporary = path.with_name(f".{path.name}.tmp")
+    temporary.write_text(json.dumps(values, indent=2) + "\n")
+    os.replace(temporary, path)
+
+
+def require_space(key: str, value: str, folder: Path, needed: int) -> None:
+    """Check before any work that the results will fit.
+
+    Raises:
+        ConfigError: naming `key` if less than `needed` bytes and a few MiB are free.
+    """
+    free = shutil.disk_usage(folder).free
+    if free < needed + _SPARE_BYTES:
+        raise ConfigError(
+            key,
+            value,
+            f"{free / 2**20:.1f} MiB free; at least {(needed + _SPARE_BYTES) / 2**20:.1f} needed",
+        )
+
+
+def explained(error: Exception, outputs: str) -> Exception:
+    """A full disk as one line, whichever library met it; any other error as it is."""
+    full = isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT)
+    if full or "No space left on device" in str(error):
+        return RunError(f"outputs={outputs}: the disk is full; free some space and run again")
+    return error
+
+
+def _git_revision() -> str | None:
+    """The revision of the clone that this code lies in, read without starting git."""
+    git = Path(__file__).resolve().parent.parent / ".git"
+    try:
+        head = (git / "HEAD").read_text().strip()
+        if not head.startswith("ref: "):
+            return head
+        name = head.removeprefix("ref: ")
+        loose = git / name
+        if loose.exists():
+            return loose.read_text().strip()
+        packed = (git / "packed-refs").read_text().splitlines()
+        return next((line.split()[0] for line in packed if line.endswith(name)), None)
+    except OSError:
+        return None

@@ -1,0 +1,74 @@
+"""The table of one run, for the terminal."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+from rich.table import Table
+
+_CONTRACT = ("accuracy", "relearn", "membership", "divergence")
+
+
+def show(record: Mapping[str, Any], directory: Path) -> None:
+    """Print original / retrained / unlearned side by side, and where the files are."""
+    console = Console(width=max(100, Console().width))
+    console.print(_table(record))
+    if record["divergence"]["retain"] is not None:
+        console.print(
+            "Jensen-Shannon divergence from retrained (bits): "
+            f"retain {record['divergence']['retain']:.4f}, "
+            f"forget {_number(record['divergence']['forget'], '.4f')}"
+        )
+    if record["relearn"]["censored"]:
+        console.print("Relearning: a count reached its limit, so that it is a lower bound")
+    unknown = [name for name in _CONTRACT if _all_none(record[name])]
+    if unknown:
+        console.print(f"Not computed without data: {', '.join(unknown)}")
+    console.print(f"Files: {directory}", soft_wrap=True, highlight=False)
+
+
+def _table(record: Mapping[str, Any]) -> Table:
+    classes = ", ".join(map(str, record["forget"]))
+    table = Table(
+        title=f"{record['method']} on {record['dataset']} / {record['model']}: forget {classes}, "
+        f"seed {record['seed']}",
+        title_justify="left",
+    )
+    table.add_column("")
+    headings = ("D_r test", "D_f test", "D_r train", "D_f train", "relearn", "AIN", "MIA AUC", "s")
+    for heading in headings:
+        table.add_column(heading, justify="right")
+    relearn, seconds = record["relearn"], record["seconds"]
+    columns: dict[str, tuple[Any, Any, Any]] = {
+        "original": (None, None, seconds["teacher"]),
+        "retrained": (relearn["retrained_steps"], None, seconds["retrained"]),
+        "unlearned": (relearn["unlearned_steps"], relearn["ain"], seconds["unlearn"]),
+    }
+    for name, (steps, ain, spent) in columns.items():
+        accuracy = record["accuracy"][name]
+        table.add_row(
+            name,
+            *(
+                _number(accuracy[split][part], ".2f")
+                for split in ("test", "train")
+                for part in ("retain", "forget")
+            ),
+            _number(steps, ".4g"),
+            _number(ain, ".2f"),
+            _number(record["membership"][name]["auc"], ".3f"),
+            _number(spent, ".1f"),
+        )
+    return table
+
+
+def _number(value: float | None, form: str) -> str:
+    return "-" if value is None else format(value, form)
+
+
+def _all_none(values: Any) -> bool:
+    if isinstance(values, Mapping):
+        return all(_all_none(value) for value in values.values())
+    return values is None

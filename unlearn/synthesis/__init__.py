@@ -1,0 +1,1 @@
+"""What makes images without data: generator, noise, inversion."""

@@ -1,0 +1,172 @@
+"""DeepInversion: images optimised until a frozen network's batch norm finds them familiar.
+
+"Dreaming to Distill", Yin et al., CVPR 2020, equations 2 to 4; written from the equations.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass
+from types import TracebackType
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+from torch.optim import Adam
+from torch.optim.lr_scheduler import LambdaLR
+
+from unlearn.errors import RunError
+from unlearn.methods.base import Request
+from unlearn.models.network import batch_norms
+
+
+class BatchNormPrior:
+    """While entered, `penalty()` says how far the last batch is from the running statistics.
+
+    R_BN = sum over layers of ||var - running_var||_2 + ||mean - running_mean||_2 (eq. 4), the
+    first layer times `first_layer_factor`.
+    """
+
+    def __init__(self, network: nn.Module, first_layer_factor: float) -> None:
+        self._layers = batch_norms(network)
+        self._factors = [first_layer_factor] + [1.0] * (len(self._layers) - 1)
+        self._distances: dict[int, Tensor] = {}
+        self._handles: list[torch.utils.hooks.RemovableHandle] = []
+
+    def __enter__(self) -> BatchNormPrior:
+        def measure(index: int):  # type: ignore[no-untyped-def]
+            def hook(layer: nn.BatchNorm2d, inputs: tuple[Tensor]) -> None:
+                self._distances[index] = statistics_distance(inputs[0].float(), layer)
+
+            return hook
+
+        self._handles = [
+            layer.register_forward_pre_hook(measure(i)) for i, layer in enumerate(self._layers)
+        ]
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        for handle in self._handles:
+            handle.remove()
+
+    def penalty(self) -> Tensor:
+        """R_BN of the last forward pass, a scalar."""
+        terms = [factor * self._distances[i] for i, factor in enumerate(self._factors)]
+        return torch.stack(terms).sum()
+
+
+def statistics_distance(inputs: Tensor, layer: nn.BatchNorm2d) -> Tensor:
+    """||var - running_var||_2 + ||mean - running_mean||_2 of inputs (B, C, H, W), a scalar."""
+    assert layer.running_mean is not None
+    assert layer.running_var is not None
+    variance, mean = torch.var_mean(inputs, dim=(0, 2, 3), correction=0)
+    distance: Tensor = (variance - layer.running_var).norm() + (mean - layer.running_mean).norm()
+    return distance
+
+
+def total_variation(images: Tensor) -> Tensor:
+    """TV_l2: the l2 norms of the differences to the four forward neighbours, summed (eq. 3)."""
+    right = images[..., :, 1:] - images[..., :, :-1]
+    down = images[..., 1:, :] - images[..., :-1, :]
+    diagonal = images[..., 1:, 1:] - images[..., :-1, :-1]
+    antidiagonal = images[..., 1:, :-1] - images[..., :-1, 1:]
+    return torch.stack([d.norm() for d in (right, down, diagonal, antidiagonal)]).sum()
+
+
+@dataclass(frozen=True, kw_only=True)
+class DeepInversion:
+    """CE(T(x), y) + batch_norm_weight * R_BN + tv_weight * TV_l2 + l2_weight * ||x||_2.
+
+    Args:
+        steps: of Adam (betas 0.5, 0.9), cosine after a linear warm-up.
+        learning_rate: at the peak.
+        warmup: steps of the warm-up.
+        batch_norm_weight: of R_BN; 0 for networks without batch norm.
+        first_layer_factor: of the first layer in R_BN.
+        tv_weight: of the total variation.
+        l2_weight: of the mean l2 norm of an image.
+        jitter: largest shift in pixels, drawn anew for each step.
+        flip: whether half of the steps see the batch mirrored.
+    """
+
+    steps: int
+    learning_rate: float
+    warmup: int
+    batch_norm_weight: float
+    first_layer_factor: float
+    tv_weight: float
+    l2_weight: float
+    jitter: int
+    flip: bool
+
+    def invert(
+        self, request: Request, labels: Tensor, random: torch.Generator
+    ) -> Iterator[tuple[int, Tensor, dict[str, Tensor]]]:
+        """Yield the step, the images (N, C, H, W) so far, and the loss terms.
+
+        Images stay floats between the normalised values of black and white.
+
+        Args:
+            request: teacher, shape and bounds.
+            labels: class of each image, (N,), on the device.
+            random: noise, shifts and flips.
+
+        Raises:
+            RunError: if the loss is not finite.
+        """
+        images = torch.randn(len(labels), *request.shape, generator=random).to(labels.device)
+        images = images.clamp(request.lowest, request.highest).requires_grad_()
+        optimizer = Adam([images], self.learning_rate, betas=(0.5, 0.9))
+        schedule = LambdaLR(optimizer, self._rate)
+        with BatchNormPrior(request.teacher, self.first_layer_factor) as prior:
+            for step in range(1, self.steps + 1):
+                terms = self._terms(request, self._augment(images, random), labels, prior)
+                loss = torch.stack(list(terms.values())).sum()
+                optimizer.zero_grad()
+                loss.backward(inputs=[images])
+                optimizer.step()
+                schedule.step()
+                with torch.no_grad():
+                    images.clamp_(request.lowest, request.highest)
+                yield step, images.detach(), {k: v.detach() for k, v in terms.items()}
+        if not torch.isfinite(loss):
+            raise RunError(
+                f"method.inversion_learning_rate={self.learning_rate}: the inversion loss is not "
+                "finite; lower it"
+            )
+
+    def _terms(
+        self, request: Request, images: Tensor, labels: Tensor, prior: BatchNormPrior
+    ) -> dict[str, Tensor]:
+        with request.hardware.autocast():
+            logits = request.teacher(request.hardware.layout(images))
+        terms = {
+            "class": F.cross_entropy(logits.float(), labels),
+            "total_variation": self.tv_weight * total_variation(images),
+            "norm": self.l2_weight * images.flatten(1).norm(dim=1).mean(),
+        }
+        if self.batch_norm_weight:
+            terms["batch_norm"] = self.batch_norm_weight * prior.penalty()
+        return terms
+
+    def _augment(self, images: Tensor, random: torch.Generator) -> Tensor:
+        if self.jitter:
+            down, right = torch.randint(
+                -self.jitter, self.jitter + 1, (2,), generator=random
+            ).tolist()
+            images = images.roll((down, right), dims=(2, 3))
+        if self.flip and torch.rand((), generator=random) < 0.5:
+            images = images.flip(3)
+        return images
+
+    def _rate(self, step: int) -> float:
+        if step < self.warmup:
+            return (step + 1) / self.warmup
+        done = (step - self.warmup) / max(1, self.steps - self.warmup)
+        return 0.5 * (1 + math.cos(math.pi * min(1.0, done)))

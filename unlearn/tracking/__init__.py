@@ -1,0 +1,1 @@
+"""Observers of a run: progress bar, Weights & Biases. Nothing flows back from them."""

@@ -1,0 +1,35 @@
+"""The history of a run: every step's scalars and observations, as one Parquet file."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from unlearn.config import RunConfig
+from unlearn.tracking.base import Step
+
+
+class History:
+    """Keeps every step in memory, on the device, and writes them as one Parquet file."""
+
+    def __init__(self) -> None:
+        self._steps: list[Step] = []
+
+    def start(self, config: RunConfig, directory: Path, config_hash: str) -> None:
+        """Nothing to prepare."""
+
+    def step(self, step: Step) -> None:
+        """Keep the step."""
+        self._steps.append(step)
+
+    def finish(self, record: Mapping[str, Any], directory: Path) -> None:
+        """Write history.parquet: stage, step, one column a scalar, retain and forget (percent)."""
+        self.frame().to_parquet(directory / "history.parquet", index=False)
+
+    def frame(self) -> pd.DataFrame:
+        """The steps as a pandas data frame."""
+        rows = [{"stage": s.stage, "step": s.step, **s.read()} for s in self._steps]
+        return pd.DataFrame(rows, columns=None if rows else ["stage", "step"])
