@@ -17,8 +17,8 @@ from hydra.types import RunMode
 from omegaconf import DictConfig
 from omegaconf.errors import OmegaConfBaseException
 
-from unlearn.config import settle
 from unlearn.errors import UnlearnError
+from unlearn.settle import settle
 
 _HERE = Path(__file__).resolve().parent
 _HYDRA_TRACEBACK = "HYDRA_FULL_ERROR"
@@ -82,8 +82,9 @@ def explain_composition(error: Exception, arguments: list[str]) -> str:
     text = str(error)
     absent = re.search(r"Could not find '([^']+)/([^'/]+)'", text)
     if absent:
-        options = text.split("Available options in", 1)[-1].split()[1:]
-        return f"{absent[1]}={absent[2]}: no such option; allowed are {', '.join(options)}"
+        options = re.findall(r"^\t([\w./-]+)$", text.split("Config search path")[0], re.MULTILINE)
+        allowed = ", ".join(options) if options else f"the files in conf/{absent[1]}"
+        return f"{absent[1]}={absent[2]}: no such option; allowed are {allowed}"
     unknown = re.search(r"Could not override '([^']+)'", text)
     if unknown:
         key = unknown[1].split("@")[0]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -141,5 +142,11 @@ def _instance(key: str, factory: str | None, arguments: dict[str, Any]) -> Any:
         cause = error.__cause__ or error
         if isinstance(cause, UnlearnError):
             raise cause from error
-        reason = str(cause).splitlines()[0] if str(cause) else type(cause).__name__
+        surplus = re.search(r"unexpected keyword argument '(\w+)'", str(cause))
+        if surplus:
+            argument = surplus[1]
+            raise ConfigError(
+                f"{key}.{argument}", arguments.get(argument), "no such key"
+            ) from error
+        reason = str(cause) or type(cause).__name__
         raise ConfigError(f"{key}._target_", factory, f"cannot be built: {reason}") from error

@@ -1,14 +1,11 @@
-"""The typed schema of a run and its checks: everything here answers without importing torch."""
+"""The typed schema of a run: every key, its type and its range. Needs no torch."""
 
 from __future__ import annotations
 
 import hashlib
 import json
-import math
 from typing import Annotated, Any, Literal
 
-from omegaconf import DictConfig, OmegaConf
-from omegaconf.errors import OmegaConfBaseException
 from pydantic import (
     BaseModel,
     ConfigDict,
@@ -17,10 +14,7 @@ from pydantic import (
     NonNegativeInt,
     PositiveFloat,
     PositiveInt,
-    ValidationError,
 )
-
-from unlearn.errors import ConfigError
 
 Share = Annotated[float, Field(ge=0, le=1)]
 # Keys that say where and how loudly a run happens; all others determine its figures.
@@ -188,6 +182,8 @@ class TrackingConfig(_Closed):
 class RunConfig(_Closed):
     """One run, complete and checked."""
 
+    forget: tuple[NonNegativeInt, ...]
+    seed: Annotated[int, Field(ge=0, lt=2**31)]
     dataset: DatasetConfig
     model: ModelConfig
     training: TrainingConfig
@@ -196,8 +192,6 @@ class RunConfig(_Closed):
     hardware: HardwareConfig
     evaluation: EvaluationConfig
     tracking: TrackingConfig
-    forget: tuple[NonNegativeInt, ...]
-    seed: Annotated[int, Field(ge=0, lt=2**31)]
     outputs: str
     run_dir: str | None
     force: bool
@@ -228,144 +222,3 @@ def config_hash(config: RunConfig, checkpoint_digest: str | None) -> str:
 def digest(values: Any) -> str:
     """Sixteen hex digits of any JSON-like value, whatever the order of its keys."""
     return hashlib.sha256(json.dumps(values, sort_keys=True).encode()).hexdigest()[:16]
-
-
-def settle(composed: DictConfig, overrides: list[str]) -> RunConfig:
-    """Turn Hydra's composed config into a checked one.
-
-    Args:
-        composed: the config as Hydra composed it.
-        overrides: what the user typed (`HydraConfig.overrides.task`): typed keys win over the
-            settings of `method.as_published`, and only typed arguments reach the user's own
-            network.
-
-    Raises:
-        ConfigError: naming the first key that cannot be used, its value and what is allowed.
-    """
-    typed = {override.lstrip("+~").split("=")[0] for override in overrides}
-    config = composed.copy()
-    OmegaConf.set_struct(config, False)
-    try:
-        _use_own_network(config, typed)
-        _use_published_settings(config, typed)
-        values = OmegaConf.to_container(config, resolve=True, throw_on_missing=True)
-    except OmegaConfBaseException as error:
-        key = error.full_key or "config"
-        if "Missing mandatory value" in str(error):
-            raise ConfigError(key, "???", "must be given") from error
-        raise ConfigError(key, "???", str(error).splitlines()[0]) from error
-    try:
-        run = RunConfig.model_validate(values)
-    except ValidationError as error:
-        raise _first(error) from error
-    _check_dataset(run)
-    _check_forget(run)
-    _check_filter(run)
-    _check_method(run)
-    return run
-
-
-def _use_own_network(config: DictConfig, typed: set[str]) -> None:
-    """`model._target_=my.Net` alone: the other keys of the chosen YAML describe its network."""
-    if "model._target_" not in typed or "model" in typed:
-        return
-    for key in list(config.model):
-        if f"model.{key}" not in typed:
-            del config.model[key]
-    for key in ("checkpoint", "batch_norm", "attention"):
-        config.model.setdefault(key, None)
-    config.model.setdefault("name", config.model._target_.rsplit(".", 1)[-1])
-
-
-def _use_published_settings(config: DictConfig, typed: set[str]) -> None:
-    """Lay a method's `published` settings over its own, and the user's keys over those."""
-    published = config.method.pop("published", None)
-    if not config.method.get("as_published") or published is None:
-        return
-    for patch in (published.get("all"), published.get(config.dataset.name)):
-        for group, values in (patch or {}).items():
-            for key, value in values.items():
-                if f"{group}.{key}" not in typed:
-                    OmegaConf.update(config, f"{group}.{key}", value)
-
-
-def _first(error: ValidationError) -> ConfigError:
-    detail = error.errors()[0]
-    key = ".".join(str(part) for part in detail["loc"])
-    if detail["type"] == "extra_forbidden":
-        return ConfigError(key, detail["input"], "no such key")
-    message = detail["msg"].removeprefix("Input ").replace("Field required", "must be given")
-    value = None if detail["type"] == "missing" else detail["input"]
-    return ConfigError(key, value, message[0].lower() + message[1:])
-
-
-def _check_dataset(run: RunConfig) -> None:
-    dataset = run.dataset
-    for key in ("mean", "std"):
-        values = getattr(dataset, key)
-        if len(values) != dataset.shape[0]:
-            raise ConfigError(
-                f"dataset.{key}",
-                list(values),
-                f"must hold {dataset.shape[0]} values, one a channel",
-            )
-    if dataset.classes is not None and len(dataset.classes) != dataset.num_classes:
-        raise ConfigError(
-            "dataset.classes", list(dataset.classes), f"must name {dataset.num_classes} classes"
-        )
-    if dataset.factory is None and run.model.checkpoint is None:
-        raise ConfigError(
-            "model.checkpoint",
-            None,
-            "must be given with dataset=none: there is nothing to train on",
-        )
-
-
-def _check_forget(run: RunConfig) -> None:
-    count = run.dataset.num_classes
-    allowed = f"allowed are one or more of the classes 0 to {count - 1} of {run.dataset.name}"
-    shown = list(run.forget)
-    if not run.forget:
-        raise ConfigError("forget", shown, f"names no class; {allowed}")
-    if len(set(run.forget)) < len(run.forget):
-        raise ConfigError("forget", shown, f"names a class twice; {allowed}")
-    if max(run.forget) >= count:
-        raise ConfigError("forget", shown, allowed)
-    if len(run.forget) == count:
-        raise ConfigError("forget", shown, f"would forget every class; {allowed}, but not all")
-
-
-def _check_filter(run: RunConfig) -> None:
-    definition, threshold = run.filter.entropy_definition, run.filter.entropy
-    if threshold is None:
-        return
-    most = {
-        "all": math.log(run.dataset.num_classes),
-        "retain": math.log(max(2, len(run.retain))),
-        "normalised": 1.0,
-        "quantile": 1.0,
-    }[definition]
-    if threshold > most:
-        raise ConfigError(
-            "filter.entropy",
-            threshold,
-            f"allowed is above 0 up to {most:.4g} with entropy_definition={definition}, or null",
-        )
-
-
-def _check_method(run: RunConfig) -> None:
-    method = run.method
-    if method.batch_norm_weight > 0 and run.model.batch_norm is False:
-        raise ConfigError(
-            "method.batch_norm_weight",
-            method.batch_norm_weight,
-            f"{run.model.factory} has no batch norm whose statistics could be matched; "
-            "choose a model that has, or set 0 to invert on the class loss alone",
-        )
-    for key, oracle in (("schedule", "published"), ("selection", "oracle")):
-        if getattr(method, key) == oracle and run.dataset.factory is None:
-            raise ConfigError(f"method.{key}", oracle, "needs test accuracies: choose a dataset")
-        if getattr(method, key) == oracle and run.evaluation.every is None:
-            raise ConfigError(
-                f"method.{key}", oracle, "needs test accuracies: set evaluation.every"
-            )

@@ -20,7 +20,7 @@ class ConfigError(UnlearnError):
 
     def __init__(self, key: str, value: object, allowed: str) -> None:
         shown = "null" if value is None else str(value).replace("\n", " ")
-        super().__init__(f"{key}={shown}: {allowed}")
+        super().__init__(f"{key}={shown}: {' '.join(allowed.split())}")
         self.key = key
 
 

@@ -20,6 +20,7 @@ from unlearn.errors import ConfigError, RunError
 
 RECORD = "record.json"
 _PACKAGES = ("unlearn", "torch", "torchvision", "hydra-core", "numpy", "scikit-learn", "wandb")
+_FIGURES = ("accuracy", "relearn", "membership", "divergence", "onset", "seconds")
 _MODELS = ("original", "retrained", "unlearned")
 _SPARE_BYTES = 8 * 2**20
 
@@ -69,17 +70,22 @@ def merge(record: dict[str, Any], figures: Mapping[str, Any]) -> None:
             record[key] = value
 
 
-def look_up(record: Mapping[str, Any], path: str) -> Any:
-    """The value at a dotted path.
+def check_objective(config: RunConfig) -> None:
+    """Raise `ConfigError` if `objective` cannot be a figure of this run's record."""
+    path = config.objective
+    if path is None:
+        return
+    figures = [name for name in _paths(blank(config, "")) if name.split(".")[0] in _FIGURES]
+    own = set(config.evaluation.metrics) - set(_FIGURES)
+    if path not in figures and path.split(".")[0] not in own:
+        raise ConfigError("objective", path, f"no figure; allowed are {', '.join(figures)}")
 
-    Raises:
-        ConfigError: naming `objective` if there is no such figure.
-    """
+
+def look_up(record: Mapping[str, Any], path: str) -> Any:
+    """The value at a dotted path, None if there is none."""
     value: Any = record
     for part in path.split("."):
-        if not isinstance(value, Mapping) or part not in value:
-            raise ConfigError("objective", path, "names no figure of record.json")
-        value = value[part]
+        value = value.get(part) if isinstance(value, Mapping) else None
     return value
 
 
@@ -189,6 +195,15 @@ def explained(error: Exception, outputs: str) -> Exception:
     if full or "No space left on device" in str(error):
         return RunError(f"outputs={outputs}: the disk is full; free some space and run again")
     return error
+
+
+def _paths(values: Mapping[str, Any], prefix: str = "") -> list[str]:
+    """The dotted paths of all leaves."""
+    paths = []
+    for key, value in values.items():
+        nested = isinstance(value, Mapping)
+        paths += _paths(value, f"{prefix}{key}.") if nested else [f"{prefix}{key}"]
+    return paths
 
 
 def _git_revision() -> str | None:

@@ -37,6 +37,7 @@ def run(config: RunConfig) -> tuple[dict[str, Any], Path]:
         UnlearnError: with one line on what went wrong; a run that had begun leaves a record
             with status `failed`.
     """
+    records.check_objective(config)
     identity = config_hash(config, _file_digest(config.model.checkpoint))
     directory = records.directory_of(config, identity)
     with records.claimed(config, directory):

@@ -107,5 +107,4 @@ def _check_logits(network: nn.Module, model: ModelConfig, dataset: DatasetConfig
 
 def _reason(error: Exception) -> str:
     cause = error.__cause__ or error
-    lines = str(cause).splitlines()
-    return f"cannot be built ({lines[0] if lines else type(cause).__name__})"
+    return f"cannot be built: {str(cause) or type(cause).__name__}"
