@@ -90,8 +90,8 @@ def _check_space(config: RunConfig, network: nn.Module) -> None:
     run_dir = config.run_dir is not None
     key, value = ("run_dir", config.run_dir) if run_dir else ("outputs", config.outputs)
     assert value is not None
-    folder = Path(value).expanduser().absolute()
-    records.require_space(key, value, folder.parent if run_dir else folder, size)
+    folder = Path(value).expanduser().absolute().parent
+    records.require_space(key, value, folder, size)
     if config.dataset.factory is not None:
         cache = Path(config.outputs).absolute() / "cache"
         try:

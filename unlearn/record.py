@@ -180,6 +180,8 @@ def require_space(key: str, value: str, folder: Path, needed: int) -> None:
     Raises:
         ConfigError: naming `key` if less than `needed` bytes and a few MiB are free.
     """
+    while not folder.exists():
+        folder = folder.parent
     free = shutil.disk_usage(folder).free
     if free < needed + _SPARE_BYTES:
         raise ConfigError(

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from omegaconf import OmegaConf
 from torch import nn
 
 from unlearn import record as records
@@ -62,7 +63,7 @@ def _attempt(
     try:
         for observer in observers:
             observer.start(config, work, record["config_hash"])
-        records.write_json(work / "config.json", config.plain())
+        OmegaConf.save(OmegaConf.create(config.plain()), work / "config.yaml")
         _Run(config, parts, observers, history, record, work).all()
         record["status"] = "complete"
     except Exception as error:

@@ -18,6 +18,9 @@ class Product:
 
     parts: dict[str, Filter]
 
+    def __str__(self) -> str:
+        return ", ".join(f"{name}: {part}" for name, part in self.parts.items())
+
     def __call__(self, logits: Tensor, forget: Tensor) -> Tensor:
         """Row weights (B,); arguments as in `Filter`."""
         weights = torch.ones_like(logits[:, 0])

@@ -106,10 +106,10 @@ class GatedKnowledgeTransfer:
                 batch = game.synthesise(noise, teacher_taps)
                 for _ in range(self.student_steps):
                     scalars = game.student_step(batch, student_taps)
-                if iteration % _CHECK_EVERY == 0 or iteration == self.iterations:
-                    game.check(scalars)
                 observed = yield game.state(iteration, batch, scalars)
                 game.after(observed)
+                if iteration % _CHECK_EVERY == 0 or iteration == self.iterations:
+                    game.check(scalars)
             if game.restore_best():
                 yield game.state(self.iterations, batch, scalars)
 
@@ -245,7 +245,8 @@ class _Game:
         """Step the schedules: each iteration for cosine, each evaluation as published."""
         retain = observed.retain if observed is not None else None
         _step(self.student_schedule, retain)
-        _step(self.generator_schedule, None if retain is None else 0.0)
+        if self.method.generator_steps:
+            _step(self.generator_schedule, None if retain is None else 0.0)
         if observed is None:
             return
         if self.method.batch_norm == "published":

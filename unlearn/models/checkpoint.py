@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pickle
+import warnings
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -73,7 +74,9 @@ def _read(path: str) -> dict[str, Any]:
     try:
         if file.suffix == ".safetensors":
             return dict(load_file(file))
-        content = torch.load(file, map_location="cpu", weights_only=True)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # of the pickle protocol: what is unsafe is refused
+            content = torch.load(file, map_location="cpu", weights_only=True)
     except SafetensorError as error:
         raise ConfigError(KEY, path, f"not a readable safetensors file ({error})") from error
     except pickle.UnpicklingError as error:

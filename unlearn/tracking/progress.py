@@ -1,4 +1,4 @@
-"""Progress bars on stderr, with losses, pass rate and the student's accuracies."""
+"""Progress bars on a terminal's stderr: losses, pass rate and the student's accuracies."""
 
 from __future__ import annotations
 
@@ -21,13 +21,15 @@ class ProgressBar:
     """One bar a stage."""
 
     def __init__(self) -> None:
+        console = Console(stderr=True)
         self._progress = Progress(
             TextColumn("{task.description:>12}"),
             BarColumn(bar_width=24),
             MofNCompleteColumn(),
             Remaining(),
             TextColumn("{task.fields[values]}"),
-            console=Console(stderr=True),
+            console=console,
+            disable=not console.is_terminal,
         )
         self._task: TaskID | None = None
         self._stage = ""

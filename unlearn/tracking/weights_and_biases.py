@@ -38,6 +38,7 @@ class WeightsAndBiases:
         self.mode, self.project, self.entity, self.group = mode, project, entity, group
         self.tags, self.images, self.artifact = list(tags), images, artifact
         self._run: Any = None
+        self._stages: set[str] = set()
 
     def start(self, config: RunConfig, directory: Path, config_hash: str) -> None:
         """Open the run; the name is its forget classes and seed, the id is left to W&B."""
@@ -59,14 +60,15 @@ class WeightsAndBiases:
             settings=wandb.Settings(console="off", silent=True),
             reinit="finish_previous",
         )
-        for stage in ("teacher", "retrained"):
-            self._run.define_metric(f"{stage}/*", step_metric=f"{stage}/step")
 
     def step(self, step: Step) -> None:
         """Log the scalars now and then, and every observation, under the stage's name."""
         due = step.step % _LOG_EVERY == 0 or step.step == step.total or step.observed
         if self._run is None or not due:
             return
+        if step.stage not in self._stages:
+            self._stages.add(step.stage)
+            self._run.define_metric(f"{step.stage}/*", step_metric=f"{step.stage}/step")
         values = {f"{step.stage}/{k}": v for k, v in step.read().items() if v is not None}
         self._run.log({f"{step.stage}/step": step.step, **values})
 

@@ -1,0 +1,203 @@
+"""Bad input gets one line that names the key, the value and what is allowed; exit code 2."""
+
+from __future__ import annotations
+
+import os
+import pickle
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+from conftest import TINY, Cli, command, record_in
+
+from unlearn.models.lenet import LeNet
+
+NOWHERE = (
+    "dataset=none dataset.shape=[1,8,8] dataset.num_classes=10 dataset.mean=[0] dataset.std=[1]"
+)
+
+# What is typed -> what the line must name. None of these may import torch.
+BEFORE_TORCH = {
+    "method=foo": ["method=foo", "gkt", "inversion", "noise"],
+    "experiment=nope": ["experiment=nope"],
+    "methd=gkt": ["methd=gkt", "method"],
+    "method.iters=3": ["method.iters=3", "iterations"],
+    "+colour=red": ["colour=red", "no such key"],
+    "forget=[12]": ["forget=[12]", "0 to 9"],
+    "forget=[-1]": ["forget", "-1"],
+    "forget=[]": ["forget=[]", "0 to 9"],
+    "forget=[0,0]": ["forget=[0, 0]", "twice"],
+    "forget=[0,1,2,3,4,5,6,7,8,9]": ["forget", "every class"],
+    "forget=cat": ["forget=cat", "list"],
+    "forget=[0": ["[0"],
+    "seed=-1": ["seed=-1", "0"],
+    "seed=abc": ["seed=abc", "integer"],
+    "filter.gate=1.5": ["filter.gate=1.5", "1"],
+    "filter.gate=-0.1": ["filter.gate=-0.1", "0"],
+    "filter.entropy=9": ["filter.entropy=9", "2.303", "null"],
+    "filter.entropy=0": ["filter.entropy=0", "greater than 0"],
+    "filter.entropy=1.5 filter.entropy_definition=quantile": ["filter.entropy=1.5", "quantile"],
+    "filter.entropy_definition=half": ["filter.entropy_definition=half", "retain"],
+    "method=gkt method.iterations=0": ["method.iterations=0"],
+    "method=gkt method.target=mask": ["method.target=mask", "masked"],
+    "method=gkt method.start=1.01": ["method.start=1.01", "1"],
+    "method=gkt method.start=nan": ["method.start=nan"],
+    "training.optimizer=adam": ["training.optimizer=adam", "adamw"],
+    "tracking.mode=sometimes": ["tracking.mode=sometimes", "offline"],
+    "evaluation.every=0": ["evaluation.every=0"],
+    "dataset.mean=[0.1,0.2]": ["dataset.mean", "1 values"],
+    "dataset=none": ["dataset.shape", "must be given"],
+    NOWHERE: ["model.checkpoint=null", "must be given"],
+    "model=lenet method=inversion": ["method.batch_norm_weight=0.05", "no batch norm"],
+    "method=gkt method.selection=oracle evaluation=quick": ["method.selection", "evaluation.every"],
+}
+
+
+def one_line(done: subprocess.CompletedProcess[str], code: int, named: list[str]) -> None:
+    assert done.returncode == code, done.stderr
+    lines = done.stderr.splitlines()
+    assert len(lines) == 1, done.stderr
+    assert lines[0].startswith("unlearn: ")
+    assert "Traceback" not in done.stderr + done.stdout
+    for word in named:
+        assert word in lines[0]
+
+
+@pytest.mark.parametrize("typed", sorted(BEFORE_TORCH))
+def test_refused_before_torch_is_imported(cli: Cli, tmp_path: Path, typed: str) -> None:
+    """A torch that cannot be imported stands in the way: whoever imports it fails the test."""
+    (tmp_path / "trap").mkdir()
+    (tmp_path / "trap" / "torch.py").write_text("raise SystemExit('torch was imported')\n")
+    done = cli(*typed.split(), PYTHONPATH=str(tmp_path / "trap"))
+    one_line(done, 2, BEFORE_TORCH[typed])
+    assert not (tmp_path / "outputs" / "cache").exists()
+
+
+# Refused once the parts are built, but before anything is trained.
+BEFORE_WORK = {
+    "method=gkt +method.colour=red": ["method.colour=red", "no such key"],
+    "objective=accuracy.best": ["objective=accuracy.best", "accuracy.unlearned.test.retain"],
+    "dataset=mnist": ["dataset.root=data", "dataset.download=true"],
+    "dataset=cifar10 dataset.root=nowhere": ["dataset.root=nowhere", "dataset.download=true"],
+    "dataset=image_folder dataset.root=nowhere dataset.num_classes=3": ["dataset.root=nowhere"],
+    "model._target_=no_such_package.Net": ["model._target_=no_such_package.Net", "no_such_package"],
+    "model=custom model._target_=torch.nn.Flatten": ["model._target_=torch.nn.Flatten", "10"],
+    "model.checkpoint=missing.pt": ["model.checkpoint=missing.pt", "no such file"],
+    "model=lenet model.attention=[features.9]": ["model.attention=features.9"],
+    "outputs=/proc/here": ["outputs=/proc/here", "cannot be written"],
+    "run_dir=/proc/here/run": ["run_dir=/proc/here/run", "cannot be written"],
+}
+
+
+@pytest.mark.parametrize("typed", sorted(BEFORE_WORK))
+def test_refused_before_work_starts(cli: Cli, tmp_path: Path, typed: str) -> None:
+    one_line(cli(*typed.split(), "tracking.mode=disabled"), 2, BEFORE_WORK[typed])
+    assert not list(tmp_path.rglob("model.safetensors"))
+    assert not list(tmp_path.rglob("record.json"))
+
+
+def test_no_gpu_when_one_is_asked_for(cli: Cli) -> None:
+    done = cli("hardware=gpu", "tracking.mode=disabled", CUDA_VISIBLE_DEVICES="")
+    one_line(done, 2, ["hardware.device=cuda", "no CUDA GPU", "cpu"])
+
+
+class Evil:
+    """A pickle that writes a file when it is loaded."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    def __reduce__(self) -> tuple[object, ...]:
+        return (Path.touch, (self.path,))
+
+
+def test_bad_checkpoints(cli: Cli, tmp_path: Path) -> None:
+    good = LeNet(1, 10, 8).state_dict()
+    torch.save(good, tmp_path / "good.pt")
+    whole = (tmp_path / "good.pt").read_bytes()
+    (tmp_path / "truncated.pt").write_bytes(whole[: len(whole) // 2])
+    (tmp_path / "garbage.safetensors").write_bytes(b"\x07" * 100)
+    torch.save(LeNet(1, 7, 8).state_dict(), tmp_path / "seven.pt")
+    torch.save({"a": torch.zeros(2)}, tmp_path / "other.pt")
+    with (tmp_path / "evil.pt").open("wb") as file:
+        pickle.dump({"weights": Evil(tmp_path / "ran")}, file)
+    named = {
+        "truncated.pt": ["truncated"],
+        "garbage.safetensors": ["not a readable safetensors"],
+        "seven.pt": ["does not fit", "[7, 84]", "[10, 84]"],
+        "other.pt": ["does not fit", "lacks"],
+        "evil.pt": ["could run code"],
+    }
+    for name, words in named.items():
+        done = cli("model=lenet", f"model.checkpoint={name}", "tracking.mode=disabled")
+        one_line(done, 2, [f"model.checkpoint={name}", *words])
+    assert not (tmp_path / "ran").exists()
+
+
+def test_a_loss_that_is_not_finite_is_recorded_as_failed(cli: Cli, tmp_path: Path) -> None:
+    done = cli(*TINY, "method.learning_rate=1e30", "run_dir=here")
+    one_line(done, 1, ["method.learning_rate=1e+30", "not finite"])
+    record = record_in(tmp_path / "here")
+    assert record["status"] == "failed"
+    assert "not finite" in record["error"]
+    assert record["accuracy"]["unlearned"]["test"]["retain"] is None
+
+
+def test_training_that_diverges_names_its_learning_rate(cli: Cli, tmp_path: Path) -> None:
+    done = cli(*TINY, "training.learning_rate=1e9", "training.epochs=3", "run_dir=here")
+    one_line(done, 1, ["training.learning_rate", "lower it"])
+    assert not list(tmp_path.rglob("model.safetensors")), "a diverged teacher is never cached"
+
+
+def test_a_gate_that_lets_nothing_through_stops(cli: Cli, tmp_path: Path) -> None:
+    done = cli(*TINY, "filter.gate=0", "method.iterations=500", "run_dir=here")
+    one_line(done, 1, ["filter.gate", "null"])
+    assert record_in(tmp_path / "here")["status"] == "failed"
+
+
+def test_a_traceback_if_asked_for(cli: Cli) -> None:
+    done = cli("forget=[12]", UNLEARN_TRACEBACK="1")
+    assert done.returncode != 0
+    assert "Traceback" in done.stderr
+    assert "ConfigError" in done.stderr
+
+
+def test_full_disk(tmp_path: Path) -> None:
+    """On a real file system of 12 MiB: refused when too small from the start, explained when
+    it fills up during the run.
+    """
+    small = tmp_path / "small"
+    small.mkdir()
+    mount = ["unshare", "--mount", "--map-root-user", "sh", "-c"]
+    tiny = " ".join(f"'{a}'" for a in command(*TINY, "outputs=small", "run_dir=small/run"))
+    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+
+    def shell(script: str) -> subprocess.CompletedProcess[str]:
+        return subprocess.run(
+            [*mount, script],
+            cwd=tmp_path,
+            env=environment,
+            capture_output=True,
+            text=True,
+            timeout=200,
+            check=False,
+        )
+
+    one_line(shell(f"mount -t tmpfs -o size=4m tmpfs small && {tiny}"), 2, ["MiB free", "run_dir"])
+    filling = (
+        "mount -t tmpfs -o size=12m tmpfs small && "
+        f"({tiny} & main=$!; "
+        "while [ ! -e small/.run.partial ]; do sleep 0.05; done; "
+        "head -c 12000000 /dev/zero > small/fill 2>/dev/null; wait $main)"
+    )
+    one_line(shell(filling), 1, ["disk is full"])
+
+
+def test_the_entrypoint_is_the_module_and_the_script() -> None:
+    script = Path(sys.executable).parent / "unlearn"
+    for call in ([str(script)], [sys.executable, "-m", "unlearn"]):
+        done = subprocess.run([*call, "--version"], capture_output=True, text=True, check=False)
+        assert done.returncode == 0, done.stderr
+        assert "1.3" in done.stdout

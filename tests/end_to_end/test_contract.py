@@ -1,0 +1,175 @@
+"""The data contract: a zero-shot method has no path to an image, a label or a figure of one."""
+
+from __future__ import annotations
+
+import gc
+import types
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from conftest import Cli
+from hydra import compose, initialize_config_dir
+from safetensors.torch import load_file
+
+import unlearn.__main__ as entry
+from unlearn.build import build
+from unlearn.data.source import RawImages
+from unlearn.data.tensors import Access, Data, DataContractError, Split
+from unlearn.methods.base import Observed, Request, State, Steps
+from unlearn.run import run
+from unlearn.settle import settle
+
+METHODS = {
+    "gkt": ["method=gkt", "method.iterations=3", "method.batch_size=16"],
+    "noise": ["method=noise", "method.noises=4", "method.noise_steps=3", "method.repair_epochs=1"],
+    "inversion": [
+        "method=inversion",
+        "method.images=2",
+        "method.inversion_steps=3",
+        "method.epochs=1",
+    ],
+}
+SMALL = [
+    "model=allcnn",
+    "model.width=0.05",
+    "training.epochs=1",
+    "evaluation=quick",
+    "hardware=cpu",
+]
+
+
+def configured(*overrides: str) -> Any:
+    quiet = ["tracking.mode=disabled", "~tracking.observers.progress"]
+    with initialize_config_dir(str(entry._CONF), version_base="1.3"):
+        return settle(compose("config", overrides=[*overrides, *quiet]), list(overrides))
+
+
+def reachable(start: object) -> Iterator[object]:
+    """Every object reachable from `start`, short of modules, classes and functions' globals."""
+    seen: set[int] = set()
+    stack = [start]
+    while stack:
+        thing = stack.pop()
+        if id(thing) in seen or isinstance(thing, types.ModuleType | type):
+            continue
+        seen.add(id(thing))
+        yield thing
+        if isinstance(thing, types.FunctionType):
+            stack += [cell.cell_contents for cell in thing.__closure__ or ()]
+            stack += list(thing.__defaults__ or ())
+        else:
+            stack += gc.get_referents(thing)
+
+
+@dataclass
+class Spy:
+    """A zero-shot method that tries to cheat in every way open to it."""
+
+    access: Access = "none"
+    stolen: Any = None
+
+    def unlearn(self, request: Request, data: Split | None) -> Steps:
+        self.request, self.view = request, data
+        self.answers: list[Observed | None] = []
+        if self.stolen is not None:
+            _ = self.stolen.test.images
+        for step in (1, 2):
+            self.answers.append((yield State("spy", step, 2, request.fresh())))
+
+
+def spied(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, spy: Spy, steal: bool = False) -> Data:
+    config = configured(*SMALL, "evaluation.every=1", f"outputs={tmp_path}")
+    parts = build(config)
+    assert parts.data is not None
+    if steal:
+        spy.stolen = parts.data
+    object.__setattr__(parts, "method", spy)
+    monkeypatch.setattr("unlearn.run.build", lambda _: parts)
+    run(config)
+    return parts.data
+
+
+def test_no_reference_leads_from_the_request_to_real_data(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    spy = Spy()
+    data = spied(monkeypatch, tmp_path, spy)
+
+    found = list(reachable(spy.request))
+    assert len(found) > 100, "the search must have gone into the teacher"
+    assert any(thing is spy.request.teacher for thing in found)
+    assert not [t for t in found if isinstance(t, Data | Split | RawImages)]
+    real = {
+        tensor.untyped_storage().data_ptr()
+        for split in (data.train, data.validation, data.test)
+        for tensor in (split.images, split.labels)
+    }
+    tensors = [t for t in found if isinstance(t, torch.Tensor)]
+    assert not [t for t in tensors if t.untyped_storage().data_ptr() in real]
+    assert spy.view is None
+
+
+def test_a_zero_shot_method_is_told_no_figure(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    spy = Spy()
+    spied(monkeypatch, tmp_path, spy)
+    assert spy.answers == [None, None]
+    oracle = Spy(access="oracle")
+    spied(monkeypatch, tmp_path / "oracle", oracle)
+    assert all(isinstance(answer, Observed) for answer in oracle.answers)
+    assert oracle.view is None
+
+
+def test_reading_smuggled_data_raises(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    with pytest.raises(DataContractError):
+        spied(monkeypatch, tmp_path, Spy(), steal=True)
+
+
+@pytest.mark.parametrize(("access", "classes"), [("forget", {0}), ("retain", set(range(1, 10)))])
+def test_a_view_holds_only_what_was_declared(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, access: Access, classes: set[int]
+) -> None:
+    spy = Spy(access=access)
+    spied(monkeypatch, tmp_path, spy)
+    assert spy.view is not None
+    assert set(spy.view.labels.tolist()) == classes
+
+
+@pytest.mark.parametrize("method", sorted(METHODS))
+def test_the_student_is_the_same_bit_for_bit_without_any_data(tmp_path: Path, method: str) -> None:
+    """Run with the real data set in the house, and again where there is none at all."""
+    shared = [*SMALL, *METHODS[method], f"outputs={tmp_path}"]
+    record, directory = run(configured(*shared, "evaluation.every=1"))
+    (teacher,) = (tmp_path / "cache").glob("teacher-*/model.safetensors")
+    nowhere = ["dataset=none", "dataset.shape=[1,8,8]", "dataset.num_classes=10"]
+    nowhere += ["dataset.mean=[0.305]", "dataset.std=[0.377]", f"model.checkpoint={teacher}"]
+    blind, blind_directory = run(configured(*shared, *nowhere))
+
+    assert record["access"] == blind["access"] == "none"
+    assert blind["accuracy"]["unlearned"]["test"]["retain"] is None
+    seeing_student = load_file(directory / "student.safetensors")
+    blind_student = load_file(blind_directory / "student.safetensors")
+    original = load_file(teacher)
+    assert seeing_student.keys() == blind_student.keys()
+    for key, tensor in seeing_student.items():
+        assert torch.equal(tensor, blind_student[key]), key
+    assert not all(torch.equal(original[key], t) for key, t in blind_student.items())
+
+
+def test_a_method_that_needs_data_is_refused_without(cli: Cli) -> None:
+    done = cli(
+        "dataset=none",
+        "dataset.shape=[1,8,8]",
+        "dataset.num_classes=10",
+        "dataset.mean=[0]",
+        "dataset.std=[1]",
+        "model.checkpoint=none.safetensors",
+        "method=retrain",
+    )
+    assert done.returncode == 2
+    assert len(done.stderr.splitlines()) == 1

@@ -1,0 +1,95 @@
+"""The main job end to end: what one command leaves behind."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pandas as pd
+import pytest
+import torch
+from conftest import TINY, Cli, record_in
+from jsonschema import Draft202012Validator
+from safetensors.torch import load_file
+
+import unlearn
+from unlearn.models.lenet import LeNet
+
+FIGURES = ["evaluation=full", "evaluation.every=2", "evaluation.metrics.inversion_attack.steps=3"]
+
+
+def schema() -> Draft202012Validator:
+    text = (Path(unlearn.__file__).parent / "record.schema.json").read_text()
+    return Draft202012Validator(json.loads(text))
+
+
+@pytest.mark.parametrize("method", ["gkt", "original", "retrain"])
+def test_a_run_leaves_a_complete_record(cli: Cli, tmp_path: Path, method: str) -> None:
+    tiny = TINY if method == "gkt" else [a for a in TINY if not a.startswith("method")]
+    extra = [] if method == "gkt" else [f"method={method}"]
+
+    done = cli(*tiny, *extra, *FIGURES, "run_dir=here")
+
+    assert done.returncode == 0, done.stderr
+    assert "D_r test" in done.stdout
+    assert str(tmp_path / "here") in done.stdout
+    record = record_in(tmp_path / "here")
+    schema().validate(record)
+    assert record["status"] == "complete"
+    assert record["error"] is None
+    assert record["method"] == method
+    assert record["access"] == ("retain" if method == "retrain" else "none")
+    for model in ("original", "retrained", "unlearned"):
+        assert record["accuracy"][model]["test"]["retain"] is not None
+        assert 0 <= record["membership"][model]["auc"] <= 1
+    assert record["seconds"]["unlearn"] > 0
+    assert (tmp_path / "here" / "figures" / "inversion_attack.png").stat().st_size > 1000
+    history = pd.read_parquet(tmp_path / "here" / "history.parquet")
+    assert {"stage", "step", "loss"} <= set(history.columns)
+    LeNet(1, 10, 8).load_state_dict(load_file(tmp_path / "here" / "student.safetensors"))
+
+
+def test_the_original_forgets_nothing_and_the_retrained_everything(
+    cli: Cli, tmp_path: Path
+) -> None:
+    arguments = ["model=lenet", "method=original", "hardware=cpu", "tracking.mode=disabled"]
+    done = cli(*arguments, "training.epochs=15", "run_dir=here")
+
+    assert done.returncode == 0, done.stderr
+    accuracy = record_in(tmp_path / "here")["accuracy"]
+    assert accuracy["unlearned"] == accuracy["original"]
+    assert accuracy["original"]["test"]["forget"] > 90
+    assert accuracy["retrained"]["test"]["forget"] == 0
+    assert accuracy["retrained"]["test"]["retain"] > 90
+
+
+def test_the_same_seed_gives_the_same_student_and_another_seed_another(
+    cli: Cli, tmp_path: Path
+) -> None:
+    for name, seed in (("a", 0), ("b", 0), ("c", 1)):
+        done = cli(*TINY, f"seed={seed}", f"run_dir={name}", f"outputs=outputs-{name}")
+        assert done.returncode == 0, done.stderr
+    students = {n: load_file(tmp_path / n / "student.safetensors") for n in "abc"}
+    records = {n: record_in(tmp_path / n) for n in "abc"}
+
+    for key, tensor in students["a"].items():
+        assert torch.equal(tensor, students["b"][key])
+        assert not torch.equal(tensor, students["c"][key])
+    assert records["a"]["accuracy"] == records["b"]["accuracy"]
+    assert records["a"]["config_hash"] == records["b"]["config_hash"]
+    assert records["a"]["config_hash"] != records["c"]["config_hash"]
+
+
+def test_help_and_cfg_are_readable_and_need_no_torch(cli: Cli) -> None:
+    shown = cli("--help")
+    assert shown.returncode == 0
+    assert "method: gkt, inversion, noise, original, retrain" in shown.stdout
+    for line in ("unlearn -m forget=[0],[1],[2]", "--shell-completion"):
+        assert line in shown.stdout
+    composed = cli("--cfg", "job", "method.start=0.25", "--package", "method")
+    assert "start: 0.25" in composed.stdout
+
+
+def test_tab_completion_knows_groups_and_keys(cli: Cli) -> None:
+    answer = cli("-sc", "query=bash", COMP_LINE="unlearn method=", COMP_POINT="15")
+    assert {"method=gkt", "method=noise"} <= set(answer.stdout.split())

@@ -1,0 +1,110 @@
+"""Finished runs are skipped, killed ones leave nothing half-written, parallel ones run once."""
+
+from __future__ import annotations
+
+import os
+import random
+import signal
+import subprocess
+import time
+from pathlib import Path
+
+import pytest
+from conftest import TINY, Cli, command, record_in
+
+
+def run_directories(outputs: Path) -> list[Path]:
+    """Every visible run directory: those that are not the cache and hold no hidden part."""
+    return [
+        path
+        for path in outputs.rglob("seed-*")
+        if path.is_dir() and not any(p.startswith(".") for p in path.relative_to(outputs).parts)
+    ]
+
+
+def test_a_finished_run_is_skipped_unless_forced(cli: Cli, tmp_path: Path) -> None:
+    assert cli(*TINY).returncode == 0
+    (directory,) = run_directories(tmp_path / "outputs")
+    written = (directory / "record.json").stat().st_mtime_ns
+
+    again = cli(*TINY)
+    assert again.returncode == 0
+    assert str(directory) in again.stdout
+    assert (directory / "record.json").stat().st_mtime_ns == written
+
+    assert cli(*TINY, "force=true").returncode == 0
+    assert (directory / "record.json").stat().st_mtime_ns > written
+    assert run_directories(tmp_path / "outputs") == [directory]
+
+
+def test_run_dir_is_used_exactly_and_never_mixed(cli: Cli, tmp_path: Path) -> None:
+    assert cli(*TINY, "run_dir=mine").returncode == 0
+    other = cli(*TINY, "run_dir=mine", "seed=5")
+    assert other.returncode == 2
+    assert "run_dir" in other.stderr
+    assert record_in(tmp_path / "mine")["seed"] == 0
+    (tmp_path / "papers").mkdir()
+    (tmp_path / "papers" / "thesis.txt").write_text("years of work")
+    refused = cli(*TINY, "run_dir=papers")
+    assert refused.returncode == 2
+    assert (tmp_path / "papers" / "thesis.txt").read_text() == "years of work"
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("trial", range(4))
+def test_kill_leaves_nothing_half_written(cli: Cli, tmp_path: Path, trial: int) -> None:
+    longer = [*TINY, "method.iterations=400", "run_dir=killed"]
+    process = subprocess.Popen(
+        command(*longer),
+        cwd=tmp_path,
+        env={**os.environ, "OMP_NUM_THREADS": "1"},
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    )
+    partial = tmp_path / ".killed.partial"
+    deadline = time.monotonic() + 120
+    while not partial.exists() and time.monotonic() < deadline:
+        time.sleep(0.02)
+    assert partial.exists()
+    time.sleep(random.Random(trial).uniform(0.0, 2.0))
+    assert process.poll() is None, "the run ended before it could be killed"
+    process.send_signal(signal.SIGKILL)
+    process.wait()
+
+    assert not (tmp_path / "killed").exists()
+    for cached in (tmp_path / "outputs" / "cache").glob("*/model.json"):
+        assert (cached.parent / "model.safetensors").stat().st_size > 0
+
+    done = cli(*TINY, "run_dir=killed")
+    assert done.returncode == 0, done.stderr
+    assert record_in(tmp_path / "killed")["status"] == "complete"
+    assert not partial.exists()
+
+
+def test_parallel_launches_of_one_run_do_it_once(tmp_path: Path) -> None:
+    processes = [
+        subprocess.Popen(
+            command(*TINY),
+            cwd=tmp_path,
+            env={**os.environ, "OMP_NUM_THREADS": "1"},
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        for _ in range(2)
+    ]
+    outputs = [process.communicate(timeout=200) for process in processes]
+
+    assert [process.returncode for process in processes] == [0, 0]
+    trained = [("teacher" in err) for _, err in outputs]
+    assert sorted(trained) == [False, True], "one did the work, the other found it done"
+    assert len(run_directories(tmp_path / "outputs")) == 1
+    assert len(list((tmp_path / "outputs" / "cache").glob("teacher-*"))) == 1
+
+
+def test_teacher_and_reference_are_shared_between_runs(cli: Cli, tmp_path: Path) -> None:
+    for arguments in (["forget=[0]"], ["forget=[1]"], ["forget=[1]", "method.start=0.9"]):
+        assert cli(*TINY, *arguments).returncode == 0
+    cache = tmp_path / "outputs" / "cache"
+    assert len(list(cache.glob("teacher-*"))) == 1
+    assert len(list(cache.glob("retrained-*"))) == 2

@@ -1,0 +1,44 @@
+"""A built wheel carries its conf/ tree and works away from the clone."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import zipfile
+from pathlib import Path
+
+from conftest import TINY, record_in
+
+CLONE = Path(__file__).resolve().parents[2]
+
+
+def test_the_wheel_works_elsewhere(tmp_path: Path) -> None:
+    built = subprocess.run(
+        [sys.executable, "-m", "build", "--wheel", "--outdir", str(tmp_path / "dist"), str(CLONE)],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert built.returncode == 0, built.stdout + built.stderr
+    (wheel,) = (tmp_path / "dist").glob("*.whl")
+    zipfile.ZipFile(wheel).extractall(tmp_path / "site")
+    packed = {p.relative_to(CLONE / "conf") for p in (CLONE / "conf").rglob("*.yaml")}
+    carried = tmp_path / "site" / "unlearn" / "conf"
+    assert {p.relative_to(carried) for p in carried.rglob("*.yaml")} == packed
+
+    where = "import unlearn, sys; sys.stdout.write(unlearn.__file__)"
+    environment = {**os.environ, "PYTHONPATH": str(tmp_path / "site"), "OMP_NUM_THREADS": "1"}
+    for call in (["-c", where], ["-m", "unlearn", *TINY, "run_dir=here"]):
+        done = subprocess.run(
+            [sys.executable, *call],
+            cwd=tmp_path,
+            env=environment,
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        assert done.returncode == 0, done.stderr
+        if call[0] == "-c":
+            assert done.stdout.startswith(str(tmp_path / "site"))
+    assert record_in(tmp_path / "here")["status"] == "complete"

@@ -1,0 +1,76 @@
+"""Device, precision, memory format and determinism are what the config says."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+import torch
+from torch import nn
+
+from unlearn.config import HardwareConfig
+from unlearn.hardware import Hardware
+from unlearn.models.allcnn import AllCNN
+
+
+def started(**changes: Any) -> Hardware:
+    plain = {
+        "device": "cpu",
+        "autocast": None,
+        "channels_last": False,
+        "compile": False,
+        "threads": None,
+        "deterministic": True,
+    }
+    return Hardware.start(HardwareConfig.model_validate({**plain, **changes}))
+
+
+def test_auto_is_the_gpu_exactly_where_there_is_one() -> None:
+    expected = "cuda" if torch.cuda.is_available() else "cpu"
+    assert started(device="auto").device.type == expected
+
+
+def test_threads_and_determinism_are_applied() -> None:
+    before = torch.get_num_threads()
+    try:
+        started(threads=1)
+        assert torch.get_num_threads() == 1
+        assert torch.are_deterministic_algorithms_enabled()
+        started(threads=1, deterministic=False)
+        assert not torch.are_deterministic_algorithms_enabled()
+    finally:
+        torch.set_num_threads(before)
+        torch.use_deterministic_algorithms(False)
+
+
+def test_autocast_computes_convolutions_in_the_lower_precision() -> None:
+    hardware = started(autocast="bfloat16")
+    network, images = nn.Conv2d(1, 2, 3), torch.randn(2, 1, 8, 8)
+    with hardware.autocast():
+        assert network(images).dtype == torch.bfloat16
+    with started().autocast():
+        assert network(images).dtype == torch.float32
+
+
+def test_channels_last_reaches_weights_and_images_and_keeps_the_answers() -> None:
+    torch.manual_seed(0)
+    network, images = AllCNN(3, 10, 0.1).eval(), torch.randn(4, 3, 16, 16)
+    expected = network(images)
+    hardware = started(channels_last=True)
+    placed = hardware.place(network)
+    laid_out = hardware.layout(images)
+    weights = placed.get_submodule("blocks.1.0").weight
+    assert isinstance(weights, torch.Tensor)
+    assert weights.is_contiguous(memory_format=torch.channels_last)
+    assert laid_out.is_contiguous(memory_format=torch.channels_last)
+    torch.testing.assert_close(placed(laid_out), expected, rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.slow
+def test_a_compiled_network_answers_as_before() -> None:
+    torch.manual_seed(0)
+    network, images = AllCNN(1, 10, 0.1).eval(), torch.randn(4, 1, 16, 16)
+    expected = network(images)
+    compiled = started(compile=True).place(network)
+    torch.testing.assert_close(compiled(images), expected, rtol=1e-4, atol=1e-5)
+    assert list(compiled.state_dict()) == list(AllCNN(1, 10, 0.1).state_dict())
