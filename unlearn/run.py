@@ -20,9 +20,10 @@ from unlearn.build import Parts, build
 from unlearn.cache import Trained, trained_once
 from unlearn.config import RunConfig, config_hash
 from unlearn.evaluation.base import Models, Setting, accuracy
-from unlearn.methods.base import Observed, Request, Samples, State
+from unlearn.methods.base import Observed, Samples, State
 from unlearn.models.checkpoint import CheckpointFormat, load_into
 from unlearn.models.network import attention_layers
+from unlearn.request import Request
 from unlearn.tracking.base import Observer, Step
 from unlearn.tracking.history import History
 from unlearn.training import train

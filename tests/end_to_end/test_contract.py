@@ -19,7 +19,8 @@ import unlearn.__main__ as entry
 from unlearn.build import build
 from unlearn.data.source import RawImages
 from unlearn.data.tensors import Access, Data, DataContractError, Split
-from unlearn.methods.base import Observed, Request, State, Steps
+from unlearn.methods.base import Observed, State, Steps
+from unlearn.request import Request
 from unlearn.run import run
 from unlearn.settle import settle
 

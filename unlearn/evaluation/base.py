@@ -13,7 +13,8 @@ from torch import Tensor, nn
 
 from unlearn.data.tensors import Data, Split
 from unlearn.hardware import Hardware
-from unlearn.methods.base import Request, Samples
+from unlearn.methods.base import Samples
+from unlearn.request import Request
 
 Figures = Mapping[str, Any]
 

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from torch.optim import Adam
 
 from unlearn.evaluation.base import Figures, Models, Setting
-from unlearn.methods.base import Request
+from unlearn.request import Request
 from unlearn.synthesis.inversion import total_variation
 
 

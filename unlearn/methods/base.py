@@ -1,60 +1,15 @@
-"""What a method is given, what it yields, and the protocol between it and the runner."""
+"""What a method yields, and the protocol between it and the runner."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator, Mapping
+from collections.abc import Generator, Mapping
 from dataclasses import dataclass, field
 from typing import Protocol
 
-import torch
 from torch import Tensor, nn
 
 from unlearn.data.tensors import Access, Split
-from unlearn.filters.base import Filter
-from unlearn.hardware import Hardware
-
-
-@dataclass(frozen=True)
-class Request:
-    """Everything a zero-shot method may know. No field leads to an image, a label or a figure.
-
-    Args:
-        teacher: the trained network: a copy, in eval mode, its parameters frozen.
-        fresh: makes a freshly initialised network of the teacher's architecture.
-        forget: the classes to forget.
-        num_classes: K.
-        shape: (channels, height, width) of an input.
-        lowest: normalised value of black, (C, 1, 1).
-        highest: normalised value of white, (C, 1, 1).
-        attention: names of the layers whose attention may be transferred.
-        filter: weights on generated samples.
-        hardware: device and precision.
-        seed: of everything random; the runner has also seeded torch with it.
-    """
-
-    teacher: nn.Module
-    fresh: Callable[[], nn.Module]
-    forget: tuple[int, ...]
-    num_classes: int
-    shape: tuple[int, int, int]
-    lowest: Tensor
-    highest: Tensor
-    attention: tuple[str, ...]
-    filter: Filter
-    hardware: Hardware
-    seed: int
-
-    @property
-    def forget_mask(self) -> Tensor:
-        """Bool (K,), true at the forget classes, on the device."""
-        mask = torch.zeros(self.num_classes, dtype=torch.bool)
-        mask[list(self.forget)] = True
-        return mask.to(self.hardware.device)
-
-    @property
-    def retain(self) -> tuple[int, ...]:
-        """The classes that are kept."""
-        return tuple(c for c in range(self.num_classes) if c not in self.forget)
+from unlearn.request import Request
 
 
 @dataclass(frozen=True)

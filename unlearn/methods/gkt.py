@@ -24,7 +24,7 @@ from torch.optim.lr_scheduler import CosineAnnealingLR, ReduceLROnPlateau
 from unlearn.data.tensors import Access, Split
 from unlearn.errors import RunError
 from unlearn.filters.compose import pass_rates
-from unlearn.methods.base import Observed, Request, Samples, State, Steps
+from unlearn.methods.base import Observed, Samples, State, Steps
 from unlearn.methods.distillation import (
     Target,
     attention_loss,
@@ -34,6 +34,7 @@ from unlearn.methods.distillation import (
 )
 from unlearn.models.attention import AttentionTaps
 from unlearn.models.network import freeze_batch_norm, shrink_and_perturb
+from unlearn.request import Request
 from unlearn.synthesis.generator import ImageGenerator
 
 _CHECK_EVERY = 25  # iterations between looks at the loss and the filter: each waits for the device

@@ -18,9 +18,10 @@ from torch import Tensor, nn
 from unlearn.data.tensors import Access, Split
 from unlearn.errors import ConfigError, RunError
 from unlearn.filters.compose import pass_rates
-from unlearn.methods.base import Request, Samples, State, Steps
+from unlearn.methods.base import Samples, State, Steps
 from unlearn.methods.distillation import Target, answers, distil, target_probabilities
 from unlearn.models.network import freeze_batch_norm, has_batch_norm, shrink_and_perturb
+from unlearn.request import Request
 from unlearn.synthesis.inversion import DeepInversion
 
 _SHOWN = 64  # samples kept for pictures

@@ -21,9 +21,10 @@ from torch.optim import SGD
 
 from unlearn.data.tensors import Access, Split
 from unlearn.errors import RunError
-from unlearn.methods.base import Request, Samples, State, Steps
+from unlearn.methods.base import Samples, State, Steps
 from unlearn.methods.distillation import answers, distil, target_probabilities
 from unlearn.models.network import freeze_batch_norm, shrink_and_perturb
+from unlearn.request import Request
 from unlearn.synthesis.noise import ClassNoises
 
 _SHOWN = 64  # samples kept for pictures

@@ -6,7 +6,8 @@ from dataclasses import dataclass
 
 from unlearn.config import TrainingConfig
 from unlearn.data.tensors import Access, Split
-from unlearn.methods.base import Request, State, Steps
+from unlearn.methods.base import State, Steps
+from unlearn.request import Request
 from unlearn.training import train
 
 

@@ -17,8 +17,8 @@ from torch.optim import Adam
 from torch.optim.lr_scheduler import LambdaLR
 
 from unlearn.errors import RunError
-from unlearn.methods.base import Request
 from unlearn.models.network import batch_norms
+from unlearn.request import Request
 
 
 class BatchNormPrior:

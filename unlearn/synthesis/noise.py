@@ -11,7 +11,7 @@ from torch import Tensor
 from torch.optim import Adam
 
 from unlearn.errors import RunError
-from unlearn.methods.base import Request
+from unlearn.request import Request
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -1,0 +1,204 @@
+"""The first trials of the project's design, over seeds: run what is missing, then the table.
+
+    python scripts/first_trials.py lenet --seeds 5 --outputs outputs/trials
+
+Each row is one setting with every key that matters typed out, so that changed defaults do not
+change what a row means. `--part 0/2` runs every second of the missing runs: start one process a
+core. Every run is resumable; the table is made from the records that are there.
+"""
+
+from __future__ import annotations
+
+import argparse
+import math
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+from hydra import compose, initialize_config_dir
+from scipy import stats
+
+from unlearn.config import RunConfig, config_hash
+from unlearn.errors import UnlearnError
+from unlearn.record import directory_of, read
+from unlearn.settle import settle
+
+CONF = Path(__file__).resolve().parent.parent / "conf"
+
+QUIET = [
+    "tracking.mode=disabled",
+    "~tracking.observers.progress",
+    "~evaluation.metrics.samples",
+    "~evaluation.metrics.inversion_attack",
+    "hardware.threads=1",
+]
+FASHION = [
+    "dataset=fashion_mnist",
+    "dataset.root=/usr/share/datasets/fashion-mnist",
+    "dataset.epochs=10",
+    "forget=[0]",
+]
+GKT = [
+    "method=gkt",
+    "method.batch_size=128",
+    "method.student_steps=10",
+    "method.generator_steps=1",
+    "method.latent=64",
+    "method.generator_width=32",
+    "method.learning_rate=0.001",
+    "method.generator_learning_rate=0.001",
+    "method.attention_weight=250",
+    "method.batch_norm=frozen",
+]
+BF16 = ["hardware.autocast=bfloat16", "hardware.channels_last=true"]
+ALLCNN = [
+    *FASHION,
+    "model=allcnn",
+    "model.width=0.25",
+    "training.epochs=5",
+    "training.batch_size=256",
+    "training.learning_rate=0.004",
+    "evaluation.every=8",
+    "evaluation.metrics.relearn.max_steps=60",
+    *BF16,
+]
+INVERSION = [
+    "method=inversion",
+    "method.images=40",
+    "method.inversion_batch=400",
+    "method.inversion_steps=160",
+    "method.warmup=20",
+    "method.inversion_learning_rate=0.1",
+    "method.start=1",
+    "method.batch_norm=frozen",
+    "method.epochs=10",
+    "method.batch_size=100",
+    "method.learning_rate=0.001",
+]
+
+# What a row is called -> what is typed, by trial.
+TRIALS: dict[str, tuple[list[str], dict[str, list[str]]]] = {
+    "lenet": (
+        [*FASHION, "model=lenet", *GKT],
+        {
+            "random, gate 0.01, raw, 420 it.": ["start=0", "target=raw", "gate", "iterations=420"],
+            "random, gate 0.01, masked, 420 it.": ["start=0", "gate", "iterations=420"],
+            "0.3 teacher, gate 0.01, masked, 150 it.": ["start=0.3", "gate", "iterations=150"],
+            "0.3 teacher, no gate, masked, 150 it.": ["start=0.3", "iterations=150"],
+            "0.6 teacher, no gate, masked, 150 it.": ["start=0.6", "iterations=150"],
+            "teacher, no gate, masked, 100 it.": ["start=1", "iterations=100"],
+            "teacher, gate 0.01, masked, 60 it.": ["start=1", "gate", "iterations=60"],
+        },
+    ),
+    "allcnn": (
+        ALLCNN,
+        {
+            "generator, teacher, BN train, 25 it.": [*GKT, "start=1", "iterations=25", "train"],
+            "generator, 0.6 teacher, BN train, 50 it.": [
+                *GKT,
+                "start=0.6",
+                "iterations=50",
+                "train",
+            ],
+            "generator, teacher, BN frozen, 16 it.": [*GKT, "start=1", "iterations=16"],
+            "generator, 0.6 teacher, BN frozen, 32 it.": [*GKT, "start=0.6", "iterations=32"],
+            "400 inverted images, teacher, BN frozen": INVERSION,
+        },
+    ),
+    "digits": (
+        ["dataset=digits", "forget=[0]", "model=lenet", *GKT, "method.batch_size=256"],
+        {
+            "random, gate 0.01, raw, 300 it.": ["start=0", "target=raw", "gate", "iterations=300"],
+            "random, gate 0.01, masked, 300 it.": ["start=0", "gate", "iterations=300"],
+        },
+    ),
+}
+SHORT = {"gate": "filter.gate=0.01", "train": "method.batch_norm=train"}
+
+
+def typed(words: list[str]) -> list[str]:
+    """A row's words as overrides: `start=0.3` is short for `method.start=0.3`."""
+    whole = [SHORT.get(word, word) for word in words]
+    return [
+        word if "." in word.split("=")[0] or word.startswith("method=") else f"method.{word}"
+        for word in whole
+    ]
+
+
+def configs(trial: str, seeds: int, outputs: str) -> Iterator[tuple[str, RunConfig]]:
+    """Each row's name and each of its runs, seed by seed."""
+    common, rows = TRIALS[trial]
+    with initialize_config_dir(str(CONF), version_base="1.3"):
+        for seed in range(seeds):
+            for name, words in rows.items():
+                overrides = [*common, *typed(words), *QUIET, f"seed={seed}", f"outputs={outputs}"]
+                yield name, settle(compose("config", overrides=overrides), overrides)
+
+
+def figures(record: dict[str, Any]) -> dict[str, float | None]:
+    """The figures of one run that the table shows."""
+    test, relearn = record["accuracy"], record["relearn"]
+    return {
+        "original D_r": test["original"]["test"]["retain"],
+        "retrained D_r": test["retrained"]["test"]["retain"],
+        "D_r": test["unlearned"]["test"]["retain"],
+        "D_f": test["unlearned"]["test"]["forget"],
+        "max D_f": record["onset"]["largest"],
+        "relearn": relearn["unlearned_steps"],
+        "retrained": relearn["retrained_steps"],
+        "AIN": relearn["ain"],
+        "seconds": record["seconds"]["unlearn"],
+    }
+
+
+def interval(values: pd.Series[float]) -> str:
+    """Mean ± 95% confidence interval of Student's t over the runs that have the figure."""
+    known = values.dropna()
+    if len(known) < 2:
+        return "-" if known.empty else f"{known.iloc[0]:.4g}"
+    half = stats.t.ppf(0.975, len(known) - 1) * known.std() / math.sqrt(len(known))
+    short = f" ({len(known)} of {len(values)})" if len(known) < len(values) else ""
+    return f"{known.mean():.2f} ± {half:.2f}{short}"
+
+
+def main() -> None:
+    """Run the missing runs of one trial and print its table."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("trial", choices=sorted(TRIALS))
+    parser.add_argument("--seeds", type=int, default=5)
+    parser.add_argument("--outputs", default="outputs/trials")
+    parser.add_argument("--part", default="0/1", help="k/n: every n-th run, from the k-th")
+    parser.add_argument("--table-only", action="store_true")
+    parser.add_argument("--csv", type=Path, help="also write one row a run to this file")
+    arguments = parser.parse_args()
+    part, parts = map(int, arguments.part.split("/"))
+    planned = list(configs(arguments.trial, arguments.seeds, arguments.outputs))
+    if not arguments.table_only:
+        from unlearn.run import run
+
+        for name, config in planned[part::parts]:
+            try:
+                record, _ = run(config)
+                print(name, config.seed, record["accuracy"]["unlearned"]["test"], flush=True)
+            except UnlearnError as error:
+                print(f"{name}, seed {config.seed}: failed: {error}", flush=True)
+    rows = []
+    for name, config in planned:
+        record_found = read(directory_of(config, config_hash(config, None)))
+        if record_found is not None and record_found["status"] == "complete":
+            rows.append({"row": name, "seed": config.seed, **figures(record_found)})
+    frame = pd.DataFrame(rows)
+    if arguments.csv is not None:
+        frame.to_csv(arguments.csv, index=False)
+    names = [name for name in TRIALS[arguments.trial][1] if name in set(frame["row"])]
+    table = frame.drop(columns="seed").groupby("row").agg(interval).loc[names]
+    table.insert(0, "runs", frame.groupby("row").size())
+    print("| row | " + " | ".join(table.columns) + " |")
+    print("|---" * (len(table.columns) + 1) + "|")
+    for name, values in table.iterrows():
+        print(f"| {name} | " + " | ".join(str(v) for v in values) + " |")
+
+
+if __name__ == "__main__":
+    main()
