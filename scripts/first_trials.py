@@ -44,6 +44,7 @@ GKT = [
     "method.batch_size=128",
     "method.student_steps=10",
     "method.generator_steps=1",
+    "method.fresh_noise=false",
     "method.latent=64",
     "method.generator_width=32",
     "method.learning_rate=0.001",

@@ -90,6 +90,7 @@ class MethodConfig(_Open):
     batch_size: PositiveInt = 1
     epochs: PositiveInt = 1
     student_steps: PositiveInt = 1
+    fresh_noise: bool = False
     generator_steps: NonNegativeInt = 1
     latent: PositiveInt = 1
     generator_width: Annotated[int, Field(ge=2, multiple_of=2)] = 2

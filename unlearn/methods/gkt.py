@@ -49,7 +49,8 @@ class GatedKnowledgeTransfer:
     Args:
         iterations: outer iterations, each with its own z.
         batch_size: rows of z.
-        student_steps: student steps an iteration, on the same images.
+        student_steps: student steps an iteration.
+        fresh_noise: whether each student step draws its own z; published: all share one.
         generator_steps: generator steps an iteration.
         latent: dimension of z.
         generator_width: channels of the generator's first convolution.
@@ -72,6 +73,7 @@ class GatedKnowledgeTransfer:
     iterations: int
     batch_size: int
     student_steps: int
+    fresh_noise: bool
     generator_steps: int
     latent: int
     generator_width: int
@@ -105,7 +107,9 @@ class GatedKnowledgeTransfer:
                 for _ in range(self.generator_steps):
                     game.generator_step(noise)
                 batch = game.synthesise(noise, teacher_taps)
-                for _ in range(self.student_steps):
+                for step in range(self.student_steps):
+                    if self.fresh_noise and step:
+                        batch = game.synthesise(game.noise(), teacher_taps)
                     scalars = game.student_step(batch, student_taps)
                 observed = yield game.state(iteration, batch, scalars)
                 game.after(observed)
