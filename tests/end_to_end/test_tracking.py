@@ -88,3 +88,14 @@ def test_history_holds_every_step_and_the_observations(cli: Cli, tmp_path: Path)
     last = record_in(tmp_path / "here")["accuracy"]["unlearned"]["test"]
     assert transfer.retain.iloc[-1] == last["retain"]
     assert transfer.forget.iloc[-1] == last["forget"]
+
+
+def test_online_without_an_account_is_refused_before_work(cli: Cli, tmp_path: Path) -> None:
+    done = cli(
+        *OFFLINE, "tracking.mode=online", WANDB_API_KEY="", HOME=str(tmp_path), NETRC="/dev/null"
+    )
+    assert done.returncode == 2
+    (line,) = done.stderr.splitlines()
+    assert "tracking.mode=online" in line
+    assert "wandb login" in line
+    assert not list(tmp_path.rglob("model.safetensors"))

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import pickle
-
 from torchvision import datasets
 
-from unlearn.data.source import RawImages, from_torchvision, missing
+from unlearn.data.source import RawImages, from_torchvision
 
 
 def load_cifar10(root: str, download: bool) -> RawImages:
@@ -20,9 +18,6 @@ def load_cifar100(root: str, download: bool) -> RawImages:
 
 
 def _load(kind: type[datasets.CIFAR10], name: str, root: str, download: bool) -> RawImages:
-    try:
-        return from_torchvision(
-            lambda train: kind(root, train=train, download=download), name, root, download
-        )
-    except pickle.UnpicklingError as error:
-        raise missing(name, root, download, error) from error
+    return from_torchvision(
+        lambda train: kind(root, train=train, download=download), name, root, download
+    )

@@ -9,7 +9,7 @@ from torch import Tensor
 from torchvision import datasets, transforms
 from torchvision.transforms import InterpolationMode
 
-from unlearn.data.source import RawImages
+from unlearn.data.source import RawImages, first_line
 from unlearn.errors import ConfigError
 
 
@@ -23,7 +23,8 @@ def load(root: str, shape: tuple[int, int, int], num_classes: int) -> RawImages:
         num_classes: how many class folders there must be.
 
     Raises:
-        ConfigError: if a split is missing, or the two name other or another number of classes.
+        ConfigError: if a split is missing, an image cannot be read, or the two splits name other
+            or another number of classes.
     """
     convert = transforms.Compose(
         [
@@ -38,7 +39,7 @@ def load(root: str, shape: tuple[int, int, int], num_classes: int) -> RawImages:
     if len(splits[0].classes) != num_classes:
         found = f"{root} holds {len(splits[0].classes)} class folders"
         raise ConfigError("dataset.num_classes", num_classes, f"{found}; the two must agree")
-    (train, test) = [_as_tensors(split) for split in splits]
+    (train, test) = [_as_tensors(split, root) for split in splits]
     return RawImages(*train, *test)
 
 
@@ -50,14 +51,19 @@ def _open(folder: Path, convert: transforms.Compose, root: str) -> datasets.Imag
     try:
         return datasets.ImageFolder(folder, transform=convert)
     except OSError as error:
-        reason = str(error).splitlines()[0]
         raise ConfigError(
             "dataset.root",
             root,
-            f"{folder.absolute()} must hold one folder of images a class ({reason})",
+            f"{folder.absolute()} must hold one folder of images a class ({first_line(error)})",
         ) from error
 
 
-def _as_tensors(split: datasets.ImageFolder) -> tuple[Tensor, Tensor]:
-    images = torch.stack([image for image, _ in split])
-    return images, torch.tensor(split.targets, dtype=torch.int64)
+def _as_tensors(split: datasets.ImageFolder, root: str) -> tuple[Tensor, Tensor]:
+    images = []
+    for index, (path, _) in enumerate(split.samples):
+        try:
+            images.append(split[index][0])
+        except Exception as error:  # Pillow's readers raise as many kinds as there are formats
+            reason = f"{Path(path).absolute()} is not a readable image ({first_line(error)})"
+            raise ConfigError("dataset.root", root, reason) from error
+    return torch.stack(images), torch.tensor(split.targets, dtype=torch.int64)

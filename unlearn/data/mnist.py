@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import struct
+import zlib
 from pathlib import Path
 
 import numpy as np
@@ -11,7 +12,7 @@ import torch
 from torch import Tensor
 from torchvision import datasets
 
-from unlearn.data.source import RawImages, from_torchvision, missing
+from unlearn.data.source import RawImages, check_rows, from_torchvision, missing
 
 _IDX_FILES = {
     "train": ("train-images-idx3-ubyte.gz", "train-labels-idx1-ubyte.gz"),
@@ -32,25 +33,25 @@ def load_fashion_mnist(root: str, download: bool) -> RawImages:
 def _load(kind: type[datasets.MNIST], name: str, root: str, download: bool) -> RawImages:
     folder = Path(root).expanduser()
     if (folder / _IDX_FILES["train"][0]).is_file():
-        return _from_idx_folder(name, folder)
+        try:
+            return _from_idx_folder(folder)
+        except (OSError, EOFError, ValueError, struct.error, zlib.error) as error:
+            if not download:
+                raise missing(name, root, download, error) from error
     return from_torchvision(
         lambda train: kind(folder, train=train, download=download), name, root, download
     )
 
 
-def _from_idx_folder(name: str, folder: Path) -> RawImages:
+def _from_idx_folder(folder: Path) -> RawImages:
     """Read the four idx.gz files lying flat in a folder, as Debian packages Fashion-MNIST."""
-    try:
-        tensors = [_read_idx(folder / file) for pair in _IDX_FILES.values() for file in pair]
-    except (OSError, EOFError, ValueError, struct.error) as error:
-        raise missing(name, str(folder), False, error) from error
-    train_images, train_labels, test_images, test_labels = tensors
-    return RawImages(
-        train_images.unsqueeze(1),
-        train_labels.long(),
-        test_images.unsqueeze(1),
-        test_labels.long(),
-    )
+    tensors = []
+    for images_file, labels_file in _IDX_FILES.values():
+        images = _read_idx(folder / images_file).unsqueeze(1)
+        labels = _read_idx(folder / labels_file)
+        check_rows(images, labels)
+        tensors += [images, labels.long()]
+    return RawImages(*tensors)
 
 
 def _read_idx(path: Path) -> Tensor:
@@ -58,10 +59,10 @@ def _read_idx(path: Path) -> Tensor:
     with gzip.open(path) as file:
         content = file.read()
     zeros, kind, dimensions = struct.unpack_from(">HBB", content)
-    if zeros != 0 or kind != 8:
+    if zeros != 0 or kind != 8 or dimensions == 0:
         raise ValueError(f"{path.name} is not an idx file of unsigned bytes")
     shape = struct.unpack_from(f">{dimensions}I", content, 4)
     values = np.frombuffer(content, np.uint8, offset=4 + 4 * dimensions)
     if values.size != int(np.prod(shape)):
-        raise ValueError(f"{path.name} is truncated")
+        raise ValueError(f"{path.name} holds {values.size} bytes, its header says {shape}")
     return torch.from_numpy(values.reshape(shape).copy())

@@ -39,10 +39,9 @@ def from_torchvision(
         ConfigError: naming `dataset.root` if the files are missing or damaged.
     """
     try:
-        splits = [open_split(True), open_split(False)]
-    except (RuntimeError, OSError, EOFError, ValueError, KeyError) as error:
+        (train, test) = [_as_tensors(open_split(train)) for train in (True, False)]
+    except Exception as error:  # pickle, zlib, scipy and torchvision each raise kinds of their own
         raise missing(name, root, download, error) from error
-    (train, test) = [_as_tensors(split) for split in splits]
     return RawImages(*train, *test)
 
 
@@ -50,20 +49,37 @@ def missing(name: str, root: str, download: bool, error: Exception) -> ConfigErr
     """Say where a data set was looked for and the one option that gets it."""
     where = Path(root).expanduser().absolute()
     remedy = "it could not be downloaded" if download else "set dataset.download=true to fetch it"
-    reason = str(error).splitlines()[0] if str(error) else type(error).__name__
     return ConfigError(
         "dataset.root",
         root,
-        f"no readable {name} data in {where} ({reason}); {remedy}, "
+        f"no readable {name} data in {where} ({first_line(error)}); {remedy}, "
         "or point dataset.root at a folder that holds it",
     )
 
 
+def first_line(error: Exception) -> str:
+    """What an error says, short enough for a message of one line."""
+    return str(error).splitlines()[0] if str(error) else type(error).__name__
+
+
+def check_rows(images: Tensor, labels: Tensor) -> None:
+    """Check that there are images (N, C, H, W), and as many labels.
+
+    Raises:
+        ValueError: if not.
+    """
+    if images.ndim != 4 or len(images) == 0 or labels.shape != images.shape[:1]:
+        found = f"images of shape {list(images.shape)} and labels of shape {list(labels.shape)}"
+        raise ValueError(f"{found} make no data set")
+
+
 def _as_tensors(split: Any) -> tuple[Tensor, Tensor]:
-    images = torch.from_numpy(np.array(split.data, dtype=np.uint8))
+    images = torch.as_tensor(split.data)
     if images.ndim == 3:
         images = images.unsqueeze(1)
     elif images.shape[-1] == 3 and images.shape[1] != 3:
         images = images.permute(0, 3, 1, 2)
     labels = split.targets if hasattr(split, "targets") else split.labels
-    return images.contiguous(), torch.as_tensor(np.asarray(labels), dtype=torch.int64)
+    labels = torch.as_tensor(np.asarray(labels), dtype=torch.int64)
+    check_rows(images, labels)
+    return images.contiguous(), labels

@@ -54,9 +54,10 @@ def load_into(network: nn.Module, path: str) -> CheckpointFormat:
     content = _read(path)
     wrapper = next((w for w in _WRAPPERS if isinstance(content.get(w), dict)), None)
     state: dict[str, Any] = content[wrapper] if wrapper else content
-    if not state or not all(isinstance(value, Tensor) for value in state.values()):
+    if not state or not all(_is_weight(name, value) for name, value in state.items()):
         raise ConfigError(KEY, path, "must hold a state dict: names mapped to tensors")
-    prefix = "module." if all(name.startswith("module.") for name in state) else ""
+    parallel = all(name.startswith("module.") for name in state)
+    prefix = "module." if parallel and not state.keys() <= network.state_dict().keys() else ""
     _check_fit(network, {name.removeprefix(prefix): t for name, t in state.items()}, path)
     network.load_state_dict({name.removeprefix(prefix): t for name, t in state.items()})
     return CheckpointFormat(
@@ -81,14 +82,26 @@ def _read(path: str) -> dict[str, Any]:
         raise ConfigError(KEY, path, f"not a readable safetensors file ({error})") from error
     except pickle.UnpicklingError as error:
         raise ConfigError(
-            KEY, path, "holds Python objects that could run code; save a plain state dict instead"
+            KEY,
+            path,
+            "damaged, or holds Python objects that could run code; save a plain state dict instead",
         ) from error
-    except (RuntimeError, EOFError, OSError, ValueError, KeyError, TypeError) as error:
+    except Exception as error:  # a damaged pickle raises whatever its bytes happen to mean
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise ConfigError(KEY, path, f"truncated or not a torch checkpoint ({reason})") from error
     if not isinstance(content, dict):
         raise ConfigError(KEY, path, "must hold a state dict: names mapped to tensors")
     return content
+
+
+def _is_weight(name: object, value: object) -> bool:
+    """Whether this is an entry of a state dict: a dense tensor under a name."""
+    return (
+        isinstance(name, str)
+        and isinstance(value, Tensor)
+        and value.layout is torch.strided
+        and not (value.is_quantized or value.is_meta)
+    )
 
 
 def _check_fit(network: nn.Module, state: dict[str, Tensor], path: str) -> None:

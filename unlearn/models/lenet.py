@@ -8,7 +8,8 @@ from torch import Tensor, nn
 class LeNet(nn.Module):
     """conv5 6, pool, conv5 16, pool, 400-120-84-K with ReLUs.
 
-    Inputs of up to 32 x 32 are zero-padded to 32 x 32, which gives the 400 features.
+    Inputs of up to 32 x 32 are zero-padded to 32 x 32 (odd sizes to 33 x 33), which gives the 400
+    features.
 
     Args:
         in_channels: 1 or 3.
@@ -18,7 +19,7 @@ class LeNet(nn.Module):
 
     def __init__(self, in_channels: int, num_classes: int, image_size: int) -> None:
         super().__init__()
-        border = (32 - image_size) // 2
+        border = (33 - image_size) // 2
         self.features = nn.Sequential(
             nn.Conv2d(in_channels, 6, 5, padding=border),
             nn.ReLU(),

@@ -90,11 +90,12 @@ def _check_logits(network: nn.Module, model: ModelConfig, dataset: DatasetConfig
     try:
         with torch.no_grad():
             logits = network.eval()(batch)
-    except (RuntimeError, ValueError, TypeError) as error:
+    except Exception as error:  # whatever the user's own `forward` raises
+        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise ConfigError(
             "model._target_",
             model.factory,
-            f"cannot take images of shape {list(dataset.shape)} ({str(error).splitlines()[0]})",
+            f"cannot take images of shape {list(dataset.shape)} ({reason})",
         ) from error
     if not isinstance(logits, torch.Tensor) or logits.shape != (2, dataset.num_classes):
         found = list(logits.shape[1:]) if isinstance(logits, torch.Tensor) else type(logits)

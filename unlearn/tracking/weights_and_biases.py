@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from unlearn.config import RunConfig
+from unlearn.errors import ConfigError
 from unlearn.tracking.base import Step
 
 _LOG_EVERY = 10  # steps between logged scalars; observations are always logged
@@ -23,6 +24,9 @@ class WeightsAndBiases:
         tags: besides the data set, model and method.
         images: whether to log the pictures.
         artifact: whether to log the unlearned checkpoint.
+
+    Raises:
+        ConfigError: naming `tracking.mode` if it is online and there is no account to log in with.
     """
 
     def __init__(
@@ -38,6 +42,10 @@ class WeightsAndBiases:
         self.mode, self.project, self.entity, self.group = mode, project, entity, group
         self.tags, self.images, self.artifact = list(tags), images, artifact
         self._run: Any = None
+        if mode == "online" and not _logged_in():
+            raise ConfigError(
+                "tracking.mode", mode, "no account here: run `wandb login`, or use offline"
+            )
         self._stages: set[str] = set()
 
     def start(self, config: RunConfig, directory: Path, config_hash: str) -> None:
@@ -87,3 +95,13 @@ class WeightsAndBiases:
                 self._run.log_artifact(str(checkpoint), name="student", type="model")
         self._run.finish(exit_code=0 if record["status"] == "complete" else 1)
         self._run = None
+
+
+def _logged_in() -> bool:
+    """Whether W&B finds credentials, without asking for any."""
+    import wandb
+
+    try:
+        return bool(wandb.login(prompt=False))
+    except wandb.Error:
+        return False

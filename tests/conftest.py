@@ -1,0 +1,96 @@
+"""Small real networks, requests and data for the unit tests."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from unlearn.data.source import RawImages
+from unlearn.data.tensors import Data, prepare
+from unlearn.filters.compose import Product
+from unlearn.hardware import Hardware
+from unlearn.request import Request
+
+CPU = Hardware(torch.device("cpu"))
+CLASSES = 4
+
+
+class TinyNet(nn.Module):
+    """conv-BN-ReLU, conv-BN-ReLU, pool, linear: 8 x 8 grey images to four logits."""
+
+    def __init__(self, batch_norm: bool = True) -> None:
+        super().__init__()
+        norm: Callable[[int], nn.Module] = nn.BatchNorm2d if batch_norm else lambda _: nn.Identity()
+        self.first = nn.Sequential(nn.Conv2d(1, 6, 3, padding=1), norm(6), nn.ReLU())
+        self.second = nn.Sequential(nn.Conv2d(6, 8, 3, padding=1), norm(8), nn.ReLU())
+        self.head = nn.Linear(8, CLASSES)
+
+    def forward(self, images: Tensor) -> Tensor:
+        logits: Tensor = self.head(self.second(self.first(images)).mean(dim=(2, 3)))
+        return logits
+
+
+def seeded_net(seed: int, batch_norm: bool = True) -> TinyNet:
+    """A network with seeded weights and, if it has batch norm, lived-in statistics."""
+    with torch.random.fork_rng():
+        torch.manual_seed(seed)
+        network = TinyNet(batch_norm)
+        if batch_norm:
+            network.train()
+            with torch.no_grad():
+                for _ in range(20):
+                    network(torch.rand(64, 1, 8, 8))
+    return network.eval()
+
+
+@pytest.fixture
+def make_request() -> Callable[..., Request]:
+    """A request on a tiny teacher; keyword arguments replace its fields."""
+
+    def make(**changes: Any) -> Request:
+        batch_norm = changes.pop("batch_norm", True)
+        fields: dict[str, Any] = {
+            "teacher": seeded_net(1, batch_norm).requires_grad_(False),
+            "fresh": lambda: seeded_net(2, batch_norm),
+            "forget": (0,),
+            "num_classes": CLASSES,
+            "shape": (1, 8, 8),
+            "lowest": torch.full((1, 1, 1), -0.8),
+            "highest": torch.full((1, 1, 1), 1.7),
+            "attention": ("first", "second"),
+            "filter": Product({}),
+            "hardware": CPU,
+            "seed": 5,
+        }
+        return Request(**{**fields, **changes})
+
+    return make
+
+
+@pytest.fixture
+def easy_data() -> Data:
+    """Four classes, each a bright quadrant: 400 training and 200 test images."""
+    generator = torch.Generator().manual_seed(3)
+
+    def draw(count: int) -> tuple[Tensor, Tensor]:
+        labels = torch.arange(count) % CLASSES
+        images = torch.randint(0, 90, (count, 1, 8, 8), generator=generator)
+        for row, label in enumerate(labels.tolist()):
+            top, left = 4 * (label // 2), 4 * (label % 2)
+            images[row, 0, top : top + 4, left : left + 4] += 150
+        return images.to(torch.uint8), labels
+
+    raw = RawImages(*draw(400), *draw(200))
+    return prepare(
+        raw,
+        num_classes=CLASSES,
+        mean=(0.4,),
+        std=(0.3,),
+        validation=0.0,
+        seed=0,
+        device=CPU.device,
+    )
