@@ -1,4 +1,4 @@
-"""Small real networks, requests and data for the unit tests."""
+"""Requests and data for the unit tests, small and real."""
 
 from __future__ import annotations
 
@@ -7,44 +7,13 @@ from typing import Any
 
 import pytest
 import torch
-from torch import Tensor, nn
+from tiny import CLASSES, CPU, seeded_net
+from torch import Tensor
 
 from unlearn.data.source import RawImages
 from unlearn.data.tensors import Data, prepare
 from unlearn.filters.compose import Product
-from unlearn.hardware import Hardware
 from unlearn.request import Request
-
-CPU = Hardware(torch.device("cpu"))
-CLASSES = 4
-
-
-class TinyNet(nn.Module):
-    """conv-BN-ReLU, conv-BN-ReLU, pool, linear: 8 x 8 grey images to four logits."""
-
-    def __init__(self, batch_norm: bool = True) -> None:
-        super().__init__()
-        norm: Callable[[int], nn.Module] = nn.BatchNorm2d if batch_norm else lambda _: nn.Identity()
-        self.first = nn.Sequential(nn.Conv2d(1, 6, 3, padding=1), norm(6), nn.ReLU())
-        self.second = nn.Sequential(nn.Conv2d(6, 8, 3, padding=1), norm(8), nn.ReLU())
-        self.head = nn.Linear(8, CLASSES)
-
-    def forward(self, images: Tensor) -> Tensor:
-        logits: Tensor = self.head(self.second(self.first(images)).mean(dim=(2, 3)))
-        return logits
-
-
-def seeded_net(seed: int, batch_norm: bool = True) -> TinyNet:
-    """A network with seeded weights and, if it has batch norm, lived-in statistics."""
-    with torch.random.fork_rng():
-        torch.manual_seed(seed)
-        network = TinyNet(batch_norm)
-        if batch_norm:
-            network.train()
-            with torch.no_grad():
-                for _ in range(20):
-                    network(torch.rand(64, 1, 8, 8))
-    return network.eval()
 
 
 @pytest.fixture

@@ -9,9 +9,9 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from conftest import seeded_net
 from numpy.typing import NDArray
 from scipy import special
+from tiny import seeded_net
 from torch import Tensor, nn
 
 from unlearn.errors import RunError

@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from conftest import seeded_net
 from scipy import special
+from tiny import seeded_net
 from torch import nn
 
 from unlearn.errors import ConfigError, RunError

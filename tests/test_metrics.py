@@ -10,9 +10,9 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
-from conftest import CPU, seeded_net
 from scipy.spatial.distance import jensenshannon
 from scipy.special import softmax
+from tiny import CPU, seeded_net
 from torch import Tensor, nn
 
 from unlearn.config import TrainingConfig

@@ -8,9 +8,9 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from conftest import TinyNet, seeded_net
 from hydra import compose, initialize_config_dir
 from safetensors.torch import save_file
+from tiny import TinyNet, seeded_net
 from torch import nn
 
 import unlearn.__main__ as entry

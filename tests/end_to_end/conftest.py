@@ -2,36 +2,12 @@
 
 from __future__ import annotations
 
-import json
 import os
 import subprocess
-import sys
-from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import pytest
-
-# The smallest real run: LeNet on digits, two epochs, a handful of generator iterations.
-TINY = [
-    "model=lenet",
-    "method=gkt",
-    "training.epochs=2",
-    "method.iterations=4",
-    "method.batch_size=16",
-    "method.student_steps=2",
-    "evaluation=quick",
-    "hardware=cpu",
-    "hardware.threads=1",
-    "tracking.mode=disabled",
-]
-
-Cli = Callable[..., subprocess.CompletedProcess[str]]
-
-
-def command(*arguments: str) -> list[str]:
-    """The argument vector of one `unlearn` call."""
-    return [sys.executable, "-m", "unlearn", *arguments]
+from command_line import Cli, command
 
 
 @pytest.fixture
@@ -50,9 +26,3 @@ def cli(tmp_path: Path) -> Cli:
         )
 
     return call
-
-
-def record_in(directory: Path) -> dict[str, Any]:
-    """The record of a run directory."""
-    record: dict[str, Any] = json.loads((directory / "record.json").read_text())
-    return record

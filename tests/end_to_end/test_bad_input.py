@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from conftest import TINY, Cli, command, record_in
+from command_line import TINY, Cli, command, record_in
 
 from unlearn.models.lenet import LeNet
 

@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 import torch
-from conftest import Cli
+from command_line import Cli
 from hydra import compose, initialize_config_dir
 from safetensors.torch import load_file
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import pandas as pd
 import pytest
 import torch
-from conftest import TINY, Cli, record_in
+from command_line import TINY, Cli, record_in
 from jsonschema import Draft202012Validator
 from safetensors.torch import load_file
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import yaml
-from conftest import TINY, Cli, record_in
+from command_line import TINY, Cli, record_in
 
 
 def records(outputs: Path) -> list[dict[str, object]]:

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from conftest import Cli, record_in
+from command_line import Cli, record_in
 from safetensors.torch import load_file, save_file
 
 # A user's package: nothing in it knows of this project.

@@ -10,7 +10,7 @@ import time
 from pathlib import Path
 
 import pytest
-from conftest import TINY, Cli, command, record_in
+from command_line import TINY, Cli, command, record_in
 
 
 def run_directories(outputs: Path) -> list[Path]:

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pandas as pd
-from conftest import TINY, Cli, record_in
+from command_line import TINY, Cli, record_in
 
 OFFLINE = [a for a in TINY if not a.startswith(("tracking", "evaluation"))]
 FIGURES = ["evaluation.every=2", "evaluation.metrics.inversion_attack.steps=2"]

@@ -8,7 +8,7 @@ import sys
 import zipfile
 from pathlib import Path
 
-from conftest import TINY, record_in
+from command_line import TINY, record_in
 
 CLONE = Path(__file__).resolve().parents[2]
 

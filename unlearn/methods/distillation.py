@@ -125,7 +125,7 @@ def distil(
     Raises:
         RunError: if the loss is not finite.
     """
-    optimizer = Adam(student.parameters(), learning_rate)
+    optimizer = Adam(student.parameters(), learning_rate, fused=True)
     steps = epochs * math.ceil(len(images) / batch_size)
     schedule = CosineAnnealingLR(optimizer, steps)
     for epoch in range(1, epochs + 1):

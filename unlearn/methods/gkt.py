@@ -143,7 +143,7 @@ class _Game:
         self.forget = request.forget_mask
         self.starved = torch.zeros((), device=hardware.device)
         self.rescues = 0
-        self.student_optimizer = Adam(self.student.parameters(), method.learning_rate)
+        self.student_optimizer = Adam(self.student.parameters(), method.learning_rate, fused=True)
         self.student_schedule = self.schedule_of(self.student_optimizer)
         self.best: dict[str, Tensor] | None = None
         self.best_retain = -1.0
@@ -153,7 +153,9 @@ class _Game:
         method = self.method
         generator = ImageGenerator(method.latent, self.request.shape, method.generator_width)
         self.generator = self.request.hardware.place(generator)
-        self.generator_optimizer = Adam(self.generator.parameters(), method.generator_learning_rate)
+        self.generator_optimizer = Adam(
+            self.generator.parameters(), method.generator_learning_rate, fused=True
+        )
         self.generator_schedule = self.schedule_of(self.generator_optimizer)
 
     def schedule_of(self, optimizer: Adam) -> CosineAnnealingLR | ReduceLROnPlateau:

@@ -122,7 +122,7 @@ class DeepInversion:
         """
         images = torch.randn(len(labels), *request.shape, generator=random).to(labels.device)
         images = images.clamp(request.lowest, request.highest).requires_grad_()
-        optimizer = Adam([images], self.learning_rate, betas=(0.5, 0.9))
+        optimizer = Adam([images], self.learning_rate, betas=(0.5, 0.9), fused=True)
         schedule = LambdaLR(optimizer, self._rate)
         with BatchNormPrior(request.teacher, self.first_layer_factor) as prior:
             for step in range(1, self.steps + 1):

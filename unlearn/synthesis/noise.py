@@ -48,7 +48,7 @@ class ClassNoises:
             torch.randn(shape, generator=random).to(device).requires_grad_()
             for _ in range(request.num_classes)
         ]
-        optimizer = Adam([{"params": [noise]} for noise in noises], self.learning_rate)
+        optimizer = Adam([{"params": [n]} for n in noises], self.learning_rate, fused=True)
         best = torch.full((request.num_classes,), torch.inf)
         stale = torch.zeros(request.num_classes)
         for step in range(1, self.steps + 1):

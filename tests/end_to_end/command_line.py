@@ -1,0 +1,37 @@
+"""What the end-to-end tests share: the smallest real run, and the calls around it."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+# The smallest real run: LeNet on digits, two epochs, a handful of generator iterations.
+TINY = [
+    "model=lenet",
+    "method=gkt",
+    "training.epochs=2",
+    "method.iterations=4",
+    "method.batch_size=16",
+    "method.student_steps=2",
+    "evaluation=quick",
+    "hardware=cpu",
+    "hardware.threads=1",
+    "tracking.mode=disabled",
+]
+
+Cli = Callable[..., subprocess.CompletedProcess[str]]
+
+
+def command(*arguments: str) -> list[str]:
+    """The argument vector of one `unlearn` call."""
+    return [sys.executable, "-m", "unlearn", *arguments]
+
+
+def record_in(directory: Path) -> dict[str, Any]:
+    """The record of a run directory."""
+    record: dict[str, Any] = json.loads((directory / "record.json").read_text())
+    return record
