@@ -1,0 +1,178 @@
+"""Attention maps, the taps that read them, and the layers chosen where none are named."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor, nn
+
+from unlearn.errors import ConfigError
+from unlearn.models.attention import AttentionTaps, attention_map, default_layers
+
+
+class Residual(nn.Module):
+    """As a user might write it: nested, with convolutions, norms and a shortcut."""
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        self.conv_a = nn.Conv2d(channels, channels, 3, padding=1)
+        self.norm = nn.BatchNorm2d(channels)
+        self.conv_b = nn.Conv2d(channels, channels, 3, padding=1)
+
+    def forward(self, maps: Tensor) -> Tensor:
+        result: Tensor = maps + self.conv_b(self.norm(self.conv_a(maps)).relu())
+        return result
+
+
+def network(blocks: int = 1) -> nn.Sequential:
+    torch.manual_seed(0)
+    body = [Residual(4) for _ in range(blocks)]
+    return nn.Sequential(nn.Conv2d(1, 4, 3), *body, nn.Flatten(), nn.Linear(4 * 36, 5))
+
+
+def hooks(module: nn.Module) -> int:
+    return sum(len(m._forward_hooks) for m in module.modules())
+
+
+def expected(activations: np.ndarray) -> np.ndarray:
+    """Sum by hand: mean over channels of squares, divided by the sample's Euclidean norm."""
+    rows = []
+    for sample in activations.astype(np.float64):
+        total = np.zeros(sample.shape[1:])
+        for channel in sample:
+            total += channel * channel
+        flat = (total / len(sample)).ravel()
+        rows.append(flat / np.sqrt((flat * flat).sum()))
+    return np.stack(rows)
+
+
+@pytest.mark.parametrize("shape", [(3, 5, 4, 7), (1, 1, 2, 2), (2, 16, 1, 1)])
+def test_attention_map_is_the_published_one(shape: tuple[int, ...]) -> None:
+    activations = torch.randn(shape, generator=torch.Generator().manual_seed(1)) * 3
+    found = attention_map(activations)
+    assert found.shape == (shape[0], shape[2] * shape[3])
+    np.testing.assert_allclose(found.numpy(), expected(activations.numpy()), rtol=1e-6, atol=1e-7)
+
+
+def test_attention_map_ignores_sign_and_scale_and_survives_zeros() -> None:
+    activations = torch.randn(2, 3, 4, 4, generator=torch.Generator().manual_seed(2))
+    torch.testing.assert_close(attention_map(-2 * activations), attention_map(activations))
+    assert torch.equal(attention_map(torch.zeros(2, 3, 4, 4)), torch.zeros(2, 16))
+
+
+def test_taps_give_the_maps_in_the_order_asked_for() -> None:
+    net = network().eval()
+    images = torch.randn(2, 1, 8, 8, generator=torch.Generator().manual_seed(3))
+    with torch.no_grad(), AttentionTaps(net, ("1", "0", "1.conv_a")) as taps:
+        logits = net(images)
+        maps = taps.maps()
+    with torch.no_grad():
+        stem = net[0](images)
+        inner = net[1].conv_a(stem)
+        assert torch.equal(net(images), logits)
+        activations = [net[1](stem), stem, inner]
+    assert len(maps) == 3
+    for found, wanted in zip(maps, activations, strict=True):
+        np.testing.assert_allclose(found.numpy(), expected(wanted.numpy()), rtol=1e-5, atol=1e-7)
+
+
+def test_taps_hold_the_last_pass_and_carry_its_gradient() -> None:
+    net = network().eval()
+    generator = torch.Generator().manual_seed(4)
+    first, last = (torch.randn(n, 1, 8, 8, generator=generator) for n in (2, 3))
+    last.requires_grad_(True)
+    with AttentionTaps(net, ("0",)) as taps:
+        net(first)
+        assert taps.maps()[0].shape == (2, 36)
+        net(last)
+        (found,) = taps.maps()
+    torch.testing.assert_close(found, attention_map(net[0](last)))
+    found[:, 0].sum().backward()
+    assert last.grad is not None
+    assert last.grad.abs().sum() > 0
+    assert net[0].weight.grad.abs().sum() > 0
+
+
+def test_taps_of_two_networks_do_not_mix() -> None:
+    teacher, student = network(), network()
+    with torch.no_grad():
+        student[0].weight.neg_().add_(0.5)
+    images = torch.randn(2, 1, 8, 8, generator=torch.Generator().manual_seed(5))
+    with torch.no_grad(), AttentionTaps(teacher, ("0",)) as a, AttentionTaps(student, ("0",)) as b:
+        teacher(images)
+        student(images)
+        torch.testing.assert_close(a.maps()[0], attention_map(teacher[0](images)))
+        torch.testing.assert_close(b.maps()[0], attention_map(student[0](images)))
+        assert not torch.equal(a.maps()[0], b.maps()[0])
+
+
+def test_hooks_are_there_inside_and_gone_outside() -> None:
+    net = network()
+    taps = AttentionTaps(net, ("0", "1.conv_b"))
+    assert hooks(net) == 0
+    with taps:
+        assert hooks(net) == 2
+    assert hooks(net) == 0
+
+
+def test_hooks_are_gone_after_an_exception() -> None:
+    net = network()
+    with pytest.raises(ZeroDivisionError), AttentionTaps(net, ("0", "1")):
+        raise ZeroDivisionError
+    assert hooks(net) == 0
+
+
+def test_hooks_of_the_user_stay() -> None:
+    net, seen = network(), []
+    net[0].register_forward_hook(lambda *_: seen.append(1))
+    with AttentionTaps(net, ("0",)):
+        net(torch.zeros(1, 1, 8, 8))
+    assert hooks(net) == 1
+    net(torch.zeros(1, 1, 8, 8))
+    assert seen == [1, 1]
+
+
+@pytest.mark.parametrize("layer", ["2.conv_z", "conv1", "9"])
+def test_unknown_layer(layer: str) -> None:
+    net = network()
+    with pytest.raises(ConfigError) as caught:
+        AttentionTaps(net, ("0", layer))
+    message = str(caught.value)
+    assert message.startswith(f"model.attention={layer}: ")
+    assert "1.conv_a" in message
+    assert "\n" not in message
+    assert hooks(net) == 0
+
+
+def test_default_layers_are_all_convolutions_where_they_are_few() -> None:
+    assert default_layers(network(1)) == ("0", "1.conv_a", "1.conv_b")
+    assert default_layers(network(3)) == (
+        "0",
+        *(f"{block}.{conv}" for block in (1, 2, 3) for conv in ("conv_a", "conv_b")),
+    )
+    assert default_layers(nn.Sequential(nn.Flatten(), nn.Linear(4, 2))) == ()
+
+
+def test_default_layers_are_evenly_spread_and_end_with_the_last() -> None:
+    many = nn.Sequential(*(nn.Conv2d(1, 1, 1) for _ in range(20)))
+    assert default_layers(many) == ("1", "4", "7", "10", "13", "16", "19")
+    assert default_layers(many, most=4) == ("4", "9", "14", "19")
+    assert default_layers(many, most=1) == ("19",)
+    assert default_layers(many, most=20) == tuple(str(i) for i in range(20))
+
+
+@pytest.mark.parametrize("count", range(1, 40))
+def test_default_layers_are_never_more_than_eight(count: int) -> None:
+    layers = default_layers(nn.Sequential(*(nn.Conv2d(1, 1, 1) for _ in range(count))))
+    assert min(count, 4) <= len(layers) <= 8
+    assert layers[-1] == str(count - 1)
+
+
+def test_default_layers_can_be_tapped() -> None:
+    net = network(5)
+    with AttentionTaps(net, default_layers(net)) as taps:
+        net(torch.randn(2, 1, 8, 8))
+        maps = taps.maps()
+    assert [tuple(m.shape) for m in maps] == [(2, 36)] * len(maps)
+    assert len(maps) == 6
