@@ -32,6 +32,9 @@ QUIET = [
     "~evaluation.metrics.samples",
     "~evaluation.metrics.inversion_attack",
     "hardware.threads=1",
+    "evaluation.every=25",
+    "evaluation.metrics.relearn.max_steps=200",
+    "evaluation.metrics.relearn.repeats=1",
 ]
 FASHION = [
     "dataset=fashion_mnist",
@@ -45,6 +48,7 @@ GKT = [
     "method.student_steps=10",
     "method.generator_steps=1",
     "method.fresh_noise=false",
+    "method.fresh_readout=false",
     "method.latent=64",
     "method.generator_width=32",
     "method.learning_rate=0.001",
@@ -133,7 +137,7 @@ def configs(trial: str, seeds: int, outputs: str) -> Iterator[tuple[str, RunConf
     with initialize_config_dir(str(CONF), version_base="1.3"):
         for seed in range(seeds):
             for name, words in rows.items():
-                overrides = [*common, *typed(words), *QUIET, f"seed={seed}", f"outputs={outputs}"]
+                overrides = [*QUIET, *common, *typed(words), f"seed={seed}", f"outputs={outputs}"]
                 yield name, settle(compose("config", overrides=overrides), overrides)
 
 

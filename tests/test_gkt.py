@@ -42,6 +42,7 @@ def method(**changes: Any) -> GatedKnowledgeTransfer:
         "target": "masked",
         "postfilter_threshold": 0.01,
         "start": 0.5,
+        "fresh_readout": False,
         "batch_norm": "frozen",
         "schedule": "cosine",
         "selection": "last",

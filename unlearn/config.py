@@ -102,6 +102,7 @@ class MethodConfig(_Open):
     target: Literal["raw", "masked", "postfilter"] = "raw"
     postfilter_threshold: Share = 0
     start: Share = 0
+    fresh_readout: bool = False
     batch_norm: Literal["train", "frozen", "published"] = "train"
     schedule: Literal["cosine", "published"] = "cosine"
     selection: Literal["last", "oracle"] = "last"

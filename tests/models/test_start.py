@@ -9,7 +9,8 @@ import pytest
 import torch
 from torch import nn
 
-from unlearn.models.network import freeze_batch_norm, shrink_and_perturb
+from unlearn.models.lenet import LeNet
+from unlearn.models.network import freeze_batch_norm, renew_readout, shrink_and_perturb
 
 
 def network(seed: int) -> nn.Sequential:
@@ -125,3 +126,27 @@ def test_every_kind_of_batch_norm_is_frozen_until_train_is_called() -> None:
     freeze_batch_norm(net)
     assert [m.training for m in net] == [False, False, False, True]
     assert [m.training for m in copy.deepcopy(net).train()] == [True] * 4
+
+
+@pytest.mark.parametrize("forget", [(0,), (1, 3)])
+def test_renewing_the_readout_touches_the_forget_rows_of_the_last_layer_alone(
+    forget: tuple[int, ...],
+) -> None:
+    student, fresh = LeNet(1, 10, 8), LeNet(1, 10, 8)
+    before = {name: tensor.clone() for name, tensor in student.state_dict().items()}
+    renew_readout(student, fresh, forget, 10)
+    rows = torch.zeros(10, dtype=torch.bool)
+    rows[list(forget)] = True
+    for name, tensor in student.state_dict().items():
+        if name.startswith("head.5."):
+            assert torch.equal(tensor[rows], fresh.state_dict()[name][rows])
+            assert torch.equal(tensor[~rows], before[name][~rows])
+        else:
+            assert torch.equal(tensor, before[name])
+
+
+def test_a_network_without_a_linear_head_is_left_as_it_is() -> None:
+    student, fresh = nn.Conv2d(1, 10, 3), nn.Conv2d(1, 10, 3)
+    before = student.weight.detach().clone()
+    renew_readout(student, fresh, (0,), 10)
+    assert torch.equal(student.weight, before)

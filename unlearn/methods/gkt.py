@@ -33,7 +33,7 @@ from unlearn.methods.distillation import (
     weighted_mean,
 )
 from unlearn.models.attention import AttentionTaps
-from unlearn.models.network import freeze_batch_norm, shrink_and_perturb
+from unlearn.models.network import freeze_batch_norm, renew_readout, shrink_and_perturb
 from unlearn.request import Request
 from unlearn.synthesis.generator import ImageGenerator
 
@@ -62,6 +62,7 @@ class GatedKnowledgeTransfer:
         target: what the student is taught: raw, masked or postfilter (`target_probabilities`).
         postfilter_threshold: forget mass above which `postfilter` acts.
         start: the teacher's share in the student's starting weights, 0 random, 1 the teacher.
+        fresh_readout: whether the forget classes' rows of the last layer start fresh.
         batch_norm: the student's: `train`; `frozen` at the statistics it starts with;
             `published`: train until the first evaluation, frozen after it.
         schedule: `cosine` to zero, or `published`: halved when the real test accuracy does not
@@ -85,6 +86,7 @@ class GatedKnowledgeTransfer:
     target: Target
     postfilter_threshold: float
     start: float
+    fresh_readout: bool
     batch_norm: Literal["train", "frozen", "published"]
     schedule: Literal["cosine", "published"]
     selection: Literal["last", "oracle"]
@@ -138,6 +140,8 @@ class _Game:
         hardware = request.hardware
         fresh = hardware.place(request.fresh())
         self.student = shrink_and_perturb(request.teacher, fresh, method.start)
+        if method.fresh_readout:
+            renew_readout(self.student, fresh, request.forget, request.num_classes)
         self.student_mode(frozen=method.batch_norm == "frozen")
         self.random = torch.Generator().manual_seed(request.seed)
         self.forget = request.forget_mask

@@ -85,6 +85,30 @@ def shrink_and_perturb(teacher: nn.Module, fresh: nn.Module, share: float) -> nn
     return student
 
 
+def renew_readout(
+    student: nn.Module, fresh: nn.Module, forget: tuple[int, ...], classes: int
+) -> None:
+    """Give the forget classes' rows of the last linear layer their fresh values, in place.
+
+    Masking alone leaves the direction that reads a class out of the features just below the
+    others, from where it is relearned at once. A network whose last layer is not linear with one
+    row a class is left as it is.
+    """
+    heads = [
+        name
+        for name, module in student.named_modules()
+        if isinstance(module, nn.Linear) and module.out_features == classes
+    ]
+    if not heads:
+        return
+    taught, new = student.get_submodule(heads[-1]), fresh.get_submodule(heads[-1])
+    with torch.no_grad():
+        for (_, weight), (_, replacement) in zip(
+            taught.named_parameters(), new.named_parameters(), strict=True
+        ):
+            weight[list(forget)] = replacement[list(forget)]
+
+
 def _check_logits(network: nn.Module, model: ModelConfig, dataset: DatasetConfig) -> None:
     batch = torch.zeros(2, *dataset.shape)
     try:
