@@ -10,18 +10,16 @@ core. Every run is resumable; the table is made from the records that are there.
 from __future__ import annotations
 
 import argparse
-import math
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import pandas as pd
 from hydra import compose, initialize_config_dir
-from scipy import stats
 
 from unlearn.config import RunConfig, config_hash
 from unlearn.errors import UnlearnError
 from unlearn.record import directory_of, read
+from unlearn.report.summary import markdown, row
 from unlearn.settle import settle
 
 CONF = Path(__file__).resolve().parent.parent / "conf"
@@ -76,6 +74,7 @@ INVERSION = [
     "method.warmup=20",
     "method.inversion_learning_rate=0.1",
     "method.start=1",
+    "method.fresh_readout=false",
     "method.batch_norm=frozen",
     "method.epochs=10",
     "method.batch_size=100",
@@ -141,32 +140,6 @@ def configs(trial: str, seeds: int, outputs: str) -> Iterator[tuple[str, RunConf
                 yield name, settle(compose("config", overrides=overrides), overrides)
 
 
-def figures(record: dict[str, Any]) -> dict[str, float | None]:
-    """The figures of one run that the table shows."""
-    test, relearn = record["accuracy"], record["relearn"]
-    return {
-        "original D_r": test["original"]["test"]["retain"],
-        "retrained D_r": test["retrained"]["test"]["retain"],
-        "D_r": test["unlearned"]["test"]["retain"],
-        "D_f": test["unlearned"]["test"]["forget"],
-        "max D_f": record["onset"]["largest"],
-        "relearn": relearn["unlearned_steps"],
-        "retrained": relearn["retrained_steps"],
-        "AIN": relearn["ain"],
-        "seconds": record["seconds"]["unlearn"],
-    }
-
-
-def interval(values: pd.Series[float]) -> str:
-    """Mean ± 95% confidence interval of Student's t over the runs that have the figure."""
-    known = values.dropna()
-    if len(known) < 2:
-        return "-" if known.empty else f"{known.iloc[0]:.4g}"
-    half = stats.t.ppf(0.975, len(known) - 1) * known.std() / math.sqrt(len(known))
-    short = f" ({len(known)} of {len(values)})" if len(known) < len(values) else ""
-    return f"{known.mean():.2f} ± {half:.2f}{short}"
-
-
 def main() -> None:
     """Run the missing runs of one trial and print its table."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
@@ -190,19 +163,13 @@ def main() -> None:
                 print(f"{name}, seed {config.seed}: failed: {error}", flush=True)
     rows = []
     for name, config in planned:
-        record_found = read(directory_of(config, config_hash(config, None)))
-        if record_found is not None and record_found["status"] == "complete":
-            rows.append({"row": name, "seed": config.seed, **figures(record_found)})
-    frame = pd.DataFrame(rows)
+        found = read(directory_of(config, config_hash(config, None)))
+        if found is not None:
+            rows.append({"row": name, **row(found)})
+    runs = pd.DataFrame(rows)
     if arguments.csv is not None:
-        frame.to_csv(arguments.csv, index=False)
-    names = [name for name in TRIALS[arguments.trial][1] if name in set(frame["row"])]
-    table = frame.drop(columns="seed").groupby("row").agg(interval).loc[names]
-    table.insert(0, "runs", frame.groupby("row").size())
-    print("| row | " + " | ".join(table.columns) + " |")
-    print("|---" * (len(table.columns) + 1) + "|")
-    for name, values in table.iterrows():
-        print(f"| {name} | " + " | ".join(str(v) for v in values) + " |")
+        runs.to_csv(arguments.csv, index=False)
+    print(markdown(runs, ["row"]))
 
 
 if __name__ == "__main__":

@@ -157,6 +157,7 @@ def method(**changes: Any) -> Inversion:
         "postfilter_threshold": 0.01,
         "temperature": 1.0,
         "start": 1.0,
+        "fresh_readout": False,
         "batch_norm": "frozen",
         "epochs": 2,
         "batch_size": 8,

@@ -20,7 +20,12 @@ from unlearn.errors import ConfigError, RunError
 from unlearn.filters.compose import pass_rates
 from unlearn.methods.base import Samples, State, Steps
 from unlearn.methods.distillation import Target, answers, distil, target_probabilities
-from unlearn.models.network import freeze_batch_norm, has_batch_norm, shrink_and_perturb
+from unlearn.models.network import (
+    freeze_batch_norm,
+    has_batch_norm,
+    renew_readout,
+    shrink_and_perturb,
+)
 from unlearn.request import Request
 from unlearn.synthesis.inversion import DeepInversion
 
@@ -41,6 +46,7 @@ class Inversion:
         postfilter_threshold: forget mass above which `postfilter` acts.
         temperature: of both softmaxes.
         start: the teacher's share in the student's starting weights, 0 random, 1 the teacher.
+        fresh_readout: whether the forget classes' rows of the last layer start fresh.
         batch_norm: the student's: `train`, or `frozen` at the statistics it starts with.
         epochs: of the student, over all images.
         batch_size: of the student.
@@ -65,6 +71,7 @@ class Inversion:
     postfilter_threshold: float
     temperature: float
     start: float
+    fresh_readout: bool
     batch_norm: Literal["train", "frozen"]
     epochs: int
     batch_size: int
@@ -118,6 +125,8 @@ class Inversion:
     def _student(self, request: Request) -> nn.Module:
         fresh = request.hardware.place(request.fresh())
         student = shrink_and_perturb(request.teacher, fresh, self.start)
+        if self.fresh_readout:
+            renew_readout(student, fresh, request.forget, request.num_classes)
         student.train()
         if self.batch_norm == "frozen":
             freeze_batch_norm(student)
