@@ -6,6 +6,7 @@ python scripts/summary.py outputs/digits-allcnn --by method
 from __future__ import annotations
 
 import argparse
+import sys
 from pathlib import Path
 
 from unlearn.report.summary import collect, markdown
@@ -19,6 +20,8 @@ def main() -> None:
     parser.add_argument("--csv", type=Path, help="also write one line a run to this file")
     arguments = parser.parse_args()
     runs = collect(arguments.outputs)
+    if runs.empty:
+        sys.exit(f"{arguments.outputs}: holds no record.json")
     if arguments.csv is not None:
         runs.to_csv(arguments.csv, index=False)
     print(markdown(runs, arguments.by))
