@@ -32,8 +32,8 @@ from unlearn.methods.distillation import (
     target_probabilities,
     weighted_mean,
 )
+from unlearn.methods.student import set_training, start_student
 from unlearn.models.attention import AttentionTaps
-from unlearn.models.network import freeze_batch_norm, renew_readout, shrink_and_perturb
 from unlearn.request import Request
 from unlearn.synthesis.generator import ImageGenerator
 
@@ -138,11 +138,12 @@ class _Game:
     def __init__(self, method: GatedKnowledgeTransfer, request: Request) -> None:
         self.method, self.request = method, request
         hardware = request.hardware
-        fresh = hardware.place(request.fresh())
-        self.student = shrink_and_perturb(request.teacher, fresh, method.start)
-        if method.fresh_readout:
-            renew_readout(self.student, fresh, request.forget, request.num_classes)
-        self.student_mode(frozen=method.batch_norm == "frozen")
+        self.student = start_student(
+            request,
+            share=method.start,
+            fresh_readout=method.fresh_readout,
+            frozen=method.batch_norm == "frozen",
+        )
         self.random = torch.Generator().manual_seed(request.seed)
         self.forget = request.forget_mask
         self.starved = torch.zeros((), device=hardware.device)
@@ -166,11 +167,6 @@ class _Game:
         if self.method.schedule == "published":
             return ReduceLROnPlateau(optimizer, mode="max", factor=0.5, patience=2)
         return CosineAnnealingLR(optimizer, self.method.iterations)
-
-    def student_mode(self, frozen: bool) -> None:
-        self.student.train()
-        if frozen:
-            freeze_batch_norm(self.student)
 
     def noise(self) -> Tensor:
         noise = torch.randn(self.method.batch_size, self.method.latent, generator=self.random)
@@ -261,7 +257,7 @@ class _Game:
         if observed is None:
             return
         if self.method.batch_norm == "published":
-            self.student_mode(frozen=True)
+            set_training(self.student, frozen=True)
         if observed.forget == 0 and observed.retain > self.best_retain:
             self.best_retain = observed.retain
             if self.method.selection == "oracle":

@@ -13,19 +13,15 @@ from typing import Literal
 
 import torch
 import torch.nn.functional as F
-from torch import Tensor, nn
+from torch import Tensor
 
 from unlearn.data.tensors import Access, Split
 from unlearn.errors import ConfigError, RunError
 from unlearn.filters.compose import pass_rates
 from unlearn.methods.base import Samples, State, Steps
 from unlearn.methods.distillation import Target, answers, distil, target_probabilities
-from unlearn.models.network import (
-    freeze_batch_norm,
-    has_batch_norm,
-    renew_readout,
-    shrink_and_perturb,
-)
+from unlearn.methods.student import start_student
+from unlearn.models.network import has_batch_norm
 from unlearn.request import Request
 from unlearn.synthesis.inversion import DeepInversion
 
@@ -96,7 +92,12 @@ class Inversion:
                 "the network has no batch norm to match; set 0 to invert on the class loss alone",
             )
         random = torch.Generator().manual_seed(request.seed)
-        student = self._student(request)
+        student = start_student(
+            request,
+            share=self.start,
+            fresh_readout=self.fresh_readout,
+            frozen=self.batch_norm == "frozen",
+        )
         images = yield from self._synthesise(request, random)
         logits = answers(request.teacher, images, self.batch_size, request.hardware)
         weights = request.filter(logits, request.forget_mask)
@@ -121,16 +122,6 @@ class Inversion:
         ):
             shown = samples if epoch == self.epochs else None
             yield State("distil", epoch, self.epochs, student, {"loss": loss, **rates}, shown)
-
-    def _student(self, request: Request) -> nn.Module:
-        fresh = request.hardware.place(request.fresh())
-        student = shrink_and_perturb(request.teacher, fresh, self.start)
-        if self.fresh_readout:
-            renew_readout(student, fresh, request.forget, request.num_classes)
-        student.train()
-        if self.batch_norm == "frozen":
-            freeze_batch_norm(student)
-        return student
 
     def _synthesise(
         self, request: Request, random: torch.Generator

@@ -23,7 +23,7 @@ from unlearn.data.tensors import Access, Split
 from unlearn.errors import RunError
 from unlearn.methods.base import Samples, State, Steps
 from unlearn.methods.distillation import answers, distil, target_probabilities
-from unlearn.models.network import freeze_batch_norm, shrink_and_perturb
+from unlearn.methods.student import start_student
 from unlearn.request import Request
 from unlearn.synthesis.noise import ClassNoises
 
@@ -72,7 +72,9 @@ class ErrorNoise:
     def unlearn(self, request: Request, data: Split | None) -> Steps:
         """Yield the state after each noise step and each epoch; see `Method`."""
         random = torch.Generator().manual_seed(request.seed)
-        student = self._student(request)
+        student = start_student(
+            request, share=1.0, fresh_readout=False, frozen=self.batch_norm == "frozen"
+        )
         synthesis = ClassNoises(
             noises=self.noises,
             steps=self.noise_steps,
@@ -93,13 +95,6 @@ class ErrorNoise:
             yield State("impair", epoch, self.epochs, student, {"impair": loss})
         if self.repair_epochs:
             yield from self._repair(student, images, request, random)
-
-    def _student(self, request: Request) -> nn.Module:
-        student = shrink_and_perturb(request.teacher, request.teacher, 1.0)
-        student.train()
-        if self.batch_norm == "frozen":
-            freeze_batch_norm(student)
-        return student
 
     def _impair(
         self,

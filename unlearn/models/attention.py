@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-from types import TracebackType
+from contextlib import ExitStack
+from typing import Self
 
-import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from unlearn.errors import ConfigError
 
 
-class AttentionTaps:
+class AttentionTaps(ExitStack):
     """While entered, `maps()` gives the attention maps of the network's last forward pass.
 
     An attention map is the mean over channels of the squared activations, flattened and
@@ -26,32 +26,24 @@ class AttentionTaps:
     """
 
     def __init__(self, network: nn.Module, layers: tuple[str, ...]) -> None:
+        super().__init__()
         modules = dict(network.named_modules())
         for layer in layers:
             if layer not in modules:
                 raise ConfigError("model.attention", layer, f"allowed are {', '.join(modules)}")
         self._modules = [modules[layer] for layer in layers]
         self._activations: dict[int, Tensor] = {}
-        self._handles: list[torch.utils.hooks.RemovableHandle] = []
 
-    def __enter__(self) -> AttentionTaps:
+    def __enter__(self) -> Self:
         def keep(index: int):  # type: ignore[no-untyped-def]
             def hook(module: nn.Module, inputs: object, output: Tensor) -> None:
                 self._activations[index] = output
 
             return hook
 
-        self._handles = [m.register_forward_hook(keep(i)) for i, m in enumerate(self._modules)]
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        for handle in self._handles:
-            handle.remove()
+        for index, module in enumerate(self._modules):
+            self.callback(module.register_forward_hook(keep(index)).remove)
+        return super().__enter__()
 
     def maps(self) -> list[Tensor]:
         """Attention maps (B, H * W) in the order of the layers."""

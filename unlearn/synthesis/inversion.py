@@ -7,8 +7,9 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
+from contextlib import ExitStack
 from dataclasses import dataclass
-from types import TracebackType
+from typing import Self
 
 import torch
 import torch.nn.functional as F
@@ -21,7 +22,7 @@ from unlearn.models.network import batch_norms
 from unlearn.request import Request
 
 
-class BatchNormPrior:
+class BatchNormPrior(ExitStack):
     """While entered, `penalty()` says how far the last batch is from the running statistics.
 
     R_BN = sum over layers of ||var - running_var||_2 + ||mean - running_mean||_2 (eq. 4), the
@@ -29,31 +30,21 @@ class BatchNormPrior:
     """
 
     def __init__(self, network: nn.Module, first_layer_factor: float) -> None:
+        super().__init__()
         self._layers = batch_norms(network)
         self._factors = [first_layer_factor] + [1.0] * (len(self._layers) - 1)
         self._distances: dict[int, Tensor] = {}
-        self._handles: list[torch.utils.hooks.RemovableHandle] = []
 
-    def __enter__(self) -> BatchNormPrior:
+    def __enter__(self) -> Self:
         def measure(index: int):  # type: ignore[no-untyped-def]
             def hook(layer: nn.BatchNorm2d, inputs: tuple[Tensor]) -> None:
                 self._distances[index] = statistics_distance(inputs[0].float(), layer)
 
             return hook
 
-        self._handles = [
-            layer.register_forward_pre_hook(measure(i)) for i, layer in enumerate(self._layers)
-        ]
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        for handle in self._handles:
-            handle.remove()
+        for index, layer in enumerate(self._layers):
+            self.callback(layer.register_forward_pre_hook(measure(index)).remove)
+        return super().__enter__()
 
     def penalty(self) -> Tensor:
         """R_BN of the last forward pass, a scalar."""
