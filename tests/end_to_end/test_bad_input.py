@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import pickle
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -103,6 +104,9 @@ def test_no_gpu_when_one_is_asked_for(cli: Cli) -> None:
     one_line(done, 2, ["hardware.device=cuda", "no CUDA GPU", "cpu"])
 
 
+PRIVATELY = ["unshare", "--mount", "--map-root-user", "sh", "-c"]
+
+
 class Evil:
     """A pickle that writes a file when it is loaded."""
 
@@ -164,19 +168,28 @@ def test_a_traceback_if_asked_for(cli: Cli) -> None:
     assert "ConfigError" in done.stderr
 
 
+def can_mount() -> bool:
+    """Whether a private tmpfs can be mounted here: Linux, root or user namespaces."""
+    if shutil.which("unshare") is None:
+        return False
+    tried = "mount -t tmpfs -o size=1m tmpfs /mnt"
+    mounted = subprocess.run([*PRIVATELY, tried], capture_output=True, check=False)
+    return mounted.returncode == 0
+
+
+@pytest.mark.skipif(not can_mount(), reason="a tmpfs of 12 MiB cannot be mounted here")
 def test_full_disk(tmp_path: Path) -> None:
     """On a real file system of 12 MiB: refused when too small from the start, explained when
     it fills up during the run.
     """
     small = tmp_path / "small"
     small.mkdir()
-    mount = ["unshare", "--mount", "--map-root-user", "sh", "-c"]
     tiny = " ".join(f"'{a}'" for a in command(*TINY, "outputs=small", "run_dir=small/run"))
     environment = {**os.environ, "OMP_NUM_THREADS": "1"}
 
     def shell(script: str) -> subprocess.CompletedProcess[str]:
         return subprocess.run(
-            [*mount, script],
+            [*PRIVATELY, script],
             cwd=tmp_path,
             env=environment,
             capture_output=True,
