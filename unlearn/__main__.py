@@ -28,10 +28,15 @@ _CONF = _HERE / "conf" if (_HERE / "conf").is_dir() else _HERE.parent / "conf"
 
 @hydra.main(version_base="1.3", config_path=str(_CONF), config_name="config")
 def _task(composed: DictConfig) -> float | None:
-    if HydraConfig.get().mode == RunMode.MULTIRUN:
-        return _one(composed)  # the sweeper collects failures; the other jobs go on
-    with _exit_on_error():
+    job = HydraConfig.get()
+    if job.mode != RunMode.MULTIRUN:
+        with _exit_on_error():
+            return _one(composed)
+    try:
         return _one(composed)
+    except Exception as error:  # said at once; the sweeper goes on with the other jobs
+        _say(f"job {job.job.num} ({job.job.override_dirname}): {_explained(error)[0]}")
+        raise
 
 
 def _one(composed: DictConfig) -> float | None:
@@ -67,14 +72,21 @@ def _exit_on_error() -> Iterator[None]:
     except Exception as error:
         if os.environ[_TRACEBACK] == "1":
             raise
-        if isinstance(error, UnlearnError):
-            line, code = str(error), error.exit_code
-        elif isinstance(error, HydraException | OmegaConfBaseException):
-            line, code = explain_composition(error, sys.argv[1:]), 2
-        else:
-            line, code = f"{type(error).__name__}: {error}", 1
-        sys.stderr.write("unlearn: " + " ".join(line.split()) + "\n")
+        line, code = _explained(error)
+        _say(line)
         sys.exit(code)
+
+
+def _explained(error: Exception) -> tuple[str, int]:
+    if isinstance(error, UnlearnError):
+        return str(error), error.exit_code
+    if isinstance(error, HydraException | OmegaConfBaseException):
+        return explain_composition(error, sys.argv[1:]), 2
+    return f"{type(error).__name__}: {error}", 1
+
+
+def _say(line: str) -> None:
+    sys.stderr.write("unlearn: " + " ".join(line.split()) + "\n")
 
 
 def explain_composition(error: Exception, arguments: list[str]) -> str:

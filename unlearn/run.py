@@ -68,14 +68,22 @@ def _attempt(
         _Run(config, parts, observers, history, record, work).all()
         record["status"] = "complete"
     except Exception as error:
-        failure = records.explained(error, config.outputs)
-        record["error"] = f"{type(error).__name__}: {failure}"
-    try:
-        for observer in observers:
+        failure = _failed(record, error, config)
+    for observer in observers:
+        try:
             observer.finish(record, work)
+        except Exception as error:
+            failure = failure or _failed(record, error, config)
+    try:
         records.write_json(work / records.RECORD, record)
     except OSError as error:
-        failure = failure or records.explained(error, config.outputs)
+        failure = failure or _failed(record, error, config)
+    return failure
+
+
+def _failed(record: dict[str, Any], error: Exception, config: RunConfig) -> Exception:
+    failure = records.explained(error, config.outputs)
+    record.update(status="failed", error=f"{type(error).__name__}: {failure}")
     return failure
 
 

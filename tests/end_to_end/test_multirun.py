@@ -26,6 +26,9 @@ def test_a_sweep_over_classes_and_thresholds(cli: Cli, tmp_path: Path) -> None:
 def test_a_failed_job_is_recorded_and_the_rest_go_on(cli: Cli, tmp_path: Path) -> None:
     done = cli("-m", *TINY, "method.learning_rate=1e30,0.001", "seed=0,1")
     assert done.returncode == 1
+    said = [line for line in done.stderr.splitlines() if line.startswith("unlearn: job ")]
+    assert len(said) == 2
+    assert all("method.learning_rate=1e+30" in line and "not finite" in line for line in said)
     found = records(tmp_path / "outputs")
     assert sorted(str(r["status"]) for r in found) == ["complete", "complete", "failed", "failed"]
     assert all("not finite" in str(r["error"]) for r in found if r["status"] == "failed")
