@@ -147,11 +147,13 @@ def main() -> None:
     parser.add_argument("--seeds", type=int, default=5)
     parser.add_argument("--outputs", default="outputs/trials")
     parser.add_argument("--part", default="0/1", help="k/n: every n-th run, from the k-th")
+    parser.add_argument("--only", default="", help="rows whose name holds this text")
     parser.add_argument("--table-only", action="store_true")
     parser.add_argument("--csv", type=Path, help="also write one row a run to this file")
     arguments = parser.parse_args()
     part, parts = map(int, arguments.part.split("/"))
-    planned = list(configs(arguments.trial, arguments.seeds, arguments.outputs))
+    everything = configs(arguments.trial, arguments.seeds, arguments.outputs)
+    planned = [(name, config) for name, config in everything if arguments.only in name]
     if not arguments.table_only:
         from unlearn.run import run
 
