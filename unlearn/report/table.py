@@ -26,7 +26,8 @@ def show(record: Mapping[str, Any], directory: Path) -> None:
         console.print("Relearning: a count reached its limit, so that it is a lower bound")
     unknown = [name for name in _CONTRACT if _all_none(record[name])]
     if unknown:
-        console.print(f"Not computed without data: {', '.join(unknown)}")
+        why = "computed without data" if record["dataset"] == "none" else "measured"
+        console.print(f"Not {why}: {', '.join(unknown)}")
     console.print(f"Files: {directory}", soft_wrap=True, highlight=False)
 
 
