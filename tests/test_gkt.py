@@ -231,6 +231,12 @@ def test_a_starved_filter_gets_fresh_generators_and_then_stops(make_request: Mak
         list(itertools.islice(steps, 200))
 
 
+def test_a_run_too_short_to_be_rescued_does_not_pass_for_done(make_request: MakeRequest) -> None:
+    request = make_request(filter=Product({"gate": ForgetGate(0.0)}))
+    with pytest.raises(RunError, match="after 0 fresh generators"):
+        run(method(iterations=3), request)
+
+
 def test_the_start_is_the_share_of_the_teacher(make_request: MakeRequest) -> None:
     request = make_request()
     teacher, fresh = request.teacher.state_dict(), seeded_net(2).state_dict()

@@ -116,7 +116,7 @@ class GatedKnowledgeTransfer:
                 observed = yield game.state(iteration, batch, scalars)
                 game.after(observed)
                 if iteration % _CHECK_EVERY == 0 or iteration == self.iterations:
-                    game.check(scalars)
+                    game.check(scalars, last=iteration == self.iterations)
             if game.restore_best():
                 yield game.state(self.iterations, batch, scalars)
 
@@ -146,7 +146,8 @@ class _Game:
         )
         self.random = torch.Generator().manual_seed(request.seed)
         self.forget = request.forget_mask
-        self.starved = torch.zeros((), device=hardware.device)
+        self.starved = torch.zeros((), device=hardware.device)  # batches in a row without weight
+        self.fed = torch.zeros((), device=hardware.device)  # batches with any
         self.rescues = 0
         self.student_optimizer = Adam(self.student.parameters(), method.learning_rate, fused=True)
         self.student_schedule = self.schedule_of(self.student_optimizer)
@@ -190,7 +191,8 @@ class _Game:
             images = self.request.hardware.layout(self.generator(noise))
             logits = self.request.teacher(images).float()
         target, weights = self.ask(logits)
-        self.starved = (self.starved + 1) * (weights.sum() == 0)
+        empty = weights.sum() == 0
+        self.starved, self.fed = (self.starved + 1) * empty, self.fed + ~empty
         return _Batch(images, logits, target, weights, taps.maps())
 
     def ask(self, logits: Tensor) -> tuple[Tensor, Tensor]:
@@ -218,23 +220,23 @@ class _Game:
         self.student_optimizer.step()
         return {"divergence": divergence.detach(), "attention": attention.detach()}
 
-    def check(self, scalars: dict[str, Tensor]) -> None:
-        """Stop on a loss that is not finite; give a starved filter a fresh generator."""
+    def check(self, scalars: dict[str, Tensor], last: bool) -> None:
+        """Stop on a loss that is not finite; give a starved filter a fresh generator, or stop."""
         if not all(torch.isfinite(value) for value in scalars.values()):
             raise RunError(
                 f"method.learning_rate={self.method.learning_rate}: the student's loss is not "
                 "finite; lower it"
             )
-        if self.starved < _CHECK_EVERY:
-            return
-        if self.rescues == _RESCUES:
+        hungry = bool(self.starved >= _CHECK_EVERY)
+        if (hungry and self.rescues == _RESCUES) or (last and not self.fed):
             raise RunError(
-                f"filter={self.request.filter}: lets no generated sample through, even from "
-                f"{_RESCUES} fresh generators; raise filter.gate or filter.entropy, or set null"
+                f"filter={self.request.filter}: lets no generated sample through, after "
+                f"{self.rescues} fresh generators; raise filter.gate or filter.entropy, or set null"
             )
-        self.rescues += 1
-        self.starved.zero_()
-        self.new_generator()
+        if hungry:
+            self.rescues += 1
+            self.starved.zero_()
+            self.new_generator()
 
     def state(self, iteration: int, batch: _Batch, scalars: dict[str, Tensor]) -> State:
         samples = None
