@@ -14,7 +14,7 @@ def records(outputs: Path) -> list[dict[str, object]]:
 
 def test_a_sweep_over_classes_and_thresholds(cli: Cli, tmp_path: Path) -> None:
     sweep = ["forget=[0],[1,2]", "filter.entropy=0.5,null"]
-    done = cli("-m", *TINY, *sweep)
+    done = cli("-m", *TINY, *sweep, "filter.entropy_definition=quantile")
     assert done.returncode == 0, done.stderr
     found = records(tmp_path / "outputs")
     assert len(found) == 4
@@ -61,7 +61,12 @@ def test_the_objective_is_returned_to_the_sweeper(tmp_path: Path, cli: Cli) -> N
 
 def test_as_published_lays_its_settings_under_what_was_typed(cli: Cli, tmp_path: Path) -> None:
     done = cli(
-        *TINY, "method.as_published=true", "evaluation.every=2", "run_dir=here", "method.latent=16"
+        *TINY,
+        "training.epochs=15",
+        "method.as_published=true",
+        "method.latent=16",
+        "evaluation.every=2",
+        "run_dir=here",
     )
     assert done.returncode == 0, done.stderr
     assert record_in(tmp_path / "here")["access"] == "oracle"

@@ -81,12 +81,27 @@ def test_kill_leaves_nothing_half_written(cli: Cli, tmp_path: Path, trial: int) 
     assert not partial.exists()
 
 
+# A user's own method, which leaves a mark each time that it really runs.
+COUNTING = """
+import time
+from unlearn.methods.original import Original
+
+class Counting(Original):
+    def unlearn(self, request, data):
+        open("runs.txt", "a").write("run\\n")
+        time.sleep(2)
+        yield from super().unlearn(request, data)
+"""
+
+
 def test_parallel_launches_of_one_run_do_it_once(tmp_path: Path) -> None:
+    (tmp_path / "counting.py").write_text(COUNTING)
+    quick = [a for a in TINY if not a.startswith("method")]
     processes = [
         subprocess.Popen(
-            command(*TINY),
+            command(*quick, "method=original", "method._target_=counting.Counting"),
             cwd=tmp_path,
-            env={**os.environ, "OMP_NUM_THREADS": "1"},
+            env={**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(tmp_path)},
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             text=True,
@@ -95,10 +110,10 @@ def test_parallel_launches_of_one_run_do_it_once(tmp_path: Path) -> None:
     ]
     outputs = [process.communicate(timeout=200) for process in processes]
 
-    assert [process.returncode for process in processes] == [0, 0]
-    trained = [("teacher" in err) for _, err in outputs]
-    assert sorted(trained) == [False, True], "one did the work, the other found it done"
-    assert len(run_directories(tmp_path / "outputs")) == 1
+    assert [process.returncode for process in processes] == [0, 0], outputs
+    assert (tmp_path / "runs.txt").read_text() == "run\n", "the other waited and found it done"
+    (directory,) = run_directories(tmp_path / "outputs")
+    assert all(str(directory) in out for out, _ in outputs)
     assert len(list((tmp_path / "outputs" / "cache").glob("teacher-*"))) == 1
 
 

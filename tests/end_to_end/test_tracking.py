@@ -76,7 +76,8 @@ def test_disabled_writes_nothing_of_wandb(cli: Cli, tmp_path: Path) -> None:
 
 def test_history_holds_every_step_and_the_observations(cli: Cli, tmp_path: Path) -> None:
     arguments = [a for a in TINY if not a.startswith("evaluation")]
-    done = cli(*arguments, *FIGURES, "run_dir=here", "filter.gate=0.5", "filter.entropy=2.0")
+    filters = ["filter.gate=0.5", "filter.entropy=2.0", "training.epochs=15"]
+    done = cli(*arguments, *FIGURES, *filters, "run_dir=here")
     assert done.returncode == 0, done.stderr
     history = pd.read_parquet(tmp_path / "here" / "history.parquet")
     transfer = history[history.stage == "transfer"]
