@@ -58,6 +58,7 @@ def main() -> None:
     """Run the command line; exit 2 for the user's mistakes, 1 for runs that failed."""
     os.environ.setdefault(_TRACEBACK, os.environ.get(_HYDRA_TRACEBACK, "0"))
     os.environ[_HYDRA_TRACEBACK] = "1"  # Hydra then raises instead of printing its own report
+    sys.path.append(os.getcwd())  # a user's own network or method, as `python -m` would find it
     with _exit_on_error():
         _task()
 
