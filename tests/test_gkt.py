@@ -173,13 +173,13 @@ def test_batch_norm_frozen_train_and_published(make_request: MakeRequest) -> Non
 
 
 def test_schedules_cosine_and_published(make_request: MakeRequest) -> None:
-    game = _Game(method(iterations=4), make_request())
-    with AttentionTaps(make_request().teacher, ()) as taps:
+    request = make_request()
+    game = _Game(method(iterations=4, attention_weight=0.0), request)
+    with AttentionTaps(request.teacher, ()) as taught, AttentionTaps(game.student, ()) as learned:
         for _ in range(4):
             noise = game.noise()
             game.generator_step(noise)
-            game.method.__dict__["attention_weight"] = 0.0
-            game.student_step(game.synthesise(noise, taps), taps)
+            game.student_step(game.synthesise(noise, taught), learned)
             game.after(None)
     assert game.student_optimizer.param_groups[0]["lr"] == pytest.approx(0, abs=1e-9)
 

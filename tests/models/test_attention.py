@@ -65,8 +65,7 @@ def test_taps_give_the_maps_in_the_order_asked_for() -> None:
     net = network().eval()
     images = torch.randn(2, 1, 8, 8, generator=torch.Generator().manual_seed(3))
     with torch.no_grad(), AttentionTaps(net, ("1", "0", "1.conv_a")) as taps:
-        logits = net(images)
-        maps = taps.maps()
+        logits, maps = taps(images)
     with torch.no_grad():
         stem = net[0](images)
         inner = net[1].conv_a(stem)
@@ -83,10 +82,8 @@ def test_taps_hold_the_last_pass_and_carry_its_gradient() -> None:
     first, last = (torch.randn(n, 1, 8, 8, generator=generator) for n in (2, 3))
     last.requires_grad_(True)
     with AttentionTaps(net, ("0",)) as taps:
-        net(first)
-        assert taps.maps()[0].shape == (2, 36)
-        net(last)
-        (found,) = taps.maps()
+        assert taps(first)[1][0].shape == (2, 36)
+        _, (found,) = taps(last)
     torch.testing.assert_close(found, attention_map(net[0](last)))
     found[:, 0].sum().backward()
     assert last.grad is not None
@@ -100,11 +97,56 @@ def test_taps_of_two_networks_do_not_mix() -> None:
         student[0].weight.neg_().add_(0.5)
     images = torch.randn(2, 1, 8, 8, generator=torch.Generator().manual_seed(5))
     with torch.no_grad(), AttentionTaps(teacher, ("0",)) as a, AttentionTaps(student, ("0",)) as b:
-        teacher(images)
-        student(images)
-        torch.testing.assert_close(a.maps()[0], attention_map(teacher[0](images)))
-        torch.testing.assert_close(b.maps()[0], attention_map(student[0](images)))
-        assert not torch.equal(a.maps()[0], b.maps()[0])
+        (taught,), (learned,) = a(images)[1], b(images)[1]
+        torch.testing.assert_close(taught, attention_map(teacher[0](images)))
+        torch.testing.assert_close(learned, attention_map(student[0](images)))
+        assert not torch.equal(taught, learned)
+
+
+def test_gradients_are_those_of_separate_operations() -> None:
+    """Against autograd's own differentiation of the definition, in double precision."""
+    net = network(2).double().eval()
+    layers = ("0", "1.conv_a", "1", "2.conv_b")
+    images = torch.randn(3, 1, 8, 8, generator=torch.Generator().manual_seed(6)).double()
+    weights = torch.randn(4, 3, 36, generator=torch.Generator().manual_seed(7)).double()
+
+    def gradients(logits: Tensor, maps: list[Tensor]) -> list[Tensor]:
+        loss = logits.square().sum()
+        loss = loss + sum((m * w).sum() for m, w in zip(maps, weights, strict=True))
+        return list(torch.autograd.grad(loss, list(net.parameters())))
+
+    with AttentionTaps(net, layers) as taps:
+        found = gradients(*taps(images))
+    kept: dict[str, Tensor] = {}
+    for layer in layers:
+        net.get_submodule(layer).register_forward_hook(
+            lambda _, __, output, layer=layer: kept.__setitem__(layer, output)
+        )
+    logits = net(images)
+    wanted = gradients(logits, [attention_map(kept[layer]) for layer in layers])
+    for one, other in zip(found, wanted, strict=True):
+        torch.testing.assert_close(one, other, rtol=1e-5, atol=1e-7)
+
+
+def test_a_layer_that_overwrites_its_input_is_tapped_before_it_does() -> None:
+    torch.manual_seed(0)
+    net = nn.Sequential(nn.Conv2d(1, 4, 3), nn.ReLU(inplace=True), nn.Flatten(), nn.Linear(144, 5))
+    images = torch.randn(2, 1, 8, 8)
+    with AttentionTaps(net, ("0",)) as taps:
+        logits, (found,) = taps(images)
+        (logits.sum() + found[:, 0].sum()).backward()
+    torch.testing.assert_close(found, attention_map(net[0](images)))
+    assert net[1].inplace is True
+
+
+def test_a_plain_call_is_not_listened_to() -> None:
+    net = network()
+    images = torch.randn(2, 1, 8, 8)
+    with AttentionTaps(net, ("0",)) as taps:
+        taps(images)
+        assert net(images).grad_fn is not None
+        assert "_Energy" not in str(net[0](images).grad_fn)
+        assert "_Energy" in str(taps(images, lambda x: net[0](x))[0].grad_fn)
 
 
 def test_hooks_are_there_inside_and_gone_outside() -> None:
@@ -126,8 +168,8 @@ def test_hooks_are_gone_after_an_exception() -> None:
 def test_hooks_of_the_user_stay() -> None:
     net, seen = network(), []
     net[0].register_forward_hook(lambda *_: seen.append(1))
-    with AttentionTaps(net, ("0",)):
-        net(torch.zeros(1, 1, 8, 8))
+    with AttentionTaps(net, ("0",)) as taps:
+        taps(torch.zeros(1, 1, 8, 8))
     assert hooks(net) == 1
     net(torch.zeros(1, 1, 8, 8))
     assert seen == [1, 1]
@@ -172,7 +214,6 @@ def test_default_layers_are_never_more_than_eight(count: int) -> None:
 def test_default_layers_can_be_tapped() -> None:
     net = network(5)
     with AttentionTaps(net, default_layers(net)) as taps:
-        net(torch.randn(2, 1, 8, 8))
-        maps = taps.maps()
+        _, maps = taps(torch.randn(2, 1, 8, 8))
     assert [tuple(m.shape) for m in maps] == [(2, 36)] * len(maps)
     assert len(maps) == 6

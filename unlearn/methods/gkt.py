@@ -189,11 +189,12 @@ class _Game:
     def synthesise(self, noise: Tensor, taps: AttentionTaps) -> _Batch:
         with self.request.hardware.autocast():
             images = self.request.hardware.layout(self.generator(noise))
-            logits = self.request.teacher(images).float()
+            logits, attention = taps(images)
+        logits = logits.float()
         target, weights = self.ask(logits)
         empty = weights.sum() == 0
         self.starved, self.fed = (self.starved + 1) * empty, self.fed + ~empty
-        return _Batch(images, logits, target, weights, taps.maps())
+        return _Batch(images, logits, target, weights, attention)
 
     def ask(self, logits: Tensor) -> tuple[Tensor, Tensor]:
         """The target and the row weights that the teacher's logits give."""
@@ -210,9 +211,9 @@ class _Game:
 
     def student_step(self, batch: _Batch, taps: AttentionTaps) -> dict[str, Tensor]:
         with self.request.hardware.autocast():
-            logits = self.student(batch.images)
+            logits, maps = taps(batch.images)
         divergence = self.divergence(batch.target, logits.float(), batch.weights)
-        attention = attention_loss(batch.attention, taps.maps(), batch.weights)
+        attention = attention_loss(batch.attention, maps, batch.weights)
         loss = divergence + self.method.attention_weight * attention
         self.student_optimizer.zero_grad()
         loss.backward()

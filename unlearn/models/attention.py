@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from contextlib import ExitStack
-from typing import Self
+from typing import Any, Self
 
+import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
@@ -12,10 +14,12 @@ from unlearn.errors import ConfigError
 
 
 class AttentionTaps(ExitStack):
-    """While entered, `maps()` gives the attention maps of the network's last forward pass.
+    """While entered, calling it runs the network and gives the attention maps beside the logits.
 
     An attention map is the mean over channels of the squared activations, flattened and
     L2-normalised per sample (Zagoruyko & Komodakis, 2017, eq. 1 with p = 2): (B, H * W).
+    Layers that overwrite their input (`inplace=True`) make a new tensor meanwhile: the map's
+    gradient needs the activations as they were.
 
     Args:
         network: the network to listen to.
@@ -31,28 +35,80 @@ class AttentionTaps(ExitStack):
         for layer in layers:
             if layer not in modules:
                 raise ConfigError("model.attention", layer, f"allowed are {', '.join(modules)}")
+        self._network = network
         self._modules = [modules[layer] for layer in layers]
-        self._activations: dict[int, Tensor] = {}
+        self._energies: dict[int, Tensor] | None = None
 
     def __enter__(self) -> Self:
-        def keep(index: int):  # type: ignore[no-untyped-def]
-            def hook(module: nn.Module, inputs: object, output: Tensor) -> None:
-                self._activations[index] = output
-
-            return hook
-
         for index, module in enumerate(self._modules):
-            self.callback(module.register_forward_hook(keep(index)).remove)
+            self.callback(module.register_forward_hook(self._keep(index)).remove)
+        if self._modules:
+            for module in self._network.modules():
+                if getattr(module, "inplace", False) is True:
+                    module.inplace = False
+                    self.callback(setattr, module, "inplace", True)
         return super().__enter__()
 
-    def maps(self) -> list[Tensor]:
-        """Attention maps (B, H * W) in the order of the layers."""
-        return [attention_map(self._activations[i]) for i in range(len(self._modules))]
+    def _keep(self, index: int) -> Callable[[nn.Module, Any, Tensor], Tensor | None]:
+        def hook(module: nn.Module, inputs: Any, output: Tensor) -> Tensor | None:
+            if self._energies is None:
+                return None
+            output, self._energies[index] = _Energy.apply(output)  # type: ignore[no-untyped-call]
+            return output
+
+        return hook
+
+    def __call__(
+        self, images: Tensor, forward: Callable[[Tensor], Tensor] | None = None
+    ) -> tuple[Tensor, list[Tensor]]:
+        """Logits (B, K) of images, and the maps (B, H * W) in the order of the layers.
+
+        Args:
+            images: (B, C, H, W).
+            forward: runs the network, where it is not simply called.
+        """
+        self._energies = {}
+        try:
+            logits = (forward or self._network)(images)
+            maps = [_normalised(self._energies[i]) for i in range(len(self._modules))]
+        finally:
+            self._energies = None
+        return logits, maps
+
+
+class _Energy(torch.autograd.Function):
+    """Activations (B, C, H, W) passed through, and the mean over C of their squares (B, H, W).
+
+    In one function because its gradient then joins the layer's own in one pass over memory; as
+    separate operations the maps cost as much as AllCNN's convolutions on a CPU.
+    """
+
+    generate_vmap_rule = True
+
+    @staticmethod
+    def forward(activations: Tensor) -> tuple[Tensor, Tensor]:
+        precision = torch.promote_types(activations.dtype, torch.float32)
+        norms = torch.linalg.vector_norm(activations, dim=1, dtype=precision)
+        return activations.view_as(activations), norms.square() / activations.shape[1]
+
+    @staticmethod
+    def setup_context(ctx: Any, inputs: tuple[Tensor], output: tuple[Tensor, Tensor]) -> None:
+        ctx.save_for_backward(inputs[0])
+
+    @staticmethod
+    def backward(ctx: Any, passed: Tensor, energy: Tensor) -> Tensor:
+        (activations,) = ctx.saved_tensors
+        factor = (energy * (2 / activations.shape[1])).unsqueeze(1).to(activations.dtype)
+        return torch.addcmul(passed, activations, factor)
 
 
 def attention_map(activations: Tensor) -> Tensor:
     """Normalised attention (B, H * W) of activations (B, C, H, W)."""
-    return F.normalize(activations.square().mean(dim=1).flatten(1), dim=1)
+    return _normalised(activations.square().mean(dim=1))
+
+
+def _normalised(energies: Tensor) -> Tensor:
+    return F.normalize(energies.flatten(1), dim=1)
 
 
 def default_layers(network: nn.Module, most: int = 8) -> tuple[str, ...]:

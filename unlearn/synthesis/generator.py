@@ -2,9 +2,29 @@
 
 from __future__ import annotations
 
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 from unlearn.errors import ConfigError
+
+
+class DoublingConv2d(nn.Conv2d):
+    """A 3 x 3 convolution of the input upsampled by 2 (nearest), at 4/9 of the multiplications.
+
+    Each output pixel sees only 2 x 2 different input pixels: the kernel's taps that fall on one
+    and the same input pixel are summed first, and the sums are a transposed convolution of stride
+    2. Parameters are those of the 3 x 3 convolution.
+    """
+
+    def __init__(self, in_channels: int, out_channels: int) -> None:
+        super().__init__(in_channels, out_channels, 3, padding=1)
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Map (B, in, H, W) to (B, out, 2 H, 2 W)."""
+        taps = F.pad(self.weight.transpose(0, 1).flip(2, 3), (1, 1, 1, 1))
+        rows = taps[:, :, :-1] + taps[:, :, 1:]
+        kernel = rows[..., :-1] + rows[..., 1:]
+        return F.conv_transpose2d(images, kernel, self.bias, stride=2, padding=1)
 
 
 class ImageGenerator(nn.Module):
@@ -36,12 +56,10 @@ class ImageGenerator(nn.Module):
             nn.Linear(latent, width * (height // 4) * (width_px // 4)),
             nn.Unflatten(1, (width, height // 4, width_px // 4)),
             nn.BatchNorm2d(width),
-            nn.Upsample(scale_factor=2),
-            nn.Conv2d(width, width, 3, padding=1),
+            DoublingConv2d(width, width),
             nn.BatchNorm2d(width),
             nn.LeakyReLU(0.2),
-            nn.Upsample(scale_factor=2),
-            nn.Conv2d(width, width // 2, 3, padding=1),
+            DoublingConv2d(width, width // 2),
             nn.BatchNorm2d(width // 2),
             nn.LeakyReLU(0.2),
             nn.Conv2d(width // 2, channels, 3, padding=1),
