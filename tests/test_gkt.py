@@ -18,8 +18,7 @@ from unlearn.errors import RunError
 from unlearn.filters.compose import Product
 from unlearn.filters.gate import ForgetGate
 from unlearn.methods.base import Observed, State
-from unlearn.methods.gkt import GatedKnowledgeTransfer, _Game
-from unlearn.models.attention import AttentionTaps
+from unlearn.methods.gkt import Game, GatedKnowledgeTransfer
 from unlearn.request import Request
 
 MakeRequest = Callable[..., Request]
@@ -80,21 +79,18 @@ def attention(activations: Tensor) -> NDArray[np.float64]:
 
 def test_the_student_loss_is_gated_kl_plus_beta_attention(make_request: MakeRequest) -> None:
     request = make_request(filter=Product({"gate": ForgetGate(0.24)}))
-    game = _Game(method(), request)
-    teacher, student = request.teacher, game.student
-    with (
-        AttentionTaps(teacher, request.attention) as taught,
-        AttentionTaps(student, request.attention) as learned,
-    ):
-        batch = game.synthesise(game.noise(), taught)
+    with Game(method(), [request]) as game:
+        teacher, student = request.teacher, game.students.networks[0]
+        batch = game.synthesise(game.noise())
+        images = batch.images[0]
         with torch.no_grad():
-            inner = student.first(batch.images)  # type: ignore[operator]
+            inner = student.first(images)  # type: ignore[operator]
             student_maps = [attention(inner), attention(student.second(inner))]  # type: ignore[operator]
-            inner = teacher.first(batch.images)  # type: ignore[operator]
+            inner = teacher.first(images)  # type: ignore[operator]
             teacher_maps = [attention(inner), attention(teacher.second(inner))]  # type: ignore[operator]
-            student_logits = student(batch.images)
-            teacher_logits = teacher(batch.images)
-        scalars = game.student_step(batch, learned)
+            student_logits = student(images)
+            teacher_logits = teacher(images)
+        scalars = game.student_step(batch)
 
     keep = special.softmax(teacher_logits.numpy(), axis=1)[:, 0] <= 0.24
     assert 0 < keep.sum() < len(keep), "the gate must split the batch for this test to say anything"
@@ -109,22 +105,23 @@ def test_the_student_loss_is_gated_kl_plus_beta_attention(make_request: MakeRequ
 def test_generator_ascends_the_divergence(make_request: MakeRequest) -> None:
     """A small step on the generator raises KL on the same noise; its gradient is clipped."""
     request = make_request()
-    game = _Game(method(generator_learning_rate=1e-4), request)
+    game = Game(method(generator_learning_rate=1e-4), [request])
     noise = game.noise()
+    generator, student = game.generators.networks[0], game.students.networks[0]
 
     def divergence() -> float:
         with torch.no_grad():
-            images = game.generator(noise)
-            teacher, student = request.teacher(images), game.student(images)
-        return kl_over_batch_and_classes(teacher, student, np.ones(16, bool), 0.5)
+            images = generator(noise[0])
+            taught, learned = request.teacher(images), student(images)
+        return kl_over_batch_and_classes(taught, learned, np.ones(16, bool), 0.5)
 
     before = divergence()
     for _ in range(5):
         game.generator_step(noise)
     assert divergence() > before
-    norms = [p.grad.norm() for p in game.generator.parameters() if p.grad is not None]
+    norms = [p.grad.norm() for p in generator.parameters() if p.grad is not None]
     assert torch.stack(norms).norm() <= 5.0 + 1e-4
-    assert all(p.grad is None for p in game.student.parameters())
+    assert all(p.grad is None for p in student.parameters())
 
 
 class Counted(nn.Module):
@@ -174,24 +171,23 @@ def test_batch_norm_frozen_train_and_published(make_request: MakeRequest) -> Non
 
 def test_schedules_cosine_and_published(make_request: MakeRequest) -> None:
     request = make_request()
-    game = _Game(method(iterations=4, attention_weight=0.0), request)
-    with AttentionTaps(request.teacher, ()) as taught, AttentionTaps(game.student, ()) as learned:
+    with Game(method(iterations=4), [request]) as game:
         for _ in range(4):
             noise = game.noise()
             game.generator_step(noise)
-            game.student_step(game.synthesise(noise, taught), learned)
-            game.after(None)
+            game.student_step(game.synthesise(noise))
+            game.after([None])
     assert game.student_optimizer.param_groups[0]["lr"] == pytest.approx(0, abs=1e-9)
 
-    game = _Game(method(schedule="published"), make_request())
+    game = Game(method(schedule="published"), [make_request()])
     for retain in (50.0, 60.0, 70.0, 80.0):
-        game.after(Observed(retain, 0.0))
+        game.after([Observed(retain, 0.0)])
     assert game.student_optimizer.param_groups[0]["lr"] == 0.01, "it still rises"
     assert game.generator_optimizer.param_groups[0]["lr"] == 0.005, "its score is a constant"
     for _ in range(3):
-        game.after(Observed(10.0, 0.0))
+        game.after([Observed(10.0, 0.0)])
     assert game.student_optimizer.param_groups[0]["lr"] == 0.005
-    game.after(None)
+    game.after([None])
     assert game.student_optimizer.param_groups[0]["lr"] == 0.005
 
 
@@ -241,7 +237,7 @@ def test_the_start_is_the_share_of_the_teacher(make_request: MakeRequest) -> Non
     request = make_request()
     teacher, fresh = request.teacher.state_dict(), seeded_net(2).state_dict()
     for share in (0.0, 0.3, 1.0):
-        start = _Game(method(start=share), request).student.state_dict()
+        start = Game(method(start=share), [request]).students.networks[0].state_dict()
         weight = share * teacher["head.weight"] + (1 - share) * fresh["head.weight"]
         torch.testing.assert_close(start["head.weight"], weight)
         kept = (teacher if share else fresh)["first.1.running_mean"]

@@ -25,12 +25,14 @@ class Hardware:
         autocast_dtype: precision of convolutions and products, or None for float32.
         channels_last: whether networks and images use the channels-last memory format.
         compiled: whether networks are compiled.
+        stacks: whether the networks of several runs are stacked into one batched computation.
     """
 
     device: torch.device
     autocast_dtype: torch.dtype | None = None
     channels_last: bool = False
     compiled: bool = False
+    stacks: bool = False
 
     @classmethod
     def start(cls, config: HardwareConfig) -> Hardware:

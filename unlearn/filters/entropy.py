@@ -34,7 +34,7 @@ class EntropyFilter:
             entropies = entropies / math.log(logits.shape[1])
         limit: float | Tensor = self.threshold
         if self.definition == "quantile":
-            limit = torch.quantile(entropies, self.threshold, interpolation="lower")
+            limit = entropies.sort().values[math.floor(self.threshold * (len(entropies) - 1))]
         return (entropies <= limit).to(logits.dtype)
 
 

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator, Mapping
+from collections.abc import Generator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 from torch import Tensor, nn
 
@@ -52,6 +52,7 @@ class Observed:
 
 
 Steps = Generator[State, Observed | None, None]
+StepsTogether = Generator[list[State], Sequence[Observed | None], None]
 
 
 class Method(Protocol):
@@ -77,3 +78,30 @@ class Method(Protocol):
             RunError: if the run cannot go on (a loss is not finite, the gate lets nothing pass).
         """
         ...
+
+
+@runtime_checkable
+class Together(Protocol):
+    """A method that can work on several requests as one computation."""
+
+    def unlearn_together(self, requests: Sequence[Request]) -> StepsTogether:
+        """Yield all requests' states after each step, in the order of the requests.
+
+        Each request's students are those that `unlearn` gives it alone, within the rounding of
+        sums. Requests differ in teacher, seed and forget classes only.
+
+        Raises:
+            RunError: if any of them cannot go on; they are then to be run alone.
+        """
+        ...
+
+
+def lone(steps: StepsTogether) -> Steps:
+    """The steps of one request out of a computation for several."""
+    states = next(steps)
+    while True:
+        observed = yield states[0]
+        try:
+            states = steps.send([observed])
+        except StopIteration:
+            return

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Literal
 
 import torch
@@ -13,6 +13,7 @@ from torch.optim.lr_scheduler import CosineAnnealingLR
 
 from unlearn.errors import RunError
 from unlearn.hardware import Hardware
+from unlearn.models.members import Member, Members, each
 
 Target = Literal["raw", "masked", "postfilter"]
 
@@ -91,7 +92,7 @@ def attention_loss(teacher: list[Tensor], student: list[Tensor], weights: Tensor
 
 
 def distil(
-    student: nn.Module,
+    students: Members,
     images: Tensor,
     targets: Tensor,
     weights: Tensor,
@@ -100,51 +101,62 @@ def distil(
     batch_size: int,
     learning_rate: float,
     temperature: float,
-    random: torch.Generator,
-    hardware: Hardware,
+    randoms: Sequence[torch.Generator],
 ) -> Iterator[tuple[int, Tensor]]:
-    """Teach a student fixed targets on fixed images: Adam, cosine to zero, KL of each row.
+    """Teach students fixed targets on fixed images: Adam, cosine to zero, KL of each row.
 
-    The student's train or eval modes are left as the caller set them.
+    The students' train or eval modes are left as the caller set them.
 
     Args:
-        student: on the device, changed in place.
-        images: (N, C, H, W), normalised.
-        targets: probabilities (N, K); one-hot rows give plain cross-entropy.
-        weights: row weights (N,).
+        students: M of them, on the device, changed in place.
+        images: (M, N, C, H, W), normalised.
+        targets: probabilities (M, N, K); one-hot rows give plain cross-entropy.
+        weights: row weights (M, N).
         epochs: passes over the images.
         batch_size: rows a step.
         learning_rate: at the start.
-        temperature: divides the student's logits.
-        random: orders the batches.
-        hardware: precision.
+        temperature: divides the students' logits.
+        randoms: one a student, to order the batches.
 
     Yields:
-        The epoch, from 1, and the loss of its last batch, on the device.
+        The epoch, from 1, and the losses (M,) of its last batch, on the device.
 
     Raises:
-        RunError: if the loss is not finite.
+        RunError: if a loss is not finite.
     """
-    optimizer = Adam(student.parameters(), learning_rate, fused=True)
-    steps = epochs * math.ceil(len(images) / batch_size)
+
+    def loss_of(student: Member, images: Tensor, target: Tensor, weights: Tensor) -> Tensor:
+        return weighted_mean(row_divergence(target, student(images), temperature), weights)
+
+    optimizer = Adam(students.parameters(), learning_rate, fused=True)
+    steps = epochs * math.ceil(images.shape[1] / batch_size)
     schedule = CosineAnnealingLR(optimizer, steps)
     for epoch in range(1, epochs + 1):
-        for rows in torch.randperm(len(images), generator=random).split(batch_size):
-            rows = rows.to(images.device)
-            with hardware.autocast():
-                logits = student(hardware.layout(images[rows]))
-            loss = weighted_mean(
-                row_divergence(targets[rows], logits.float(), temperature), weights[rows]
-            )
+        for rows in shuffled(images.shape[1], batch_size, randoms, images.device):
+            batch = (take(values, rows) for values in (images, targets, weights))
+            losses = each(loss_of, [students], *batch)
             optimizer.zero_grad()
-            loss.backward()
+            losses.sum().backward()
             optimizer.step()
             schedule.step()
-        if not torch.isfinite(loss):
+        if not torch.isfinite(losses).all():
             raise RunError(
                 f"method.learning_rate={learning_rate}: the student's loss is not finite; lower it"
             )
-        yield epoch, loss.detach()
+        yield epoch, losses.detach()
+
+
+def shuffled(
+    count: int, batch_size: int, randoms: Sequence[torch.Generator], device: torch.device
+) -> Iterator[Tensor]:
+    """One epoch of row numbers (M, B), each member's in its own order."""
+    orders = torch.stack([torch.randperm(count, generator=random) for random in randoms])
+    yield from orders.to(device).split(batch_size, dim=1)
+
+
+def take(values: Tensor, rows: Tensor) -> Tensor:
+    """Rows (M, B) of values (M, N, ...), each member's own: (M, B, ...)."""
+    return torch.stack([member[picked] for member, picked in zip(values, rows, strict=True)])
 
 
 @torch.no_grad()

@@ -12,9 +12,10 @@
 from __future__ import annotations
 
 import copy
+from collections.abc import Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -24,7 +25,7 @@ from torch.optim.lr_scheduler import CosineAnnealingLR, ReduceLROnPlateau
 from unlearn.data.tensors import Access, Split
 from unlearn.errors import RunError
 from unlearn.filters.compose import pass_rates
-from unlearn.methods.base import Observed, Samples, State, Steps
+from unlearn.methods.base import Observed, Samples, State, Steps, StepsTogether, lone
 from unlearn.methods.distillation import (
     Target,
     attention_loss,
@@ -33,7 +34,7 @@ from unlearn.methods.distillation import (
     weighted_mean,
 )
 from unlearn.methods.student import set_training, start_student
-from unlearn.models.attention import AttentionTaps
+from unlearn.models.members import Member, Members, each
 from unlearn.request import Request
 from unlearn.synthesis.generator import ImageGenerator
 
@@ -99,30 +100,29 @@ class GatedKnowledgeTransfer:
 
     def unlearn(self, request: Request, data: Split | None) -> Steps:
         """Yield the state after each iteration; see `Method`."""
-        layers = request.attention if self.attention_weight else ()
-        with ExitStack() as stack:
-            game = _Game(self, request)
-            teacher_taps = stack.enter_context(AttentionTaps(request.teacher, layers))
-            student_taps = stack.enter_context(AttentionTaps(game.student, layers))
+        return lone(self.unlearn_together([request]))
+
+    def unlearn_together(self, requests: Sequence[Request]) -> StepsTogether:
+        """The same for several requests at once; see `Together`."""
+        with Game(self, requests) as game:
             for iteration in range(1, self.iterations + 1):
                 noise = game.noise()
                 for _ in range(self.generator_steps):
                     game.generator_step(noise)
-                batch = game.synthesise(noise, teacher_taps)
+                batch = game.synthesise(noise)
                 for step in range(self.student_steps):
                     if self.fresh_noise and step:
-                        batch = game.synthesise(game.noise(), teacher_taps)
-                    scalars = game.student_step(batch, student_taps)
-                observed = yield game.state(iteration, batch, scalars)
+                        batch = game.synthesise(game.noise())
+                    scalars = game.student_step(batch)
+                observed = yield game.states(iteration, batch, scalars)
                 game.after(observed)
                 if iteration % _CHECK_EVERY == 0 or iteration == self.iterations:
                     game.check(scalars, last=iteration == self.iterations)
             if game.restore_best():
-                yield game.state(self.iterations, batch, scalars)
+                yield game.states(self.iterations, batch, scalars)
 
 
-@dataclass(frozen=True)
-class _Batch:
+class Batch(NamedTuple):
     """Images of one iteration, and everything of the teacher's that the student steps reuse."""
 
     images: Tensor
@@ -132,35 +132,51 @@ class _Batch:
     attention: list[Tensor]
 
 
-class _Game:
-    """Student and generator with their optimisers."""
+class Game(ExitStack):
+    """Students and generators of all requests with their optimisers; tensors are (M, B, ...)."""
 
-    def __init__(self, method: GatedKnowledgeTransfer, request: Request) -> None:
-        self.method, self.request = method, request
-        hardware = request.hardware
-        self.student = start_student(
-            request,
-            share=method.start,
-            fresh_readout=method.fresh_readout,
-            frozen=method.batch_norm == "frozen",
-        )
-        self.random = torch.Generator().manual_seed(request.seed)
-        self.forget = request.forget_mask
-        self.starved = torch.zeros((), device=hardware.device)  # batches in a row without weight
-        self.fed = torch.zeros((), device=hardware.device)  # batches with any
+    def __init__(self, method: GatedKnowledgeTransfer, requests: Sequence[Request]) -> None:
+        super().__init__()
+        self.method, self.requests = method, requests
+        self.hardware = requests[0].hardware
+        self.teachers = self.members([request.teacher for request in requests], tapped=True)
+        self.students = self.members([self.start(request) for request in requests], tapped=True)
+        self.randoms = [torch.Generator().manual_seed(request.seed) for request in requests]
+        self.forget = torch.stack([request.forget_mask for request in requests])
+        self.starved = self.forget.new_zeros(len(requests), dtype=torch.float)  # batches in a row
+        self.fed = torch.zeros_like(self.starved)  # batches with any weight
         self.rescues = 0
-        self.student_optimizer = Adam(self.student.parameters(), method.learning_rate, fused=True)
+        self.student_optimizer = Adam(self.students.parameters(), method.learning_rate, fused=True)
         self.student_schedule = self.schedule_of(self.student_optimizer)
         self.best: dict[str, Tensor] | None = None
         self.best_retain = -1.0
-        self.new_generator()
+        self.new_generators()
 
-    def new_generator(self) -> None:
+    def members(self, networks: list[nn.Module], tapped: bool = False) -> Members:
+        layers = self.requests[0].attention if tapped and self.method.attention_weight else ()
+        stacked = self.hardware.stacks
+        members = Members(networks, self.hardware, stacked=stacked, layers=layers)
+        return self.enter_context(members)
+
+    def start(self, request: Request) -> nn.Module:
         method = self.method
-        generator = ImageGenerator(method.latent, self.request.shape, method.generator_width)
-        self.generator = self.request.hardware.place(generator)
+        frozen = method.batch_norm == "frozen"
+        return start_student(
+            request, share=method.start, fresh_readout=method.fresh_readout, frozen=frozen
+        )
+
+    def new_generators(self) -> None:
+        method = self.method
+        generators = []
+        for request in self.requests:
+            with torch.random.fork_rng():
+                torch.manual_seed(request.seed + self.rescues)
+                generators.append(
+                    ImageGenerator(method.latent, request.shape, method.generator_width)
+                )
+        self.generators = self.members([self.hardware.place(g) for g in generators])
         self.generator_optimizer = Adam(
-            self.generator.parameters(), method.generator_learning_rate, fused=True
+            self.generators.parameters(), method.generator_learning_rate, fused=True
         )
         self.generator_schedule = self.schedule_of(self.generator_optimizer)
 
@@ -170,106 +186,120 @@ class _Game:
         return CosineAnnealingLR(optimizer, self.method.iterations)
 
     def noise(self) -> Tensor:
-        noise = torch.randn(self.method.batch_size, self.method.latent, generator=self.random)
-        return noise.to(self.request.hardware.device)
+        shape = (self.method.batch_size, self.method.latent)
+        noises = [torch.randn(shape, generator=random) for random in self.randoms]
+        return torch.stack(noises).to(self.hardware.device)
 
     def generator_step(self, noise: Tensor) -> None:
-        with self.request.hardware.autocast():
-            images = self.request.hardware.layout(self.generator(noise))
-            logits = self.request.teacher(images)
-            student_logits = self.student(images)
-        target, weights = self.ask(logits.float())
-        loss = -self.divergence(target, student_logits.float(), weights)
+        groups = [self.generators, self.students, self.teachers]
+        losses = each(self.generator_loss, groups, noise, self.forget)
         self.generator_optimizer.zero_grad()
-        loss.backward(inputs=list(self.generator.parameters()))
-        nn.utils.clip_grad_norm_(self.generator.parameters(), self.method.clip)
+        losses.sum().backward(inputs=self.generators.parameters())
+        self.generators.clip_gradients(self.method.clip)
         self.generator_optimizer.step()
 
-    @torch.no_grad()
-    def synthesise(self, noise: Tensor, taps: AttentionTaps) -> _Batch:
-        with self.request.hardware.autocast():
-            images = self.request.hardware.layout(self.generator(noise))
-            logits, attention = taps(images)
-        logits = logits.float()
-        target, weights = self.ask(logits)
-        empty = weights.sum() == 0
-        self.starved, self.fed = (self.starved + 1) * empty, self.fed + ~empty
-        return _Batch(images, logits, target, weights, attention)
+    def generator_loss(
+        self, generator: Member, student: Member, teacher: Member, noise: Tensor, forget: Tensor
+    ) -> Tensor:
+        images = generator(noise)
+        target, weights = self.ask(teacher(images), forget)
+        return -self.divergence(target, student(images), weights)
 
-    def ask(self, logits: Tensor) -> tuple[Tensor, Tensor]:
+    @torch.no_grad()
+    def synthesise(self, noise: Tensor) -> Batch:
+        batch: Batch = each(self.imagine, [self.generators, self.teachers], noise, self.forget)
+        empty = batch.weights.sum(dim=1) == 0
+        self.starved, self.fed = (self.starved + 1) * empty, self.fed + ~empty
+        return batch
+
+    def imagine(self, generator: Member, teacher: Member, noise: Tensor, forget: Tensor) -> Batch:
+        images = generator(noise)
+        logits, attention = teacher.attend(images)
+        target, weights = self.ask(logits, forget)
+        return Batch(images, logits, target, weights, attention)
+
+    def ask(self, logits: Tensor, forget: Tensor) -> tuple[Tensor, Tensor]:
         """The target and the row weights that the teacher's logits give."""
         method = self.method
         target = target_probabilities(
-            logits, self.forget, method.target, method.temperature, method.postfilter_threshold
+            logits, forget, method.target, method.temperature, method.postfilter_threshold
         )
-        return target, self.request.filter(logits.detach(), self.forget)
+        return target, self.requests[0].filter(logits.detach(), forget)
 
     def divergence(self, target: Tensor, logits: Tensor, weights: Tensor) -> Tensor:
         """KL averaged over rows and classes, the published scale, to which beta is tuned."""
         rows = row_divergence(target, logits, self.method.temperature)
         return weighted_mean(rows, weights) / logits.shape[1]
 
-    def student_step(self, batch: _Batch, taps: AttentionTaps) -> dict[str, Tensor]:
-        with self.request.hardware.autocast():
-            logits, maps = taps(batch.images)
-        divergence = self.divergence(batch.target, logits.float(), batch.weights)
-        attention = attention_loss(batch.attention, maps, batch.weights)
+    def student_step(self, batch: Batch) -> dict[str, Tensor]:
+        divergence, attention = each(self.student_loss, [self.students], batch)
         loss = divergence + self.method.attention_weight * attention
         self.student_optimizer.zero_grad()
-        loss.backward()
-        nn.utils.clip_grad_norm_(self.student.parameters(), self.method.clip)
+        loss.sum().backward()
+        self.students.clip_gradients(self.method.clip)
         self.student_optimizer.step()
         return {"divergence": divergence.detach(), "attention": attention.detach()}
 
+    def student_loss(self, student: Member, batch: Batch) -> tuple[Tensor, Tensor]:
+        logits, maps = student.attend(batch.images)
+        divergence = self.divergence(batch.target, logits, batch.weights)
+        return divergence, attention_loss(batch.attention, maps, batch.weights)
+
     def check(self, scalars: dict[str, Tensor], last: bool) -> None:
-        """Stop on a loss that is not finite; give a starved filter a fresh generator, or stop."""
-        if not all(torch.isfinite(value) for value in scalars.values()):
+        """Stop on a loss that is not finite; give a starved filter fresh generators, or stop."""
+        if not all(torch.isfinite(values).all() for values in scalars.values()):
             raise RunError(
                 f"method.learning_rate={self.method.learning_rate}: the student's loss is not "
                 "finite; lower it"
             )
-        hungry = bool(self.starved >= _CHECK_EVERY)
-        if (hungry and self.rescues == _RESCUES) or (last and not self.fed):
+        hungry = bool((self.starved >= _CHECK_EVERY).any())
+        never_fed = last and not bool(self.fed.all())
+        if never_fed or (hungry and (self.rescues == _RESCUES or len(self.requests) > 1)):
             raise RunError(
-                f"filter={self.request.filter}: lets no generated sample through, after "
+                f"filter={self.requests[0].filter}: lets no generated sample through, after "
                 f"{self.rescues} fresh generators; raise filter.gate or filter.entropy, or set null"
             )
         if hungry:
             self.rescues += 1
             self.starved.zero_()
-            self.new_generator()
+            self.new_generators()
 
-    def state(self, iteration: int, batch: _Batch, scalars: dict[str, Tensor]) -> State:
-        samples = None
-        if iteration == self.method.iterations:
+    def states(self, iteration: int, batch: Batch, scalars: dict[str, Tensor]) -> list[State]:
+        """What each request's observers see."""
+        total = self.method.iterations
+        found = []
+        for index, student in enumerate(self.students.unstacked()):
+            logits, weights = batch.logits[index], batch.weights[index]
+            images = batch.images[index]
             shown = slice(_SHOWN)
-            samples = Samples(
-                batch.images[shown].float(), batch.weights[shown], batch.logits[shown].argmax(1)
-            )
-        rates = pass_rates(self.request.filter, batch.logits, self.forget)
-        return State(
-            "transfer", iteration, self.method.iterations, self.student, scalars | rates, samples
-        )
+            samples = Samples(images[shown], weights[shown], logits[shown].argmax(1))
+            rates = pass_rates(self.requests[index].filter, logits, self.forget[index])
+            figures = {name: values[index] for name, values in scalars.items()} | rates
+            last = samples if iteration == total else None
+            found.append(State("transfer", iteration, total, student, figures, last))
+        return found
 
-    def after(self, observed: Observed | None) -> None:
+    def after(self, observed: Sequence[Observed | None]) -> None:
         """Step the schedules: each iteration for cosine, each evaluation as published."""
-        retain = observed.retain if observed is not None else None
+        seen = observed[0]
+        retain = seen.retain if seen is not None else None
         _step(self.student_schedule, retain)
         if self.method.generator_steps:
             _step(self.generator_schedule, None if retain is None else 0.0)
-        if observed is None:
+        if seen is None:
             return
+        (student,) = self.students.unstacked()
         if self.method.batch_norm == "published":
-            set_training(self.student, frozen=True)
-        if observed.forget == 0 and observed.retain > self.best_retain:
-            self.best_retain = observed.retain
+            set_training(student, frozen=True)
+        if seen.forget == 0 and seen.retain > self.best_retain:
+            self.best_retain = seen.retain
             if self.method.selection == "oracle":
-                self.best = copy.deepcopy(self.student.state_dict())
+                self.best = copy.deepcopy(student.state_dict())
 
     def restore_best(self) -> bool:
         """Go back to the student that the oracle selected, if it selected one."""
         if self.best is not None:
-            self.student.load_state_dict(self.best)
+            self.students.networks[0].load_state_dict(self.best)
         return self.best is not None
 
 

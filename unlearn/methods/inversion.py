@@ -21,6 +21,7 @@ from unlearn.filters.compose import pass_rates
 from unlearn.methods.base import Samples, State, Steps
 from unlearn.methods.distillation import Target, answers, distil, target_probabilities
 from unlearn.methods.student import start_student
+from unlearn.models.members import Members
 from unlearn.models.network import has_batch_norm
 from unlearn.request import Request
 from unlearn.synthesis.inversion import DeepInversion
@@ -108,20 +109,19 @@ class Inversion:
             )
         rates = pass_rates(request.filter, logits, request.forget_mask)
         samples = Samples(images[:_SHOWN], weights[:_SHOWN], logits[:_SHOWN].argmax(1))
-        for epoch, loss in distil(
-            student,
-            images,
-            self._targets(logits, request.forget_mask),
-            weights,
+        for epoch, losses in distil(
+            Members([student], request.hardware),
+            images[None],
+            self._targets(logits, request.forget_mask)[None],
+            weights[None],
             epochs=self.epochs,
             batch_size=self.batch_size,
             learning_rate=self.learning_rate,
             temperature=self.temperature,
-            random=random,
-            hardware=request.hardware,
+            randoms=[random],
         ):
             shown = samples if epoch == self.epochs else None
-            yield State("distil", epoch, self.epochs, student, {"loss": loss, **rates}, shown)
+            yield State("distil", epoch, self.epochs, student, {"loss": losses[0], **rates}, shown)
 
     def _synthesise(
         self, request: Request, random: torch.Generator

@@ -11,19 +11,21 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
 import torch
 import torch.nn.functional as F
-from torch import Tensor, nn
+from torch import Tensor
 from torch.optim import SGD
 
 from unlearn.data.tensors import Access, Split
 from unlearn.errors import RunError
-from unlearn.methods.base import Samples, State, Steps
-from unlearn.methods.distillation import answers, distil, target_probabilities
+from unlearn.methods.base import Samples, State, Steps, StepsTogether, lone
+from unlearn.methods.distillation import answers, distil, shuffled, take, target_probabilities
 from unlearn.methods.student import start_student
+from unlearn.models.members import Member, Members, each
 from unlearn.request import Request
 from unlearn.synthesis.noise import ClassNoises
 
@@ -71,74 +73,103 @@ class ErrorNoise:
 
     def unlearn(self, request: Request, data: Split | None) -> Steps:
         """Yield the state after each noise step and each epoch; see `Method`."""
-        random = torch.Generator().manual_seed(request.seed)
-        student = start_student(
-            request, share=1.0, fresh_readout=False, frozen=self.batch_norm == "frozen"
-        )
-        synthesis = ClassNoises(
+        return lone(self.unlearn_together([request]))
+
+    def unlearn_together(self, requests: Sequence[Request]) -> StepsTogether:
+        """The same for several requests at once; see `Together`."""
+        randoms = [torch.Generator().manual_seed(request.seed) for request in requests]
+        hardware = requests[0].hardware
+        teachers = Members([r.teacher for r in requests], hardware, stacked=hardware.stacks)
+        for step, noises, losses in self._synthesis().optimise(teachers, requests, randoms):
+            last = step == self.noise_steps
+            yield [
+                _noise_state(step, self.noise_steps, request, noise, loss, last)
+                for request, noise, loss in zip(requests, noises, losses, strict=True)
+            ]
+        frozen = self.batch_norm == "frozen"
+        starts = [start_student(r, share=1.0, fresh_readout=False, frozen=frozen) for r in requests]
+        students = Members(starts, hardware, stacked=hardware.stacks)
+        images = noises.flatten(1, 2)
+        for epoch in range(1, self.epochs + 1):
+            losses = self._impair(students, images, noises.shape[1], randoms)
+            yield _epoch_states("impair", epoch, self.epochs, students, losses)
+        if self.repair_epochs:
+            yield from self._repair(students, images, requests, randoms)
+
+    def _synthesis(self) -> ClassNoises:
+        return ClassNoises(
             noises=self.noises,
             steps=self.noise_steps,
             learning_rate=self.noise_learning_rate,
             regularisation=self.regularisation,
             patience=self.patience,
         )
-        for step, noises, losses in synthesis.optimise(request, random):
-            kept = losses[~request.forget_mask].mean()
-            forgotten = losses[request.forget_mask].mean()
-            scalars = {"noise.retain": kept, "noise.forget": forgotten}
-            samples = _samples(noises) if step == self.noise_steps else None
-            yield State("noise", step, self.noise_steps, None, scalars, samples)
-        images = noises.flatten(0, 1)
-        labels = torch.arange(request.num_classes).repeat_interleave(self.noises).to(images.device)
-        for epoch in range(1, self.epochs + 1):
-            loss = self._impair(student, images, labels, request, random)
-            yield State("impair", epoch, self.epochs, student, {"impair": loss})
-        if self.repair_epochs:
-            yield from self._repair(student, images, request, random)
 
     def _impair(
-        self,
-        student: nn.Module,
-        images: Tensor,
-        labels: Tensor,
-        request: Request,
-        random: torch.Generator,
+        self, students: Members, images: Tensor, classes: int, randoms: Sequence[torch.Generator]
     ) -> Tensor:
-        optimizer = SGD(student.parameters(), self.learning_rate)
-        rows = torch.randperm(len(images) * self.copies, generator=random) % len(images)
-        for part in rows.to(images.device).split(self.batch_size):
-            with request.hardware.autocast():
-                logits = student(request.hardware.layout(images[part]))
-            loss = F.cross_entropy(logits.float(), labels[part])
+        optimizer = SGD(students.parameters(), self.learning_rate)
+        count = images.shape[1]
+        labels = torch.arange(classes, device=images.device).repeat_interleave(self.noises)
+        for rows in shuffled(count * self.copies, self.batch_size, randoms, images.device):
+            losses = each(_class_loss, [students], take(images, rows % count), labels[rows % count])
             optimizer.zero_grad()
-            loss.backward()
+            losses.sum().backward()
             optimizer.step()
-        if not torch.isfinite(loss):
+        if not torch.isfinite(losses).all():
             raise RunError(
                 f"method.learning_rate={self.learning_rate}: the impair loss is not finite; "
                 "lower it"
             )
-        return loss.detach()
+        return losses.detach()
 
     def _repair(
-        self, student: nn.Module, images: Tensor, request: Request, random: torch.Generator
-    ) -> Steps:
-        logits = answers(request.teacher, images, self.batch_size, request.hardware)
-        targets = target_probabilities(logits, request.forget_mask, "masked")
-        weights = request.filter(logits, request.forget_mask)
-        for epoch, loss in distil(
-            student,
+        self,
+        students: Members,
+        images: Tensor,
+        requests: Sequence[Request],
+        randoms: Sequence[torch.Generator],
+    ) -> StepsTogether:
+        targets, weights = [], []
+        for request, member in zip(requests, images, strict=True):
+            logits = answers(request.teacher, member, self.batch_size, request.hardware)
+            targets.append(target_probabilities(logits, request.forget_mask, "masked"))
+            weights.append(request.filter(logits, request.forget_mask))
+        for epoch, losses in distil(
+            students,
             images,
-            targets,
-            weights,
+            torch.stack(targets),
+            torch.stack(weights),
             epochs=self.repair_epochs,
             batch_size=self.batch_size,
             learning_rate=self.repair_learning_rate,
             temperature=1.0,
-            random=random,
-            hardware=request.hardware,
+            randoms=randoms,
         ):
-            yield State("repair", epoch, self.repair_epochs, student, {"repair": loss})
+            yield _epoch_states("repair", epoch, self.repair_epochs, students, losses)
+
+
+def _class_loss(student: Member, images: Tensor, labels: Tensor) -> Tensor:
+    return F.cross_entropy(student(images), labels)
+
+
+def _noise_state(
+    step: int, total: int, request: Request, noises: Tensor, losses: Tensor, last: bool
+) -> State:
+    scalars: dict[str, Tensor | float] = {
+        "noise.retain": losses[~request.forget_mask].mean(),
+        "noise.forget": losses[request.forget_mask].mean(),
+    }
+    return State("noise", step, total, None, scalars, _samples(noises) if last else None)
+
+
+def _epoch_states(
+    stage: str, epoch: int, total: int, students: Members, losses: Tensor
+) -> list[State]:
+    return [
+        State(stage, epoch, total, student, {stage: loss})
+        for student, loss in zip(students.unstacked(), losses, strict=True)
+    ]
 
 
 def _samples(noises: Tensor) -> Samples:

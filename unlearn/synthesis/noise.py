@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -11,6 +11,7 @@ from torch import Tensor
 from torch.optim import Adam
 
 from unlearn.errors import RunError
+from unlearn.models.members import Member, Members, each
 from unlearn.request import Request
 
 
@@ -35,25 +36,34 @@ class ClassNoises:
     patience: int
 
     def optimise(
-        self, request: Request, random: torch.Generator
+        self, teachers: Members, requests: Sequence[Request], randoms: Sequence[torch.Generator]
     ) -> Iterator[tuple[int, Tensor, Tensor]]:
-        """Yield the step, the noises (K, n, C, H, W) and each class's loss (K,).
+        """Yield the step, the noises (M, K, n, C, H, W) and each class's loss (M, K).
+
+        Args:
+            teachers: of the M requests.
+            requests: shape, number of classes, forget classes.
+            randoms: one a request, for the noises.
 
         Raises:
             RunError: if a loss is not finite.
         """
-        device = request.hardware.device
-        shape = (self.noises, *request.shape)
+        shape, device = requests[0].shape, requests[0].hardware.device
         noises = [
-            torch.randn(shape, generator=random).to(device).requires_grad_()
-            for _ in range(request.num_classes)
+            [
+                torch.randn(self.noises, *shape, generator=random).to(device).requires_grad_()
+                for _ in range(requests[0].num_classes)
+            ]
+            for random in randoms
         ]
-        optimizer = Adam([{"params": [n]} for n in noises], self.learning_rate, fused=True)
-        best = torch.full((request.num_classes,), torch.inf)
-        stale = torch.zeros(request.num_classes)
+        forget = torch.stack([request.forget_mask for request in requests])
+        groups = [{"params": [noise]} for member in noises for noise in member]
+        optimizer = Adam(groups, self.learning_rate, fused=True)
+        best = torch.full(forget.shape, torch.inf)
+        stale = torch.zeros(forget.shape)
         for step in range(1, self.steps + 1):
-            batch = torch.stack(noises)
-            losses = self.losses(request, batch)
+            batch = _stack(noises)
+            losses = each(self.losses, [teachers], batch, forget)
             optimizer.zero_grad()
             losses.sum().backward()
             optimizer.step()
@@ -66,20 +76,22 @@ class ClassNoises:
             stale = torch.where(reached < best, 0, stale + 1)
             best = torch.minimum(best, reached)
             self._halve(optimizer, stale)
-            yield step, torch.stack(noises).detach(), losses.detach()
+            yield step, _stack(noises).detach(), losses.detach()
 
-    def losses(self, request: Request, noises: Tensor) -> Tensor:
+    def losses(self, teacher: Member, noises: Tensor, forget: Tensor) -> Tensor:
         """Each class's loss (K,) on its noises (K, n, C, H, W)."""
         classes, count = noises.shape[:2]
         labels = torch.arange(classes, device=noises.device).repeat_interleave(count)
-        with request.hardware.autocast():
-            logits = request.teacher(request.hardware.layout(noises.flatten(0, 1)))
-        error = F.cross_entropy(logits.float(), labels, reduction="none")
-        error = error.view(classes, count).mean(dim=1)
+        logits = teacher(noises.flatten(0, 1))
+        error = F.cross_entropy(logits, labels, reduction="none").view(classes, count).mean(dim=1)
         norms = noises.square().flatten(2).sum(dim=2).mean(dim=1)
-        return torch.where(request.forget_mask, self.regularisation * norms - error, error)
+        return torch.where(forget, self.regularisation * norms - error, error)
 
     def _halve(self, optimizer: Adam, stale: Tensor) -> None:
-        for index in torch.nonzero(stale >= self.patience).flatten().tolist():
+        for index in torch.nonzero(stale.flatten() >= self.patience).flatten().tolist():
             optimizer.param_groups[index]["lr"] /= 2
-            stale[index] = 0
+            stale.view(-1)[index] = 0
+
+
+def _stack(noises: list[list[Tensor]]) -> Tensor:
+    return torch.stack([torch.stack(member) for member in noises])
