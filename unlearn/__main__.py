@@ -17,8 +17,8 @@ from hydra.types import RunMode
 from omegaconf import DictConfig
 from omegaconf.errors import OmegaConfBaseException
 
-from unlearn.errors import UnlearnError
-from unlearn.settle import settle
+from unlearn.errors import RunError, UnlearnError
+from unlearn.settle import members
 
 _HERE = Path(__file__).resolve().parent
 _HYDRA_TRACEBACK = "HYDRA_FULL_ERROR"
@@ -40,18 +40,28 @@ def _task(composed: DictConfig) -> float | None:
 
 
 def _one(composed: DictConfig) -> float | None:
-    config = settle(composed, list(HydraConfig.get().overrides.task))
+    configs = members(composed, list(HydraConfig.get().overrides.task))
 
     from unlearn.record import look_up
     from unlearn.report.table import show
-    from unlearn.run import run
+    from unlearn.run import run_together
 
-    record, directory = run(config)
-    show(record, directory)
-    if config.objective is None:
-        return None
-    value = look_up(record, config.objective)
-    return None if value is None else float(value)
+    outcomes = run_together(configs)
+    values = []
+    for outcome in outcomes:
+        if outcome.failure is not None:
+            if len(outcomes) == 1:
+                raise outcome.failure
+            _say(f"{outcome.directory}: {_explained(outcome.failure)[0]}")
+            continue
+        show(outcome.record, outcome.directory)
+        if configs[0].objective is not None:
+            values.append(look_up(outcome.record, configs[0].objective))
+    failed = sum(outcome.failure is not None for outcome in outcomes)
+    if failed:
+        raise RunError(f"{failed} of {len(outcomes)} runs failed; the others are recorded")
+    known = [float(value) for value in values if value is not None]
+    return sum(known) / len(known) if known else None
 
 
 def main() -> None:

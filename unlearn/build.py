@@ -39,13 +39,17 @@ class Parts:
     observers: list[Observer]
 
 
-def build(config: RunConfig) -> Parts:
+def build(config: RunConfig, *, stack: bool = False) -> Parts:
     """Build and check all parts.
+
+    Args:
+        config: of the run.
+        stack: whether this is one of several runs, which may be stacked.
 
     Raises:
         ConfigError: naming the first key that does not work with the others.
     """
-    hardware = Hardware.start(config.hardware)
+    hardware = Hardware.start(config.hardware, config.stack if stack else False)
     new_network = builder(config.model, config.dataset)
     network = new_network(0)
     _check_network(config, network)

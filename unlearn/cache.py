@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -18,45 +19,62 @@ from unlearn.record import write_json
 
 
 @dataclass(frozen=True)
-class Trained:
-    """A trained network and the seconds that its training took, whenever that was."""
+class Wanted:
+    """A network to have trained.
 
+    Args:
+        determinants: everything that decides the weights, as plain values.
+        network: freshly initialised, on the device; filled in place.
+        figures: its test figures, kept beside it for the reader.
+    """
+
+    determinants: dict[str, Any]
     network: nn.Module
-    seconds: float
+    figures: Callable[[nn.Module], dict[str, Any]]
 
 
 def trained_once(
     folder: Path,
     role: str,
-    determinants: dict[str, Any],
-    network: nn.Module,
-    train: Callable[[nn.Module], None],
-    figures: Callable[[nn.Module], dict[str, Any]],
-) -> Trained:
-    """Load a network from the cache, or train it and put it there.
+    wanted: Sequence[Wanted],
+    train: Callable[[list[int]], None],
+) -> list[float]:
+    """Load networks from the cache, or train those that are not there and put them there.
 
     Parallel callers wait for the first. A network that was cut off in training is trained anew.
 
     Args:
         folder: of the cache.
         role: `teacher` or `retrained`.
-        determinants: everything that decides the weights, as plain values.
-        network: freshly initialised; filled in place.
-        train: trains it in place.
-        figures: its test figures, kept beside it for the reader.
+        wanted: the networks.
+        train: trains those of `wanted` with these numbers together, in place.
+
+    Returns:
+        The seconds that each one's training took, whenever that was: its share, if it was
+        trained together with others.
     """
-    place = folder / f"{role}-{digest(determinants)}"
-    weights, note = place / "model.safetensors", place / "model.json"
-    place.mkdir(parents=True, exist_ok=True)
-    with FileLock(place / ".lock"):
-        if note.exists():
-            load_into(network, str(weights))
-            return Trained(network.eval(), json.loads(note.read_text())["seconds"])
-        start = time.perf_counter()
-        train(network)
-        seconds = time.perf_counter() - start
-        temporary = weights.with_name(".model.safetensors")
-        CheckpointFormat().save(network, temporary)
-        temporary.replace(weights)
-        write_json(note, {"seconds": seconds, "config": determinants, "accuracy": figures(network)})
-    return Trained(network.eval(), seconds)
+    places = [folder / f"{role}-{digest(want.determinants)}" for want in wanted]
+    with ExitStack() as locks:
+        for place in sorted(set(places)):  # in one order everywhere, so that nobody waits for ever
+            place.mkdir(parents=True, exist_ok=True)
+            locks.enter_context(FileLock(place / ".lock"))
+        first = {place: index for index, place in reversed(list(enumerate(places)))}
+        missing = sorted(i for place, i in first.items() if not (place / "model.json").exists())
+        if missing:
+            start = time.perf_counter()
+            train(missing)
+            seconds = (time.perf_counter() - start) / len(missing)
+            for index in missing:
+                _keep(places[index], wanted[index], seconds)
+        for place, want in zip(places, wanted, strict=True):
+            load_into(want.network, str(place / "model.safetensors"))
+            want.network.eval()
+        return [json.loads((place / "model.json").read_text())["seconds"] for place in places]
+
+
+def _keep(place: Path, want: Wanted, seconds: float) -> None:
+    temporary = place / ".model.safetensors"
+    CheckpointFormat().save(want.network, temporary)
+    temporary.replace(place / "model.safetensors")
+    note = {"seconds": seconds, "config": want.determinants, "accuracy": want.figures(want.network)}
+    write_json(place / "model.json", note)

@@ -18,7 +18,11 @@ from pydantic import (
 
 Share = Annotated[float, Field(ge=0, le=1)]
 # Keys that say where and how loudly a run happens; all others determine its figures.
-_NOT_HASHED = {"outputs", "run_dir", "force", "objective", "tracking"}
+_NOT_HASHED = {"outputs", "run_dir", "force", "objective", "tracking"} | {
+    "seeds",
+    "forget_sets",
+    "stack",
+}
 
 
 class _Closed(BaseModel):
@@ -198,6 +202,9 @@ class RunConfig(_Closed):
     run_dir: str | None
     force: bool
     objective: str | None
+    seeds: Annotated[tuple[NonNegativeInt, ...], Field(min_length=1)] | None
+    forget_sets: Annotated[tuple[tuple[NonNegativeInt, ...], ...], Field(min_length=1)] | None
+    stack: Literal["auto"] | bool
 
     def plain(self) -> dict[str, Any]:
         """The config as plain values under the keys that the user typed."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
-from typing import TypeVar
+from typing import Literal, TypeVar
 
 import torch
 from torch import Tensor, nn
@@ -35,8 +35,12 @@ class Hardware:
     stacks: bool = False
 
     @classmethod
-    def start(cls, config: HardwareConfig) -> Hardware:
+    def start(cls, config: HardwareConfig, stack: bool | Literal["auto"] = False) -> Hardware:
         """Apply the process-wide settings and choose the device.
+
+        Args:
+            config: the settings.
+            stack: whether the networks of several runs are stacked; `auto`: on a GPU.
 
         Raises:
             ConfigError: if a GPU is asked for and there is none.
@@ -51,11 +55,13 @@ class Hardware:
         torch.use_deterministic_algorithms(config.deterministic, warn_only=True)
         torch.backends.cudnn.benchmark = not config.deterministic
         name = config.device if config.device != "auto" else "cuda" if available else "cpu"
+        stacks = name == "cuda" if stack == "auto" else stack
         return cls(
             device=torch.device(name),
             autocast_dtype=getattr(torch, config.autocast) if config.autocast else None,
             channels_last=config.channels_last,
-            compiled=config.compile,
+            compiled=config.compile and not stacks,
+            stacks=stacks,
         )
 
     def place(self, network: Network) -> Network:

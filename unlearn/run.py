@@ -1,31 +1,25 @@
-"""One run, top to bottom: config, data and teacher, method, evaluation, record."""
+"""One run, or several as one: config, data and teacher, method, evaluation, record."""
 
 from __future__ import annotations
 
-import copy
 import hashlib
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager, nullcontext
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import torch
-from omegaconf import OmegaConf
-from torch import nn
 
 from unlearn import record as records
-from unlearn.build import Parts, build
-from unlearn.cache import Trained, trained_once
+from unlearn.build import build
+from unlearn.cache import trained_once
 from unlearn.config import RunConfig, config_hash
-from unlearn.evaluation.base import Models, Setting, accuracy
-from unlearn.methods.base import Observed, Samples, State
-from unlearn.models.checkpoint import CheckpointFormat, load_into
-from unlearn.models.network import attention_layers
-from unlearn.request import Request
-from unlearn.tracking.base import Observer, Step
-from unlearn.tracking.history import History
+from unlearn.job import Job, Outcome
+from unlearn.methods.base import Observed, State, Steps, StepsTogether, Together
+from unlearn.tracking.base import Step
+from unlearn.tracking.progress import ProgressBar
 from unlearn.training import train
 
 
@@ -39,211 +33,167 @@ def run(config: RunConfig) -> tuple[dict[str, Any], Path]:
         UnlearnError: with one line on what went wrong; a run that had begun leaves a record
             with status `failed`.
     """
-    records.check_objective(config)
-    identity = config_hash(config, _file_digest(config.model.checkpoint))
-    directory = records.directory_of(config, identity)
-    with records.claimed(config, directory):
-        done = records.finished(config, directory, identity)
-        if done is not None:
-            return done, directory
-        parts = build(config)
-        record = records.blank(config, identity)
-        with records.writing(directory) as work:
-            failure = _attempt(config, parts, record, work)
-    if failure is not None:
-        raise failure
-    return record, directory
+    (outcome,) = run_together([config])
+    if outcome.failure is not None:
+        raise outcome.failure
+    return outcome.record, outcome.directory
 
 
-def _attempt(
-    config: RunConfig, parts: Parts, record: dict[str, Any], work: Path
-) -> Exception | None:
-    """Fill `record` and the folder `work`; return what went wrong, if anything did."""
-    observers = [*parts.observers, history := History()]
-    failure: Exception | None = None
-    try:
-        for observer in observers:
-            observer.start(config, work, record["config_hash"])
-        OmegaConf.save(OmegaConf.create(config.plain()), work / "config.yaml")
-        _Run(config, parts, observers, history, record, work).all()
-        record["status"] = "complete"
-    except Exception as error:
-        failure = _failed(record, error, config)
-    for observer in observers:
-        try:
-            observer.finish(record, work)
-        except Exception as error:
-            failure = failure or _failed(record, error, config)
-    try:
-        records.write_json(work / records.RECORD, record)
-    except OSError as error:
-        failure = failure or _failed(record, error, config)
-    return failure
+def run_together(configs: Sequence[RunConfig]) -> list[Outcome]:
+    """Do several runs in one process, as one computation as far as the method can.
 
+    They differ in seed and forget classes. Those found done are left as they are; each of the
+    others is recorded as soon as it has been evaluated, whatever becomes of the rest.
 
-def _failed(record: dict[str, Any], error: Exception, config: RunConfig) -> Exception:
-    failure = records.explained(error, config.outputs)
-    record.update(status="failed", error=f"{type(error).__name__}: {failure}")
-    return failure
-
-
-@dataclass
-class _Run:
-    """The stages of a run, in order; each adds its figures to the record."""
-
-    config: RunConfig
-    parts: Parts
-    observers: list[Observer]
-    history: History
-    record: dict[str, Any]
-    work: Path
-
-    def all(self) -> None:
-        teacher, layout = self.teacher()
-        retrained = self.retrained()
-        request = self.request(teacher)
-        student, samples = self.unlearn(request)
-        layout.save(student, self.work / f"student{layout.suffix}")
-        self.evaluate(Models(teacher, retrained, student), request, samples)
-
-    def teacher(self) -> tuple[nn.Module, CheckpointFormat]:
-        """The user's checkpoint, or a network trained on all classes."""
-        if self.config.model.checkpoint is not None:
-            network = self.parts.new_network(0)
-            layout = load_into(network, self.config.model.checkpoint)
-            return self.parts.hardware.place(network).eval(), layout
-        trained = self._trained("teacher", tuple(range(self.config.dataset.num_classes)))
-        self.record["seconds"]["teacher"] = trained.seconds
-        return trained.network, CheckpointFormat()
-
-    def retrained(self) -> nn.Module | None:
-        """The reference: the same network trained on the retain classes alone."""
-        if self.parts.data is None:
-            return None
-        trained = self._trained("retrained", self.config.retain)
-        self.record["seconds"]["retrained"] = trained.seconds
-        return trained.network
-
-    def _trained(self, role: str, classes: tuple[int, ...]) -> Trained:
-        config, data, hardware = self.config, self.parts.data, self.parts.hardware
-        assert data is not None
-        settings = config.training
-        rows = data.train.only(classes)
-        plain = config.plain()
-        determinants = {
-            "data": data.fingerprint,
-            "validation": config.dataset.validation,
-            "model": {
-                k: v for k, v in plain["model"].items() if k not in ("checkpoint", "attention")
-            },
-            "training": plain["training"],
-            "hardware": [config.hardware.autocast, hardware.device.type],
-            "classes": list(classes),
-        }
-
-        def fit(network: nn.Module) -> None:
-            for epoch, loss in train(network, rows, settings, hardware):
-                self._tell(Step(role, epoch, settings.epochs, {"loss": loss}))
-
-        return trained_once(
-            Path(config.outputs).absolute() / "cache",
-            role,
-            determinants,
-            hardware.place(self.parts.new_network(derived(settings.seed, role))),
-            fit,
-            lambda network: accuracy(network, data.test, config.forget, hardware),
-        )
-
-    def request(self, teacher: nn.Module) -> Request:
-        """What the method is given: a frozen copy of the teacher, and what its inputs are."""
-        config, hardware = self.config, self.parts.hardware
-        lowest, highest = (
-            (level - torch.tensor(config.dataset.mean)) / torch.tensor(config.dataset.std)
-            for level in (0.0, 1.0)
-        )
-        seed, new_network = derived(config.seed, "student"), self.parts.new_network
-        return Request(
-            teacher=copy.deepcopy(teacher).requires_grad_(False).eval(),
-            fresh=lambda: new_network(seed),
-            forget=config.forget,
-            num_classes=config.dataset.num_classes,
-            shape=config.dataset.shape,
-            lowest=lowest.view(-1, 1, 1).to(hardware.device),
-            highest=highest.view(-1, 1, 1).to(hardware.device),
-            attention=attention_layers(config.model, teacher),
-            filter=self.parts.filter,
-            hardware=hardware,
-            seed=seed,
-        )
-
-    def unlearn(self, request: Request) -> tuple[nn.Module, Samples | None]:
-        """Step the method with all data sealed that it may not see; look at the student between."""
-        method, data, every = self.parts.method, self.parts.data, self.config.evaluation.every
-        self.record["access"] = method.access
-        view = data.view(method.access, self.config.forget) if data is not None else None
-        student, samples, spent = None, None, 0.0
-        with _seeded(request.seed):
-            steps = method.unlearn(request, view)
-            observed: Observed | None = None
-            while True:
-                start = time.perf_counter()
-                with data.sealed() if data is not None else nullcontext():
-                    state = _advance(steps, observed)
-                spent += time.perf_counter() - start
-                if state is None:
-                    break
-                samples = state.samples or samples
-                student = state.student if state.student is not None else student
-                seen = self._look(state, every)
-                observed = Observed(**seen) if seen and method.access == "oracle" else None
-                self._tell(Step(state.stage, state.step, state.total, state.scalars, seen))
-        self.record["seconds"]["unlearn"] = spent
-        assert student is not None
-        return student.eval(), samples
-
-    def _look(self, state: State, every: int | None) -> dict[str, Any]:
-        """Test accuracy of the current student, at every `every`-th step and the last."""
-        data = self.parts.data
-        due = every is not None and (state.step % every == 0 or state.step == state.total)
-        if data is None or state.student is None or not due:
-            return {}
-        modes = {module: module.training for module in state.student.modules()}
-        state.student.eval()
-        seen = accuracy(state.student, data.test, self.config.forget, self.parts.hardware)
-        for module, training in modes.items():
-            module.training = training
-        return seen
-
-    def evaluate(self, models: Models, request: Request, samples: Samples | None) -> None:
-        """Run every metric on networks that it cannot change for the next one."""
-        start = time.perf_counter()
-        dataset = self.config.dataset
-        names = dataset.classes or tuple(str(c) for c in range(dataset.num_classes))
-        setting = Setting(
-            request, self.parts.data, self.history.frame(), samples, names, self.work / "figures"
-        )
-        for name, metric in self.parts.metrics.items():
-            if metric.needs_data and self.parts.data is None:
+    Raises:
+        UnlearnError: if a run cannot begin.
+    """
+    found: dict[int, Outcome] = {}
+    with ExitStack() as claims:
+        jobs = []
+        for index, config in sorted(enumerate(configs), key=lambda pair: str(_place(pair[1])[1])):
+            records.check_objective(config)
+            identity, directory = _place(config)
+            claim = claims.enter_context(ExitStack())
+            claim.enter_context(records.claimed(config, directory))
+            done = records.finished(config, directory, identity)
+            if done is not None:
+                found[index] = Outcome(done, directory)
                 continue
-            records.merge(self.record, {name: metric(models, setting)})
-        self.record["seconds"]["evaluation"] = time.perf_counter() - start
+            parts = build(config, stack=len(configs) > 1)
+            if jobs:  # a terminal has room for one run's bars
+                parts.observers[:] = [o for o in parts.observers if not isinstance(o, ProgressBar)]
+            work = claim.enter_context(records.writing(directory))
+            record = records.blank(config, identity)
+            jobs.append(Job(index, config, parts, record, work, directory, claim))
+        _prepare(jobs)
+        _unlearn([job for job in jobs if job.failure is None])
+        for job in jobs:
+            job.attempt(job.evaluate)
+            found[job.index] = job.close()
+    return [found[index] for index in range(len(configs))]
 
-    def _tell(self, step: Step) -> None:
-        for observer in self.observers:
-            observer.step(step)
+
+def _place(config: RunConfig) -> tuple[str, Path]:
+    identity = config_hash(config, _file_digest(config.model.checkpoint))
+    return identity, records.directory_of(config, identity)
 
 
-def derived(seed: int, role: str) -> int:
-    """A seed of its own for each role, so that no two networks start alike."""
-    return int.from_bytes(hashlib.sha256(f"{role} {seed}".encode()).digest()[:4], "big") // 2
+def _prepare(jobs: list[Job]) -> None:
+    """Start the observers, and get teachers, retrained references and requests."""
+    for job in jobs:
+        job.attempt(job.start)
+    for role in ("teacher", "retrained"):
+        waiting = [job for job in jobs if job.failure is None and job.trains(role)]
+        for group in _alike(waiting, partial(_size, role)):
+            _all_or_each(group, partial(_train, role))
+    for job in jobs:
+        job.attempt(job.ask)
 
 
-def _advance(steps: Any, observed: Observed | None) -> State | None:
+def _train(role: str, jobs: list[Job]) -> None:
+    """Train one network of each job, or load them from the cache."""
+    first = jobs[0]
+    wanted = [job.wanted(role) for job in jobs]
+
+    def fit(missing: list[int]) -> None:
+        chosen = [jobs[index] for index in missing]
+        for epoch, losses in train(
+            [wanted[index].network for index in missing],
+            [job.rows(role) for job in chosen],
+            [job.config.training for job in chosen],
+            first.parts.hardware,
+        ):
+            for job, loss in zip(chosen, losses, strict=True):
+                job.tell(Step(role, epoch, job.config.training.epochs, {"loss": loss}))
+
+    cache = Path(first.config.outputs).absolute() / "cache"
+    seconds = trained_once(cache, role, wanted, fit)
+    for job, want, spent in zip(jobs, wanted, seconds, strict=True):
+        job.networks[role] = want.network
+        job.record["seconds"][role] = spent
+
+
+def _unlearn(jobs: list[Job]) -> None:
+    """Let the method work on all jobs at once if it can, else on one after the other."""
+    together = bool(jobs) and jobs[0].stacks and isinstance(jobs[0].parts.method, Together)
+    for group in [jobs] if together else [[job] for job in jobs]:
+        _all_or_each(group, _drive)
+
+
+def _drive(jobs: list[Job]) -> None:
+    """Step the method with all data sealed that it may not see; look at the students between."""
+    for job in jobs:
+        job.record["access"] = job.parts.method.access
+    with _seeded(jobs[0].request.seed), ExitStack() as stack:
+        steps = _steps(jobs)
+        stack.callback(steps.close)
+        spent, observed = 0.0, None
+        while True:
+            start = time.perf_counter()
+            with ExitStack() as seals:
+                for job in jobs:
+                    if job.parts.data is not None:
+                        seals.enter_context(job.parts.data.sealed())
+                states = _advance(steps, observed)
+            spent += time.perf_counter() - start
+            if states is None:
+                break
+            observed = [job.observe(state) for job, state in zip(jobs, states, strict=True)]
+    for job in jobs:
+        job.record["seconds"]["unlearn"] = spent / len(jobs)
+
+
+def _steps(jobs: list[Job]) -> StepsTogether:
+    method, request = jobs[0].parts.method, jobs[0].request
+    if len(jobs) > 1:
+        assert isinstance(method, Together)
+        return method.unlearn_together([job.request for job in jobs])
+    return _in_list(method.unlearn(request, jobs[0].view()))
+
+
+def _in_list(steps: Steps) -> StepsTogether:
+    """The steps of one run, in the form of those of several."""
+    observed: Observed | None = None
+    while True:
+        try:
+            state = steps.send(observed)
+        except StopIteration:
+            return
+        (observed,) = yield [state]
+
+
+def _advance(
+    steps: StepsTogether, observed: Sequence[Observed | None] | None
+) -> list[State] | None:
     try:
-        state: State = steps.send(observed)
+        return next(steps) if observed is None else steps.send(observed)
     except StopIteration:
         return None
-    return state
+
+
+def _all_or_each(jobs: list[Job], work: Callable[[list[Job]], None]) -> None:
+    """Do some work for all jobs together; if that fails, for each alone, to find whose fault."""
+    if len(jobs) > 1:
+        try:
+            return work(jobs)
+        except Exception:
+            for job in jobs:
+                job.forget_steps()
+    for job in jobs:
+        job.attempt(partial(work, [job]))
+
+
+def _size(role: str, job: Job) -> int:
+    """Networks are trained together if they are stacked and have equally many rows."""
+    return len(job.rows(role)) if job.stacks else job.index
+
+
+def _alike(jobs: list[Job], key: Callable[[Job], int]) -> list[list[Job]]:
+    groups: dict[int, list[Job]] = {}
+    for job in jobs:
+        groups.setdefault(key(job), []).append(job)
+    return list(groups.values())
 
 
 @contextmanager

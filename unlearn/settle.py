@@ -14,6 +14,32 @@ from unlearn.errors import ConfigError
 _PLAIN = {"missing": "must be given", "tuple_type": "should be a list, as in [0,1]"}
 
 
+def members(composed: DictConfig, overrides: list[str]) -> list[RunConfig]:
+    """The run of a composed config, or those of its `seeds` and `forget_sets`; see `settle`."""
+    whole = settle(composed, overrides)
+    if whole.seeds is None and whole.forget_sets is None:
+        return [whole]
+    for key in ("seeds", "forget_sets"):
+        values = getattr(whole, key)
+        if values is not None and len(set(values)) < len(values):
+            raise ConfigError(key, composed[key], "names one twice")
+    if whole.run_dir is not None:
+        raise ConfigError("run_dir", whole.run_dir, "must be null with several runs; set outputs")
+    if whole.method.schedule == "published" or whole.method.selection == "oracle":
+        key = "seeds" if whole.seeds is not None else "forget_sets"
+        raise ConfigError(
+            key, composed[key], "a run steered by test accuracies is run alone; use a multirun"
+        )
+    found = []
+    for forget in whole.forget_sets or [whole.forget]:
+        for seed in whole.seeds or [whole.seed]:
+            one = composed.copy()
+            OmegaConf.set_struct(one, False)
+            one.update({"forget": list(forget), "seed": seed, "seeds": None, "forget_sets": None})
+            found.append(settle(one, overrides))
+    return found
+
+
 def settle(composed: DictConfig, overrides: list[str]) -> RunConfig:
     """Turn Hydra's composed config into a checked one.
 

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 import torch
 import torch.nn.functional as F
-from torch import nn
+from torch import Tensor, nn
 from torch.optim import SGD, AdamW, Optimizer
 from torch.optim.lr_scheduler import OneCycleLR
 
@@ -15,62 +15,73 @@ from unlearn.config import TrainingConfig
 from unlearn.data.tensors import Split
 from unlearn.errors import RunError
 from unlearn.hardware import Hardware
+from unlearn.models.members import Member, Members, each
 
 
 def train(
-    network: nn.Module, data: Split, settings: TrainingConfig, hardware: Hardware
-) -> Iterator[tuple[int, float]]:
+    networks: Sequence[nn.Module],
+    data: Sequence[Split],
+    settings: Sequence[TrainingConfig],
+    hardware: Hardware,
+) -> Iterator[tuple[int, list[float]]]:
     """Train with cross-entropy under a one-cycle schedule, in place.
 
     Args:
-        network: on the device; left in eval mode at the end of each epoch.
-        data: the training rows.
-        settings: optimiser, rates, epochs; its seed orders the batches.
-        hardware: precision.
+        networks: M of one architecture, on the device; left in eval mode at the end of each epoch.
+        data: the training rows of each, equally many.
+        settings: optimiser, rates, epochs of each, which differ in the seed that orders the
+            batches alone.
+        hardware: precision, and whether the networks are stacked into one computation.
 
     Yields:
-        The epoch, from 1, and its mean loss in nats.
+        The epoch, from 1, and each network's mean loss in nats.
 
     Raises:
-        RunError: if the loss is not finite.
+        RunError: if a loss is not finite.
     """
-    order = torch.Generator().manual_seed(settings.seed)
-    optimizer = _optimizer(network, settings)
-    batches = math.ceil(len(data) / settings.batch_size)
-    schedule = OneCycleLR(
-        optimizer, settings.learning_rate, total_steps=settings.epochs * batches, pct_start=0.2
-    )
-    for epoch in range(1, settings.epochs + 1):
+    setting = settings[0]
+    orders = [torch.Generator().manual_seed(s.seed) for s in settings]
+    for network in networks:
         network.train()
-        total = torch.zeros((), device=hardware.device)
-        for images, labels in data.batches(settings.batch_size, order):
-            with hardware.autocast():
-                logits = network(hardware.layout(images))
-            loss = F.cross_entropy(logits.float(), labels)
+    members = Members(networks, hardware, stacked=hardware.stacks)
+    optimizer = _optimizer(members, setting)
+    count = len(data[0])
+    steps = setting.epochs * math.ceil(count / setting.batch_size)
+    schedule = OneCycleLR(optimizer, setting.learning_rate, total_steps=steps, pct_start=0.2)
+    for epoch in range(1, setting.epochs + 1):
+        for network in networks:
+            network.train()
+        totals = torch.zeros(len(networks), device=hardware.device)
+        epochs = (d.batches(setting.batch_size, o) for d, o in zip(data, orders, strict=True))
+        for batches in zip(*epochs, strict=True):
+            images, labels = map(_stack, zip(*batches, strict=True))
+            losses = each(_loss, [members], images, labels)
             optimizer.zero_grad()
-            loss.backward()
+            losses.sum().backward()
             optimizer.step()
             schedule.step()
-            total += loss.detach() * len(labels)
-        mean = float(total) / len(data)
-        if not math.isfinite(mean):
+            totals += losses.detach() * labels.shape[1]
+        means = [total / count for total in totals.tolist()]
+        if not all(map(math.isfinite, means)):
             raise RunError(
-                f"training.learning_rate={settings.learning_rate}: the loss became {mean} in epoch "
-                f"{epoch}; lower it"
+                f"training.learning_rate={setting.learning_rate}: the loss became {means[0]} in "
+                f"epoch {epoch}; lower it"
             )
-        network.eval()
-        yield epoch, mean
+        for network in members.unstacked():
+            network.eval()
+        yield epoch, means
 
 
-def _optimizer(network: nn.Module, settings: TrainingConfig) -> Optimizer:
+def _loss(network: Member, images: Tensor, labels: Tensor) -> Tensor:
+    return F.cross_entropy(network(images), labels)
+
+
+def _stack(parts: Sequence[Tensor]) -> Tensor:
+    return parts[0].unsqueeze(0) if len(parts) == 1 else torch.stack(list(parts))
+
+
+def _optimizer(members: Members, settings: TrainingConfig) -> Optimizer:
+    weights, rate, decay = members.parameters(), settings.learning_rate, settings.weight_decay
     if settings.optimizer == "adamw":
-        return AdamW(
-            network.parameters(), settings.learning_rate, weight_decay=settings.weight_decay
-        )
-    return SGD(
-        network.parameters(),
-        settings.learning_rate,
-        momentum=0.9,
-        nesterov=True,
-        weight_decay=settings.weight_decay,
-    )
+        return AdamW(weights, rate, weight_decay=decay, fused=True)
+    return SGD(weights, rate, momentum=0.9, nesterov=True, weight_decay=decay, fused=True)

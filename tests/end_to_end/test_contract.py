@@ -89,7 +89,7 @@ def spied(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, spy: Spy, steal: bool
     if steal:
         spy.stolen = parts.data
     object.__setattr__(parts, "method", spy)
-    monkeypatch.setattr("unlearn.run.build", lambda _: parts)
+    monkeypatch.setattr("unlearn.run.build", lambda _, stack: parts)
     run(config)
     return parts.data
 

@@ -121,7 +121,8 @@ class ErrorNoise:
                 f"method.learning_rate={self.learning_rate}: the impair loss is not finite; "
                 "lower it"
             )
-        return losses.detach()
+        reached: Tensor = losses.detach()
+        return reached
 
     def _repair(
         self,

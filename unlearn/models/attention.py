@@ -45,7 +45,7 @@ class AttentionTaps(ExitStack):
         if self._modules:
             for module in self._network.modules():
                 if getattr(module, "inplace", False) is True:
-                    module.inplace = False
+                    setattr(module, "inplace", False)  # noqa: B010 (any user's layer)
                     self.callback(setattr, module, "inplace", True)
         return super().__enter__()
 
@@ -53,7 +53,7 @@ class AttentionTaps(ExitStack):
         def hook(module: nn.Module, inputs: Any, output: Tensor) -> Tensor | None:
             if self._energies is None:
                 return None
-            output, self._energies[index] = _Energy.apply(output)  # type: ignore[no-untyped-call]
+            output, self._energies[index] = _Energy.apply(output)
             return output
 
         return hook

@@ -64,11 +64,12 @@ class Members(ExitStack):
         layers: tuple[str, ...] = (),
     ) -> None:
         super().__init__()
-        self.networks, self.hardware, self.stacked = list(networks), hardware, stacked
-        bodies = self.networks[:1] if stacked else self.networks
+        self.networks, self.hardware = list(networks), hardware
+        self.stacked = stacked and len(self.networks) > 1
+        bodies = self.networks[:1] if self.stacked else self.networks
         self._taps = [self.enter_context(AttentionTaps(body, layers)) for body in bodies]
-        if stacked:
-            self._weights, self._buffers = stack_module_state(self.networks)  # type: ignore[arg-type]
+        if self.stacked:
+            self._weights, self._buffers = stack_module_state(self.networks)
             for name, parameter in self.networks[0].named_parameters():
                 weight = self._weights[name].detach()
                 self._weights[name] = weight.requires_grad_(parameter.requires_grad)
@@ -153,5 +154,7 @@ def each(function: Callable[..., Any], groups: Sequence[Members], *arguments: An
 
 def _stack(results: list[Any]) -> Any:
     leaves, shape = zip(*map(tree.tree_flatten, results), strict=True)
-    columns = [c[0].unsqueeze(0) if len(c) == 1 else torch.stack(c) for c in zip(*leaves)]
+    columns = [
+        c[0].unsqueeze(0) if len(c) == 1 else torch.stack(c) for c in zip(*leaves, strict=True)
+    ]
     return tree.tree_unflatten(columns, shape[0])

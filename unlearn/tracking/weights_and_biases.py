@@ -66,7 +66,7 @@ class WeightsAndBiases:
             tags=[*names, *self.tags],
             config=config.plain() | {"config_hash": config_hash},
             settings=wandb.Settings(console="off", silent=True),
-            reinit="finish_previous",
+            reinit="create_new",
         )
 
     def step(self, step: Step) -> None:

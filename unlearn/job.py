@@ -1,0 +1,235 @@
+"""One run on its way: its data and networks, what the method is given, its figures, its record."""
+
+from __future__ import annotations
+
+import copy
+import hashlib
+import time
+from collections.abc import Callable
+from contextlib import ExitStack
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+from omegaconf import OmegaConf
+from torch import nn
+
+from unlearn import record as records
+from unlearn.build import Parts
+from unlearn.cache import Wanted
+from unlearn.config import RunConfig
+from unlearn.data.tensors import Split
+from unlearn.evaluation.base import Models, Setting, accuracy
+from unlearn.methods.base import Observed, Samples, State
+from unlearn.models.checkpoint import CheckpointFormat, load_into
+from unlearn.models.network import attention_layers
+from unlearn.request import Request
+from unlearn.tracking.base import Observer, Step
+from unlearn.tracking.history import History
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """A run's record and the directory that holds it; `failure` where it failed."""
+
+    record: dict[str, Any]
+    directory: Path
+    failure: Exception | None = None
+
+
+@dataclass
+class Job:
+    """One run on its way: its stages add their figures to the record."""
+
+    index: int
+    config: RunConfig
+    parts: Parts
+    record: dict[str, Any]
+    work: Path
+    directory: Path
+    claim: ExitStack
+    history: History = field(default_factory=History)
+    failure: Exception | None = None
+    networks: dict[str, nn.Module] = field(default_factory=dict)
+    layout: CheckpointFormat = field(default_factory=CheckpointFormat)
+    request: Request = field(init=False)
+    student: nn.Module | None = None
+    samples: Samples | None = None
+
+    @property
+    def stacks(self) -> bool:
+        """Whether this is to be run stacked with others."""
+        return self.parts.hardware.stacks
+
+    @property
+    def observers(self) -> list[Observer]:
+        """Who listens, the history last."""
+        return [*self.parts.observers, self.history]
+
+    def attempt(self, stage: Callable[[], None]) -> None:
+        """Do a stage unless one failed before; keep what goes wrong."""
+        if self.failure is not None:
+            return
+        try:
+            stage()
+        except Exception as error:
+            self.fail(error)
+
+    def fail(self, error: Exception) -> None:
+        """Put what went wrong on record."""
+        self.failure = self.failure or records.explained(error, self.config.outputs)
+        error_line = f"{type(error).__name__}: {self.failure}"
+        self.record.update(status="failed", error=self.record["error"] or error_line)
+
+    def start(self) -> None:
+        """Open the observers."""
+        for observer in self.observers:
+            observer.start(self.config, self.work, self.record["config_hash"])
+        OmegaConf.save(OmegaConf.create(self.config.plain()), self.work / "config.yaml")
+
+    def forget_steps(self) -> None:
+        """Begin the history anew, for a stage that is repeated."""
+        self.history = History()
+
+    def close(self) -> Outcome:
+        """Close the observers, write the record and give the run directory its name."""
+        self.record["status"] = "complete" if self.failure is None else "failed"
+        for observer in self.observers:
+            try:
+                observer.finish(self.record, self.work)
+            except Exception as error:
+                self.fail(error)
+        try:
+            records.write_json(self.work / records.RECORD, self.record)
+        except OSError as error:
+            self.fail(error)
+        self.claim.close()
+        return Outcome(self.record, self.directory, self.failure)
+
+    def trains(self, role: str) -> bool:
+        """Whether this network is trained here: there is data, and it is not the user's own."""
+        own = role == "teacher" and self.config.model.checkpoint is not None
+        return self.parts.data is not None and not own
+
+    def classes(self, role: str) -> tuple[int, ...]:
+        """The classes that the teacher, or the retrained reference, is trained on."""
+        every = tuple(range(self.config.dataset.num_classes))
+        return every if role == "teacher" else self.config.retain
+
+    def rows(self, role: str) -> Split:
+        """The training rows of the teacher, or of the retrained reference."""
+        assert self.parts.data is not None
+        return self.parts.data.train.only(self.classes(role))
+
+    def wanted(self, role: str) -> Wanted:
+        """A fresh network, and all that decides what training makes of it."""
+        config, data, hardware = self.config, self.parts.data, self.parts.hardware
+        assert data is not None
+        plain = config.plain()
+        determinants = {
+            "data": data.fingerprint,
+            "validation": config.dataset.validation,
+            "model": {
+                k: v for k, v in plain["model"].items() if k not in ("checkpoint", "attention")
+            },
+            "training": plain["training"],
+            "hardware": [config.hardware.autocast, hardware.device.type],
+            "classes": list(self.classes(role)),
+        }
+        network = hardware.place(self.parts.new_network(derived(config.training.seed, role)))
+        return Wanted(
+            determinants,
+            network,
+            lambda network: accuracy(network, data.test, config.forget, hardware),
+        )
+
+    def ask(self) -> None:
+        """Load the user's own teacher if there is one, and write the request."""
+        checkpoint = self.config.model.checkpoint
+        if checkpoint is not None:
+            network = self.parts.new_network(0)
+            self.layout = load_into(network, checkpoint)
+            self.networks["teacher"] = self.parts.hardware.place(network).eval()
+        self.request = self.make_request(self.networks["teacher"])
+
+    def make_request(self, teacher: nn.Module) -> Request:
+        """What the method is given: a frozen copy of the teacher, and what its inputs are."""
+        config, hardware = self.config, self.parts.hardware
+        lowest, highest = (
+            (level - torch.tensor(config.dataset.mean)) / torch.tensor(config.dataset.std)
+            for level in (0.0, 1.0)
+        )
+        seed, new_network = derived(config.seed, "student"), self.parts.new_network
+        return Request(
+            teacher=copy.deepcopy(teacher).requires_grad_(False).eval(),
+            fresh=lambda: new_network(seed),
+            forget=config.forget,
+            num_classes=config.dataset.num_classes,
+            shape=config.dataset.shape,
+            lowest=lowest.view(-1, 1, 1).to(hardware.device),
+            highest=highest.view(-1, 1, 1).to(hardware.device),
+            attention=attention_layers(config.model, teacher),
+            filter=self.parts.filter,
+            hardware=hardware,
+            seed=seed,
+        )
+
+    def view(self) -> Split | None:
+        """The training rows that the method's access grants."""
+        data = self.parts.data
+        return None if data is None else data.view(self.parts.method.access, self.config.forget)
+
+    def observe(self, state: State) -> Observed | None:
+        """Take in a step of the method; what it is told of its student, if that is its access."""
+        self.samples = state.samples or self.samples
+        self.student = state.student if state.student is not None else self.student
+        seen = self._look(state, self.config.evaluation.every)
+        self.tell(Step(state.stage, state.step, state.total, state.scalars, seen))
+        return Observed(**seen) if seen and self.parts.method.access == "oracle" else None
+
+    def _look(self, state: State, every: int | None) -> dict[str, Any]:
+        """Test accuracy of the current student, at every `every`-th step and the last."""
+        data = self.parts.data
+        due = every is not None and (state.step % every == 0 or state.step == state.total)
+        if data is None or state.student is None or not due:
+            return {}
+        modes = {module: module.training for module in state.student.modules()}
+        state.student.eval()
+        seen = accuracy(state.student, data.test, self.config.forget, self.parts.hardware)
+        for module, training in modes.items():
+            module.training = training
+        return seen
+
+    def evaluate(self) -> None:
+        """Save the student; run every metric on networks that it cannot change for the next."""
+        assert self.student is not None
+        student = self.student.eval()
+        self.layout.save(student, self.work / f"student{self.layout.suffix}")
+        start = time.perf_counter()
+        dataset = self.config.dataset
+        names = dataset.classes or tuple(str(c) for c in range(dataset.num_classes))
+        models = Models(self.networks["teacher"], self.networks.get("retrained"), student)
+        setting = Setting(
+            self.request,
+            self.parts.data,
+            self.history.frame(),
+            self.samples,
+            names,
+            self.work / "figures",
+        )
+        for name, metric in self.parts.metrics.items():
+            if metric.needs_data and self.parts.data is None:
+                continue
+            records.merge(self.record, {name: metric(models, setting)})
+        self.record["seconds"]["evaluation"] = time.perf_counter() - start
+
+    def tell(self, step: Step) -> None:
+        """Let everyone who listens know of a step."""
+        for observer in self.observers:
+            observer.step(step)
+
+
+def derived(seed: int, role: str) -> int:
+    """A seed of its own for each role, so that no two networks start alike."""
+    return int.from_bytes(hashlib.sha256(f"{role} {seed}".encode()).digest()[:4], "big") // 2
