@@ -166,7 +166,7 @@ class HardwareConfig(_Closed):
     device: Literal["auto", "cpu", "cuda"]
     autocast: Literal["bfloat16", "float16"] | None
     channels_last: bool
-    compile: bool
+    compile: bool | Literal["reduce-overhead", "max-autotune"]
     threads: PositiveInt | None
     deterministic: bool
 

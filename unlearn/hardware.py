@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
-from typing import Literal, TypeVar
+from typing import Any, Literal, TypeVar
 
 import torch
 from torch import Tensor, nn
+from torch.utils import _pytree as tree
 
 from unlearn.config import HardwareConfig
 from unlearn.errors import ConfigError
@@ -24,14 +26,14 @@ class Hardware:
         device: where everything is computed.
         autocast_dtype: precision of convolutions and products, or None for float32.
         channels_last: whether networks and images use the channels-last memory format.
-        compiled: whether networks are compiled.
+        compile_mode: of torch.compile, for the loss functions of the loops; None: run as they are.
         stacks: whether the networks of several runs are stacked into one batched computation.
     """
 
     device: torch.device
     autocast_dtype: torch.dtype | None = None
     channels_last: bool = False
-    compiled: bool = False
+    compile_mode: str | None = None
     stacks: bool = False
 
     @classmethod
@@ -60,7 +62,7 @@ class Hardware:
             device=torch.device(name),
             autocast_dtype=getattr(torch, config.autocast) if config.autocast else None,
             channels_last=config.channels_last,
-            compiled=config.compile and not stacks,
+            compile_mode=None if stacks else _mode(config.compile),
             stacks=stacks,
         )
 
@@ -68,10 +70,20 @@ class Hardware:
         """Move a network to the device, in the memory format."""
         if self.channels_last:
             network.to(memory_format=torch.channels_last)
-        network.to(self.device)
-        if self.compiled:
-            network.compile()
-        return network
+        return network.to(self.device)
+
+    def compile(self, function: Callable[..., Any]) -> Callable[..., Any]:
+        """A function of members and tensors of fixed shapes, compiled if the settings say so.
+
+        What it returns is the caller's to keep, with CUDA graphs too.
+        """
+        if self.compile_mode is None:
+            return function
+        torch.compiler.reset()  # of functions of earlier runs: each kind is compiled a few times
+        compiled = torch.compile(function, mode=self.compile_mode, dynamic=False)
+        if self.compile_mode == "default":
+            return compiled
+        return lambda *arguments: tree.tree_map(torch.clone, compiled(*arguments))
 
     def layout(self, images: Tensor) -> Tensor:
         """Images (B, C, H, W) in the memory format."""
@@ -84,3 +96,9 @@ class Hardware:
         return torch.autocast(
             self.device.type, dtype=self.autocast_dtype, enabled=self.autocast_dtype is not None
         )
+
+
+def _mode(setting: bool | str) -> str | None:
+    if isinstance(setting, str):
+        return setting
+    return "default" if setting else None

@@ -50,7 +50,7 @@ def run_together(configs: Sequence[RunConfig]) -> list[Outcome]:
     """
     found: dict[int, Outcome] = {}
     with ExitStack() as claims:
-        jobs = []
+        jobs: list[Job] = []
         for index, config in sorted(enumerate(configs), key=lambda pair: str(_place(pair[1])[1])):
             records.check_objective(config)
             identity, directory = _place(config)
@@ -72,6 +72,23 @@ def run_together(configs: Sequence[RunConfig]) -> list[Outcome]:
             job.attempt(job.evaluate)
             found[job.index] = job.close()
     return [found[index] for index in range(len(configs))]
+
+
+def prepared(config: RunConfig) -> Job:
+    """A run with its teacher and its request, for whoever wants to step the method himself.
+
+    Raises:
+        UnlearnError: if it cannot begin.
+    """
+    parts = build(config)
+    parts.observers.clear()
+    identity, directory = _place(config)
+    record = records.blank(config, identity)
+    job = Job(0, config, parts, record, directory, directory, ExitStack())
+    if job.trains("teacher"):
+        _train("teacher", [job])
+    job.ask()
+    return job
 
 
 def _place(config: RunConfig) -> tuple[str, Path]:

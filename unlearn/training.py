@@ -44,6 +44,7 @@ def train(
     for network in networks:
         network.train()
     members = Members(networks, hardware, stacked=hardware.stacks)
+    losses_of = hardware.compile(_loss)
     optimizer = _optimizer(members, setting)
     count = len(data[0])
     steps = setting.epochs * math.ceil(count / setting.batch_size)
@@ -55,7 +56,7 @@ def train(
         epochs = (d.batches(setting.batch_size, o) for d, o in zip(data, orders, strict=True))
         for batches in zip(*epochs, strict=True):
             images, labels = map(_stack, zip(*batches, strict=True))
-            losses = each(_loss, [members], images, labels)
+            losses = each(losses_of, [members], images, labels)
             optimizer.zero_grad()
             losses.sum().backward()
             optimizer.step()

@@ -128,13 +128,14 @@ def distil(
     def loss_of(student: Member, images: Tensor, target: Tensor, weights: Tensor) -> Tensor:
         return weighted_mean(row_divergence(target, student(images), temperature), weights)
 
+    losses_of = students.hardware.compile(loss_of)
     optimizer = Adam(students.parameters(), learning_rate, fused=True)
     steps = epochs * math.ceil(images.shape[1] / batch_size)
     schedule = CosineAnnealingLR(optimizer, steps)
     for epoch in range(1, epochs + 1):
         for rows in shuffled(images.shape[1], batch_size, randoms, images.device):
             batch = (take(values, rows) for values in (images, targets, weights))
-            losses = each(loss_of, [students], *batch)
+            losses = each(losses_of, [students], *batch)
             optimizer.zero_grad()
             losses.sum().backward()
             optimizer.step()

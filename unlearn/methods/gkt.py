@@ -146,6 +146,9 @@ class Game(ExitStack):
         self.starved = self.forget.new_zeros(len(requests), dtype=torch.float)  # batches in a row
         self.fed = torch.zeros_like(self.starved)  # batches with any weight
         self.rescues = 0
+        self.generator_losses = self.hardware.compile(self.generator_loss)
+        self.imagined = self.hardware.compile(self.imagine)
+        self.student_losses = self.hardware.compile(self.student_loss)
         self.student_optimizer = Adam(self.students.parameters(), method.learning_rate, fused=True)
         self.student_schedule = self.schedule_of(self.student_optimizer)
         self.best: dict[str, Tensor] | None = None
@@ -192,7 +195,7 @@ class Game(ExitStack):
 
     def generator_step(self, noise: Tensor) -> None:
         groups = [self.generators, self.students, self.teachers]
-        losses = each(self.generator_loss, groups, noise, self.forget)
+        losses = each(self.generator_losses, groups, noise, self.forget)
         self.generator_optimizer.zero_grad()
         losses.sum().backward(inputs=self.generators.parameters())
         self.generators.clip_gradients(self.method.clip)
@@ -207,7 +210,7 @@ class Game(ExitStack):
 
     @torch.no_grad()
     def synthesise(self, noise: Tensor) -> Batch:
-        batch: Batch = each(self.imagine, [self.generators, self.teachers], noise, self.forget)
+        batch: Batch = each(self.imagined, [self.generators, self.teachers], noise, self.forget)
         empty = batch.weights.sum(dim=1) == 0
         self.starved, self.fed = (self.starved + 1) * empty, self.fed + ~empty
         return batch
@@ -232,7 +235,7 @@ class Game(ExitStack):
         return weighted_mean(rows, weights) / logits.shape[1]
 
     def student_step(self, batch: Batch) -> dict[str, Tensor]:
-        divergence, attention = each(self.student_loss, [self.students], batch)
+        divergence, attention = each(self.student_losses, [self.students], batch)
         loss = divergence + self.method.attention_weight * attention
         self.student_optimizer.zero_grad()
         loss.sum().backward()

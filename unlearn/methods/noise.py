@@ -80,7 +80,7 @@ class ErrorNoise:
         randoms = [torch.Generator().manual_seed(request.seed) for request in requests]
         hardware = requests[0].hardware
         teachers = Members([r.teacher for r in requests], hardware, stacked=hardware.stacks)
-        for step, noises, losses in self._synthesis().optimise(teachers, requests, randoms):
+        for step, noises, losses in self.synthesis().optimise(teachers, requests, randoms):
             last = step == self.noise_steps
             yield [
                 _noise_state(step, self.noise_steps, request, noise, loss, last)
@@ -96,7 +96,8 @@ class ErrorNoise:
         if self.repair_epochs:
             yield from self._repair(students, images, requests, randoms)
 
-    def _synthesis(self) -> ClassNoises:
+    def synthesis(self) -> ClassNoises:
+        """The settings of the noises."""
         return ClassNoises(
             noises=self.noises,
             steps=self.noise_steps,

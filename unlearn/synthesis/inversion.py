@@ -115,9 +115,10 @@ class DeepInversion:
         images = images.clamp(request.lowest, request.highest).requires_grad_()
         optimizer = Adam([images], self.learning_rate, betas=(0.5, 0.9), fused=True)
         schedule = LambdaLR(optimizer, self._rate)
+        terms_of = request.hardware.compile(self._terms)
         with BatchNormPrior(request.teacher, self.first_layer_factor) as prior:
             for step in range(1, self.steps + 1):
-                terms = self._terms(request, self._augment(images, random), labels, prior)
+                terms = terms_of(request, self._augment(images, random), labels, prior)
                 loss = torch.stack(list(terms.values())).sum()
                 optimizer.zero_grad()
                 loss.backward(inputs=[images])

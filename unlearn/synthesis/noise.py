@@ -59,11 +59,12 @@ class ClassNoises:
         forget = torch.stack([request.forget_mask for request in requests])
         groups = [{"params": [noise]} for member in noises for noise in member]
         optimizer = Adam(groups, self.learning_rate, fused=True)
+        losses_of = requests[0].hardware.compile(self.losses)
         best = torch.full(forget.shape, torch.inf)
         stale = torch.zeros(forget.shape)
         for step in range(1, self.steps + 1):
             batch = _stack(noises)
-            losses = each(self.losses, [teachers], batch, forget)
+            losses = each(losses_of, [teachers], batch, forget)
             optimizer.zero_grad()
             losses.sum().backward()
             optimizer.step()

@@ -1,0 +1,1 @@
+"""What the methods cost, beside the same mathematics as published."""
