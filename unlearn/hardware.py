@@ -54,7 +54,10 @@ class Hardware:
             torch.set_num_threads(config.threads)
         if config.deterministic:
             os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
-        torch.use_deterministic_algorithms(config.deterministic, warn_only=True)
+        if config.compile:
+            torch.use_deterministic_algorithms(config.deterministic, warn_only=True)
+        else:  # the same without importing the compiler, which takes a second
+            torch.set_deterministic_debug_mode("warn" if config.deterministic else "default")
         torch.backends.cudnn.benchmark = not config.deterministic
         name = config.device if config.device != "auto" else "cuda" if available else "cpu"
         stacks = name == "cuda" if stack == "auto" else stack

@@ -5,9 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
-import pandas as pd
 import torch
 from torch import Tensor, nn
 
@@ -15,6 +14,9 @@ from unlearn.data.tensors import Data, Split
 from unlearn.hardware import Hardware
 from unlearn.methods.base import Samples
 from unlearn.request import Request
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 Figures = Mapping[str, Any]
 

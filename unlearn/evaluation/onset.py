@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-
-import pandas as pd
+from typing import TYPE_CHECKING
 
 from unlearn.evaluation.base import Figures, Models, Setting
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 
 @dataclass(frozen=True)
@@ -50,7 +52,7 @@ class Onset:
 def _forget_curve(history: pd.DataFrame) -> pd.Series[float]:
     """D_f in percent by step, of the last stage in which the student was observed."""
     if "forget" not in history:
-        return pd.Series(dtype=float)
+        history = history.assign(forget=float("nan"))
     seen = history.dropna(subset=["forget"])
     last = seen[seen["stage"] == seen["stage"].iloc[-1]] if len(seen) else seen
     return last.drop_duplicates("step", keep="last").set_index("step")["forget"]

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
-
-import pandas as pd
+from typing import TYPE_CHECKING, Any
 
 from unlearn.config import RunConfig
 from unlearn.tracking.base import Step
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 
 class History:
@@ -31,5 +32,7 @@ class History:
 
     def frame(self) -> pd.DataFrame:
         """The steps as a pandas data frame."""
+        import pandas as pd
+
         rows = [{"stage": s.stage, "step": s.step, **s.read()} for s in self._steps]
         return pd.DataFrame(rows, columns=None if rows else ["stage", "step"])

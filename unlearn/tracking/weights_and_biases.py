@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -41,7 +43,9 @@ class WeightsAndBiases:
     ) -> None:
         self.mode, self.project, self.entity, self.group = mode, project, entity, group
         self.tags, self.images, self.artifact = list(tags), images, artifact
-        self._run: Any = None
+        self._open_run: Callable[[], Any] | None = None
+        self._opening: Future[Any] | None = None
+        self._waiting: list[tuple[str, dict[str, float]]] = []  # what is logged once it is open
         if mode == "online" and not _logged_in():
             raise ConfigError(
                 "tracking.mode", mode, "no account here: run `wandb login`, or use offline"
@@ -49,13 +53,22 @@ class WeightsAndBiases:
         self._stages: set[str] = set()
 
     def start(self, config: RunConfig, directory: Path, config_hash: str) -> None:
-        """Open the run; the name is its forget classes and seed, the id is left to W&B."""
-        if self.mode == "disabled":
-            return
+        """Get ready; the run's name is its forget classes and seed, its id is left to W&B."""
+        if self.mode != "disabled":
+            self._open_run = partial(self._open, config, directory, config_hash)
+
+    def _opened(self) -> Future[Any]:
+        """The run, opened beside the training from its first step on: that takes a second."""
+        if self._opening is None:
+            assert self._open_run is not None
+            self._opening = ThreadPoolExecutor(1, "wandb").submit(self._open_run)
+        return self._opening
+
+    def _open(self, config: RunConfig, directory: Path, config_hash: str) -> Any:
         import wandb
 
         names = [config.dataset.name, config.model.name, config.method.name]
-        self._run = wandb.init(
+        return wandb.init(
             mode="online" if self.mode == "online" else "offline",
             project=self.project,
             entity=self.entity,
@@ -72,29 +85,37 @@ class WeightsAndBiases:
     def step(self, step: Step) -> None:
         """Log the scalars now and then, and every observation, under the stage's name."""
         due = step.step % _LOG_EVERY == 0 or step.step == step.total or step.observed
-        if self._run is None or not due:
+        if self._open_run is None or not due:
             return
-        if step.stage not in self._stages:
-            self._stages.add(step.stage)
-            self._run.define_metric(f"{step.stage}/*", step_metric=f"{step.stage}/step")
         values = {f"{step.stage}/{k}": v for k, v in step.read().items() if v is not None}
-        self._run.log({f"{step.stage}/step": step.step, **values})
+        self._waiting.append((step.stage, {f"{step.stage}/step": step.step, **values}))
+        if self._opened().done():
+            self._send(self._opened().result())
+
+    def _send(self, run: Any) -> None:
+        for stage, values in self._waiting:
+            if stage not in self._stages:
+                self._stages.add(stage)
+                run.define_metric(f"{stage}/*", step_metric=f"{stage}/step")
+            run.log(values)
+        self._waiting.clear()
 
     def finish(self, record: Mapping[str, Any], directory: Path) -> None:
         """Write the summary, the pictures and the checkpoint, and close the run."""
-        if self._run is None:
+        if self._open_run is None:
             return
         import wandb
 
-        self._run.summary.update(dict(record))
+        self._send(run := self._opened().result())
+        run.summary.update(dict(record))
         if self.images:
             for picture in sorted((directory / "figures").glob("*.png")):
-                self._run.log({f"figures/{picture.stem}": wandb.Image(str(picture))})
+                run.log({f"figures/{picture.stem}": wandb.Image(str(picture))})
         if self.artifact:
             for checkpoint in directory.glob("student.*"):
-                self._run.log_artifact(str(checkpoint), name="student", type="model")
-        self._run.finish(exit_code=0 if record["status"] == "complete" else 1)
-        self._run = None
+                run.log_artifact(str(checkpoint), name="student", type="model")
+        run.finish(exit_code=0 if record["status"] == "complete" else 1)
+        self._open_run = self._opening = None
 
 
 def _logged_in() -> bool:
