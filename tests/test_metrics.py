@@ -23,7 +23,7 @@ from unlearn.evaluation.base import Models, Setting, accuracy
 from unlearn.evaluation.divergence import Divergence, jensen_shannon
 from unlearn.evaluation.membership import Membership
 from unlearn.evaluation.onset import Onset
-from unlearn.evaluation.relearn import Relearn
+from unlearn.evaluation.relearn import Relearn, _reaches
 from unlearn.request import Request
 from unlearn.training import train
 
@@ -259,3 +259,18 @@ def test_onset_of_a_warm_start_counts_from_when_it_was_down(setting: Setting) ->
 def test_onset_without_observations(setting: Setting) -> None:
     found = Onset(threshold=1.0)(Models(Fixed(), None, Fixed()), setting)
     assert found == {"step": None, "area": None, "largest": None, "final": None}
+
+
+def test_relearning_looks_at_no_more_rows_than_decide(easy_data: Data) -> None:
+    """The same answer as the whole split gives, from a part of it where too many are wrong."""
+    split = Split(easy_data.test.images.repeat(4, 1, 1, 1), easy_data.test.labels.repeat(4))
+    network = seeded_net(1)
+    right = 100 * (network(split.images).argmax(1) == split.labels).double().mean().item()
+    assert 0 < right < 100
+    seen = []
+    network.register_forward_hook(lambda _, inputs, __: seen.append(len(inputs[0])))
+    for target, rows in ((0.0, len(split)), (right, len(split)), (100.0, 128)):
+        seen.clear()
+        assert _reaches(network, split, target, CPU) == (right >= target)
+        assert sum(seen) == rows
+    assert not _reaches(network, split, right + 1e-6, CPU)

@@ -14,7 +14,10 @@ from torch import nn
 from torch.optim import Adam
 
 from unlearn.data.tensors import Data, Split
-from unlearn.evaluation.base import Figures, Models, Setting, logits_of
+from unlearn.evaluation.base import Figures, Models, Setting, accuracy
+from unlearn.hardware import Hardware
+
+_PART = 128  # rows looked at before asking whether the target is still within reach
 
 
 @dataclass(frozen=True)
@@ -54,7 +57,9 @@ class Relearn:
         assert data is not None
         assert models.retrained is not None
         forgotten = data.test.only(request.forget)
-        target = (1 - self.margin) * self._forget_accuracy(models.original, forgotten, setting)
+        original = accuracy(models.original.eval(), forgotten, request.forget, request.hardware)
+        assert original["forget"] is not None
+        target = (1 - self.margin) * original["forget"]
         counts = {
             name: [
                 self._steps(network, data, forgotten, target, setting, repeat)
@@ -85,9 +90,9 @@ class Relearn:
     ) -> int:
         hardware = setting.request.hardware
         network = copy.deepcopy(network).requires_grad_(True)
-        if self._forget_accuracy(network, forgotten, setting) >= target:
+        if _reaches(network, forgotten, target, hardware):
             return 0
-        optimizer = Adam(network.parameters(), self.learning_rate)
+        optimizer = Adam(network.parameters(), self.learning_rate, fused=True)
         order = torch.Generator().manual_seed(setting.request.seed + 7919 * repeat)
         done = 0
         while True:
@@ -99,12 +104,25 @@ class Relearn:
                 F.cross_entropy(logits.float(), labels).backward()
                 optimizer.step()
                 done += 1
-                reached = self._forget_accuracy(network, forgotten, setting) >= target
+                reached = _reaches(network, forgotten, target, hardware)
                 if reached or done == self.max_steps:
                     return done
 
-    @staticmethod
-    def _forget_accuracy(network: nn.Module, forgotten: Split, setting: Setting) -> float:
-        network.eval()
-        logits = logits_of(network, forgotten, setting.request.hardware)
-        return 100 * (logits.argmax(dim=1) == forgotten.labels).double().mean().item()
+
+@torch.no_grad()
+def _reaches(network: nn.Module, split: Split, target: float, hardware: Hardware) -> bool:
+    """Whether a network has `target` percent of a split right.
+
+    Asked after every step, and mostly answered no: it looks at no more rows than it takes to
+    know that too many are wrong.
+    """
+    network.eval()
+    possible = len(split)
+    parts = zip(split.images.split(_PART), split.labels.split(_PART), strict=True)
+    for images, labels in parts:
+        with hardware.autocast():
+            logits = network(hardware.layout(images))
+        possible -= int((logits.float().argmax(dim=1) != labels).sum())
+        if 100 * possible / len(split) < target:
+            return False
+    return True

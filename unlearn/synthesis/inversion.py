@@ -153,7 +153,7 @@ class DeepInversion:
                 -self.jitter, self.jitter + 1, (2,), generator=random
             ).tolist()
             images = images.roll((down, right), dims=(2, 3))
-        if self.flip and torch.rand((), generator=random) < 0.5:
+        if self.flip and torch.rand(1, generator=random).tolist()[0] < 0.5:
             images = images.flip(3)
         return images
 
