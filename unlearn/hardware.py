@@ -58,6 +58,8 @@ class Hardware:
             torch.use_deterministic_algorithms(config.deterministic, warn_only=True)
         else:  # the same without importing the compiler, which takes a second
             torch.set_deterministic_debug_mode("warn" if config.deterministic else "default")
+        # Filling fresh memory costs time and helps debugging only.
+        torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]
         torch.backends.cudnn.benchmark = not config.deterministic
         name = config.device if config.device != "auto" else "cuda" if available else "cpu"
         stacks = name == "cuda" if stack == "auto" else stack

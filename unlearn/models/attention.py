@@ -88,8 +88,12 @@ class _Energy(torch.autograd.Function):
     @staticmethod
     def forward(activations: Tensor) -> tuple[Tensor, Tensor]:
         precision = torch.promote_types(activations.dtype, torch.float32)
-        norms = torch.linalg.vector_norm(activations, dim=1, dtype=precision)
-        return activations.view_as(activations), norms.square() / activations.shape[1]
+        if activations.stride(1) == 1:  # channels-last, where a norm needs no copy and is fastest
+            norms = torch.linalg.vector_norm(activations, dim=1, dtype=precision)
+            energies = norms.square() / activations.shape[1]
+        else:
+            energies = activations.square().mean(dim=1, dtype=precision)
+        return activations.view_as(activations), energies
 
     @staticmethod
     def setup_context(ctx: Any, inputs: tuple[Tensor], output: tuple[Tensor, Tensor]) -> None:
