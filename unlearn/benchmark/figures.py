@@ -19,10 +19,12 @@ from unlearn.benchmark.measure import (
     multiplications,
     paired,
     peak_memory,
+    seconds,
     shares,
 )
-from unlearn.benchmark.programs import programs
+from unlearn.benchmark.programs import programs, student_step
 from unlearn.job import Job
+from unlearn.methods.gkt import GatedKnowledgeTransfer
 from unlearn.request import Request
 from unlearn.synthesis.generator import ImageGenerator
 
@@ -37,6 +39,7 @@ _HEAD = (
     "ours, s",
     "images/s",
     "of the matrix rate",
+    "student step",
     "teacher",
     "student",
     "generator",
@@ -58,22 +61,24 @@ def measured(job: Job, settings: Mapping[str, Any]) -> dict[str, Any]:
     rounds = {key: settings[key] for key in ("rounds", "warmup", "least")}
     pairs = paired(published, ours, device=device, **rounds)
     rate = matrix_rate(device, dtype)
+    student = _student(job, settings, rate)
     eager = _eager(job, settings)
     both = {"published": published, "ours": ours}
     part = _parts(job.request)
     flops = {"published": multiplications(published), "ours": multiplications(eager)}
     ratios = [a * published.whole / (b * ours.whole) for a, b in pairs]
-    seconds = {"published": median(a for a, _ in pairs), "ours": median(b for _, b in pairs)}
+    spent = {"published": median(a for a, _ in pairs), "ours": median(b for _, b in pairs)}
     return {
         "ratio": {"median": median(ratios), "least": min(ratios), "most": max(ratios)},
-        "seconds_a_step": seconds,
+        "seconds_a_step": spent,
         "steps": {name: program.whole for name, program in both.items()},
-        "images_a_second": {name: both[name].rows / seconds[name] for name in both},
+        "images_a_second": {name: both[name].rows / spent[name] for name in both},
         "flops_a_step": flops,
         "precision": str(dtype).removeprefix("torch."),
         "compiled": hardware.compile_mode,
         "matrix_rate": rate,
         "floor_seconds_a_step": flops["ours"] / rate,
+        "student_step": student,
         "shares": {
             "published": shares(published, part, device),
             "ours": shares(eager, part, device),
@@ -90,6 +95,20 @@ def _eager(job: Job, settings: Mapping[str, Any]) -> Program:
     _, ours = programs(job.parts.method, job, settings["published_steps"])
     ours.step()
     return ours
+
+
+def _student(job: Job, settings: Mapping[str, Any], rate: float) -> dict[str, float] | None:
+    """GKT's student step beside the matrix rate."""
+    method, device = job.parts.method, job.request.hardware.device
+    if not isinstance(method, GatedKnowledgeTransfer):
+        return None
+    program = student_step(method, job.request)
+    program.step()
+    spent = median(seconds(program, settings["least"], device) for _ in range(settings["rounds"]))
+    eager = dataclasses.replace(job.request.hardware, compile_mode=None)
+    request = dataclasses.replace(job.request, hardware=eager)
+    flops = multiplications(student_step(method, request))
+    return {"seconds": spent, "flops": flops, "of_matrix_rate": flops / spent / rate}
 
 
 def _parts(request: Request) -> Callable[[nn.Module], str | None]:
@@ -139,6 +158,7 @@ def _row(found: Mapping[str, Any]) -> tuple[str, ...]:
         *(f"{seconds[k] * steps[k]:,.0f}" for k in ("published", "ours")),
         f"{found['images_a_second']['ours']:,.0f}",
         f"{found['floor_seconds_a_step'] / seconds['ours']:.0%}",
+        f"{found['student_step']['of_matrix_rate']:.0%}" if found["student_step"] else "-",
         *(f"{part:.0%}" for part in parts),
         " / ".join(f"{found['peak_mib'][k] or 0:,.0f}" for k in ("published", "ours")),
     )

@@ -51,16 +51,17 @@ def paired(
     for program in (one, other):
         for _ in range(warmup):
             program.step()
+    return [(seconds(one, least, device), seconds(other, least, device)) for _ in range(rounds)]
 
-    def turn(program: Program) -> float:
-        start, done = time.perf_counter(), 0
-        while done == 0 or time.perf_counter() - start < least:
-            program.step()
-            _wait(device)
-            done += 1
-        return (time.perf_counter() - start) / done
 
-    return [(turn(one), turn(other)) for _ in range(rounds)]
+def seconds(program: Program, least: float, device: torch.device) -> float:
+    """Seconds a step, over as many steps as take `least` seconds."""
+    start, done = time.perf_counter(), 0
+    while done == 0 or time.perf_counter() - start < least:
+        program.step()
+        _wait(device)
+        done += 1
+    return (time.perf_counter() - start) / done
 
 
 def multiplications(program: Program) -> int:

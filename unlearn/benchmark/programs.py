@@ -14,7 +14,7 @@ from unlearn.benchmark.published import PublishedTransfer, loader_batches, publi
 from unlearn.errors import ConfigError
 from unlearn.hardware import Hardware
 from unlearn.job import Job
-from unlearn.methods.gkt import GatedKnowledgeTransfer
+from unlearn.methods.gkt import Game, GatedKnowledgeTransfer
 from unlearn.methods.inversion import Inversion
 from unlearn.methods.noise import ErrorNoise
 from unlearn.methods.retrain import Retrain
@@ -50,6 +50,13 @@ def _gkt(method: GatedKnowledgeTransfer, job: Job, published_steps: int) -> tupl
         Program(published.iteration, method.iterations, rows),
         Program(_stepping(ours), method.iterations, rows),
     )
+
+
+def student_step(method: GatedKnowledgeTransfer, request: Request) -> Program:
+    """GKT's student step alone, on one batch: forward, backward, clipping and Adam."""
+    game = Game(method, [request])
+    batch = game.synthesise(game.noise())
+    return Program(lambda: game.student_step(batch), 1, method.batch_size)
 
 
 @programs.register
