@@ -18,10 +18,14 @@ from hydra import compose, initialize_config_dir
 
 from unlearn.config import RunConfig, config_hash
 from unlearn.errors import UnlearnError
-from unlearn.record import directory_of, read
-from unlearn.report.summary import markdown, row
+from unlearn.record import RECORD, directory_of, read
+from unlearn.report.pivot import pivot
+from unlearn.report.runs import FIGURES, row
+from unlearn.report.write import markdown
 from unlearn.settle import settle
 
+FIGURES_SHOWN = ["original D_r", "retrained D_r", "D_r", "D_f", "max D_f", "relearn",
+                 "retrained relearn", "AIN", "s"]  # fmt: skip
 CONF = Path(__file__).resolve().parent.parent / "conf"
 
 QUIET = [
@@ -165,13 +169,14 @@ def main() -> None:
                 print(f"{name}, seed {config.seed}: failed: {error}", flush=True)
     rows = []
     for name, config in planned:
-        found = read(directory_of(config, config_hash(config, None)))
-        if found is not None:
-            rows.append({"row": name, **row(found)})
+        directory = directory_of(config, config_hash(config, None))
+        if read(directory) is not None:
+            rows.append({"row": name, **row(directory / RECORD)})
     runs = pd.DataFrame(rows)
     if arguments.csv is not None:
-        runs.to_csv(arguments.csv, index=False)
-    print(markdown(runs, ["row"]))
+        shown = ["row", "dataset", "model", "method", "forget", "seed", "status", *FIGURES]
+        runs[shown].to_csv(arguments.csv, index=False)
+    print(markdown(pivot(runs, ["row"], [], FIGURES_SHOWN)))
 
 
 if __name__ == "__main__":

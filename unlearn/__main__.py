@@ -18,7 +18,7 @@ from omegaconf import DictConfig
 from omegaconf.errors import OmegaConfBaseException
 
 from unlearn.errors import RunError, UnlearnError
-from unlearn.settle import members
+from unlearn.settle import commands, members
 
 _HERE = Path(__file__).resolve().parent
 _HYDRA_TRACEBACK = "HYDRA_FULL_ERROR"
@@ -40,13 +40,14 @@ def _task(composed: DictConfig) -> float | None:
 
 
 def _one(composed: DictConfig) -> float | None:
-    configs = members(composed, list(HydraConfig.get().overrides.task))
+    overrides = list(HydraConfig.get().overrides.task)
+    configs = members(composed, overrides)
 
     from unlearn.record import look_up
     from unlearn.report.table import show
     from unlearn.run import run_together
 
-    outcomes = run_together(configs)
+    outcomes = run_together(configs, commands(configs, overrides))
     values = []
     for outcome in outcomes:
         if outcome.failure is not None:

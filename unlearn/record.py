@@ -7,7 +7,7 @@ import json
 import os
 import shutil
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from importlib.metadata import version
 from pathlib import Path
@@ -25,8 +25,16 @@ _MODELS = ("original", "retrained", "unlearned")
 _SPARE_BYTES = 8 * 2**20
 
 
-def blank(config: RunConfig, config_hash: str) -> dict[str, Any]:
-    """A record with every key of the public contract; a figure not (yet) computed is None."""
+def blank(
+    config: RunConfig, config_hash: str, command: Sequence[str] | None = None
+) -> dict[str, Any]:
+    """A record with every key of the public contract; a figure not (yet) computed is None.
+
+    Args:
+        config: of the run.
+        config_hash: of the same.
+        command: what is typed after `unlearn` to do this run, None if it was not typed.
+    """
     both = {"retain": None, "forget": None}
     return {
         "status": "failed",
@@ -37,6 +45,8 @@ def blank(config: RunConfig, config_hash: str) -> dict[str, Any]:
         "access": None,
         "forget": list(config.forget),
         "seed": config.seed,
+        "command": None if command is None else list(command),
+        "config": config.plain(),
         "accuracy": {name: {"train": dict(both), "test": dict(both)} for name in _MODELS},
         "relearn": {
             "target": None,

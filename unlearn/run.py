@@ -39,11 +39,17 @@ def run(config: RunConfig) -> tuple[dict[str, Any], Path]:
     return outcome.record, outcome.directory
 
 
-def run_together(configs: Sequence[RunConfig]) -> list[Outcome]:
+def run_together(
+    configs: Sequence[RunConfig], commands: Sequence[Sequence[str]] | None = None
+) -> list[Outcome]:
     """Do several runs in one process, as one computation as far as the method can.
 
     They differ in seed and forget classes. Those found done are left as they are; each of the
     others is recorded as soon as it has been evaluated, whatever becomes of the rest.
+
+    Args:
+        configs: of the runs.
+        commands: for the records, what is typed after `unlearn` to do each.
 
     Raises:
         UnlearnError: if a run cannot begin.
@@ -64,7 +70,8 @@ def run_together(configs: Sequence[RunConfig]) -> list[Outcome]:
             if jobs:  # a terminal has room for one run's bars
                 parts.observers[:] = [o for o in parts.observers if not isinstance(o, ProgressBar)]
             work = claim.enter_context(records.writing(directory))
-            record = records.blank(config, identity)
+            command = None if commands is None else commands[index]
+            record = records.blank(config, identity, command)
             jobs.append(Job(index, config, parts, record, work, directory, claim))
         _prepare(jobs)
         _unlearn([job for job in jobs if job.failure is None])

@@ -40,6 +40,15 @@ def members(composed: DictConfig, overrides: list[str]) -> list[RunConfig]:
     return found
 
 
+def commands(configs: list[RunConfig], overrides: list[str]) -> list[list[str]]:
+    """What is typed to do each of the runs alone."""
+    if not any(o.startswith(("seeds=", "forget_sets=")) for o in overrides):
+        return [list(overrides) for _ in configs]
+    several = ("seed", "seeds", "forget", "forget_sets", "stack")
+    kept = [o for o in overrides if o.lstrip("+~").split("=")[0] not in several]
+    return [[*kept, f"forget=[{','.join(map(str, c.forget))}]", f"seed={c.seed}"] for c in configs]
+
+
 def settle(composed: DictConfig, overrides: list[str]) -> RunConfig:
     """Turn Hydra's composed config into a checked one.
 

@@ -77,3 +77,13 @@ def test_as_published_lays_its_settings_under_what_was_typed(cli: Cli, tmp_path:
     assert config["method"]["iterations"] == 4
     assert config["method"]["latent"] == 16
     assert config["evaluation"]["every"] == 2
+
+
+def test_the_cores_of_one_machine_share_a_sweep(cli: Cli, tmp_path: Path) -> None:
+    """Hydra's joblib launcher: each job in a process of its own, failures told and counted."""
+    launch = ["hydra/launcher=joblib", "hydra.launcher.n_jobs=2"]
+    done = cli("-m", *TINY, *launch, "method.learning_rate=1e30,0.001", "seed=0,1")
+    assert done.returncode == 1
+    assert len([line for line in done.stderr.splitlines() if "not finite" in line]) >= 2
+    found = records(tmp_path / "outputs")
+    assert sorted(str(r["status"]) for r in found) == ["complete", "complete", "failed", "failed"]

@@ -22,7 +22,9 @@ def found(outputs: Path) -> dict[str, Path]:
 
 def figures(directory: Path) -> dict[str, Any]:
     record = record_in(directory)
-    return {k: v for k, v in record.items() if k not in ("seconds", "versions")}
+    return {
+        k: v for k, v in record.items() if k not in ("seconds", "versions", "config", "command")
+    }
 
 
 @pytest.fixture
@@ -45,6 +47,10 @@ def test_in_turn_every_record_is_the_lone_one(
         config, other = (
             yaml.safe_load((d / "config.yaml").read_text()) for d in (directory, alone[name])
         )
+        assert record_in(directory)["command"][-2:] == [
+            f"forget={record_in(directory)['forget']}".replace(" ", ""),
+            f"seed={record_in(directory)['seed']}",
+        ]
         assert config | {"outputs": "alone", "stack": "auto"} == other
 
 
