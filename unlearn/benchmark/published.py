@@ -104,7 +104,7 @@ class PublishedTransfer:
         loss.backward()
         nn.utils.clip_grad_norm_(network.parameters(), method.clip)
         optimizer.step()
-        return float(loss)
+        return float(loss.detach())
 
 
 def published_noises(
