@@ -154,7 +154,7 @@ def loader_batches(
             optimizer.zero_grad()
             loss.backward()
             optimizer.step()
-        yield float(loss)
+        yield float(loss.detach())
 
 
 def with_plain_layers(generator: ImageGenerator) -> ImageGenerator:
