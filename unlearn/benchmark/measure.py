@@ -5,6 +5,7 @@ from __future__ import annotations
 import ctypes
 import gc
 import time
+from bisect import bisect_right
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
@@ -123,6 +124,8 @@ def shares(
     assert events is not None
     cuda = device.type == "cuda"
     regions = [event for event in events if event.name.startswith(_PART)]
+    regions.sort(key=lambda region: region.time_range.start)
+    starts = [region.time_range.start for region in regions]
     spent: dict[str, float] = {}
     owner: dict[int, str] = {}
     for event in regions:
@@ -130,9 +133,9 @@ def shares(
         spent[part] = spent.get(part, 0.0) + _microseconds(event, cuda)
     for event in events:
         if event.sequence_nr >= 0 and not event.name.startswith(_BACKWARD):
-            part = next((r.name for r in regions if _holds(r, event)), "")
-            if part:
-                owner[event.sequence_nr] = part.removeprefix(_PART)
+            last = bisect_right(starts, event.time_range.start) - 1
+            if last >= 0 and _holds(regions[last], event):
+                owner[event.sequence_nr] = regions[last].name.removeprefix(_PART)
     for event in events:
         if event.name.startswith(_BACKWARD) and event.sequence_nr in owner:
             spent[owner[event.sequence_nr]] += _microseconds(event, cuda)
