@@ -116,16 +116,20 @@ def test_images_become_familiar_and_stay_in_bounds(make_request: MakeRequest) ->
     request = make_request()
     labels = torch.arange(4).repeat(8)
     random = torch.Generator().manual_seed(0)
-    steps = list(
-        deep_inversion(steps=120, batch_norm_weight=1.0, jitter=1, flip=True).invert(
-            request, labels, random
-        )
+    inverting = deep_inversion(steps=120, batch_norm_weight=1.0, jitter=1, flip=True).invert(
+        request, labels, random
     )
-    for _, images, _ in steps:
-        assert images.min() >= -0.8 - 1e-6
-        assert images.max() <= 1.7 + 1e-6
+    terms = []
+    while True:
+        try:
+            terms.append(next(inverting)[1])
+        except StopIteration as end:
+            images = end.value
+            break
+    assert images.min() >= -0.8 - 1e-6
+    assert images.max() <= 1.7 + 1e-6
     assert images.dtype == torch.float32
-    first, last = steps[0][2], steps[-1][2]
+    first, last = terms[0], terms[-1]
     assert last["batch_norm"] < 0.5 * first["batch_norm"]
     assert last["class"] < first["class"]
 

@@ -25,6 +25,7 @@ from unlearn.evaluation.membership import Membership
 from unlearn.evaluation.onset import Onset
 from unlearn.evaluation.relearn import Relearn, _reaches
 from unlearn.request import Request
+from unlearn.resume import Progress
 from unlearn.training import train
 
 MakeRequest = Callable[..., Request]
@@ -40,7 +41,7 @@ def trained(data: Split, classes: tuple[int, ...], seed: int, epochs: int = 12) 
         weight_decay=0.01,
     )
     network = seeded_net(seed)
-    list(train([network], [data.only(classes)], [settings], CPU))
+    list(train([network], [data.only(classes)], [settings], CPU, Progress()))
     return network.eval()
 
 
@@ -84,7 +85,7 @@ def test_training_stops_on_a_loss_that_is_not_finite(easy_data: Data) -> None:
         seed=0, epochs=3, batch_size=50, optimizer="sgd", learning_rate=1e38, weight_decay=0.0
     )
     with pytest.raises(RunError, match=r"training\.learning_rate"):
-        list(train([seeded_net(1)], [easy_data.train], [settings], CPU))
+        list(train([seeded_net(1)], [easy_data.train], [settings], CPU, Progress()))
 
 
 def test_accuracy_is_weighted_by_sample_not_by_class() -> None:

@@ -37,17 +37,18 @@ def trained_once(
     folder: Path,
     role: str,
     wanted: Sequence[Wanted],
-    train: Callable[[list[int]], None],
+    train: Callable[[list[int], Path], None],
 ) -> list[float]:
     """Load networks from the cache, or train those that are not there and put them there.
 
-    Parallel callers wait for the first. A network that was cut off in training is trained anew.
+    Parallel callers wait for the first.
 
     Args:
         folder: of the cache.
         role: `teacher` or `retrained`.
         wanted: the networks.
-        train: trains those of `wanted` with these numbers together, in place.
+        train: trains those of `wanted` with these numbers together, in place; it may keep what it
+            has reached in the folder, which is the same when these are wanted again.
 
     Returns:
         The seconds that each one's training took, whenever that was: its share, if it was
@@ -62,7 +63,7 @@ def trained_once(
         missing = sorted(i for place, i in first.items() if not (place / "model.json").exists())
         if missing:
             start = time.perf_counter()
-            train(missing)
+            train(missing, places[missing[0]])
             seconds = (time.perf_counter() - start) / len(missing)
             for index in missing:
                 _keep(places[index], wanted[index], seconds)

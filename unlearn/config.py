@@ -18,7 +18,7 @@ from pydantic import (
 
 Share = Annotated[float, Field(ge=0, le=1)]
 # Keys that say where and how loudly a run happens; all others determine its figures.
-_NOT_HASHED = {"outputs", "run_dir", "force", "objective", "tracking"} | {
+_NOT_HASHED = {"outputs", "run_dir", "force", "objective", "tracking", "checkpoint_every"} | {
     "seeds",
     "forget_sets",
     "stack",
@@ -201,6 +201,7 @@ class RunConfig(_Closed):
     outputs: str
     run_dir: str | None
     force: bool
+    checkpoint_every: NonNegativeFloat | None
     objective: str | None
     seeds: Annotated[tuple[NonNegativeInt, ...], Field(min_length=1)] | None
     forget_sets: Annotated[tuple[tuple[NonNegativeInt, ...], ...], Field(min_length=1)] | None

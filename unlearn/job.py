@@ -25,6 +25,7 @@ from unlearn.methods.base import Observed, Samples, State
 from unlearn.models.checkpoint import CheckpointFormat, load_into
 from unlearn.models.network import attention_layers
 from unlearn.request import Request
+from unlearn.resume import ResumeFile
 from unlearn.tracking.base import Observer, Step
 from unlearn.tracking.history import History
 
@@ -56,6 +57,10 @@ class Job:
     request: Request = field(init=False)
     student: nn.Module | None = None
     samples: Samples | None = None
+    began: float = field(default_factory=time.perf_counter)
+
+    def __post_init__(self) -> None:
+        self._resume = self.resume_file(self.work)
 
     @property
     def stacks(self) -> bool:
@@ -88,6 +93,33 @@ class Job:
             observer.start(self.config, self.work, self.record["config_hash"])
         OmegaConf.save(OmegaConf.create(self.config.plain()), self.work / "config.yaml")
 
+    def resume_file(self, folder: Path) -> ResumeFile:
+        """The file in which a loop of this run keeps what it has reached."""
+        every, versions = self.config.checkpoint_every, self.record["versions"]
+        return ResumeFile(folder / "resume.pt", every, versions)
+
+    def take_up(self) -> float:
+        """Go on where the run was cut off, if it was; the seconds that the method has had."""
+        kept = self._resume.load()
+        if kept is None:
+            return 0.0
+        self.record["resumed"] = kept["resumed"] + 1
+        self.request.progress.saved = kept["stages"]
+        trained_here = self.history.stages()
+        for step in kept["told"]:
+            if step["stage"] not in trained_here:
+                self.tell(Step(**step))
+        return float(kept["spent"])
+
+    def keep(self, spent: float) -> None:
+        """Keep what the method has reached, if it is time to."""
+        self._resume.keep(
+            self.request.progress,
+            told=self.history.plain(),
+            spent=spent,
+            resumed=self.record["resumed"],
+        )
+
     def forget_steps(self) -> None:
         """Begin the history anew, for a stage that is repeated."""
         self.history = History()
@@ -95,6 +127,8 @@ class Job:
     def close(self) -> Outcome:
         """Close the observers, write the record and give the run directory its name."""
         self.record["status"] = "complete" if self.failure is None else "failed"
+        self.record["seconds"]["total"] = time.perf_counter() - self.began
+        self._resume.remove()
         for observer in self.observers:
             try:
                 observer.finish(self.record, self.work)

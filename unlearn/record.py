@@ -37,7 +37,7 @@ def blank(
     """
     both = {"retain": None, "forget": None}
     return {
-        "status": "failed",
+        "status": "unfinished",
         "config_hash": config_hash,
         "dataset": config.dataset.name,
         "model": config.model.name,
@@ -59,7 +59,8 @@ def blank(
         "membership": {name: {"auc": None} for name in _MODELS},
         "divergence": dict(both),
         "onset": {"step": None, "area": None, "largest": None, "final": None},
-        "seconds": dict.fromkeys(("teacher", "retrained", "unlearn", "evaluation")),
+        "seconds": dict.fromkeys(("teacher", "retrained", "unlearn", "evaluation", "total")),
+        "resumed": 0,
         "versions": versions(),
         "error": None,
     }
@@ -107,6 +108,11 @@ def directory_of(config: RunConfig, config_hash: str) -> Path:
     setting = f"{config.dataset.name}-{config.model.name}"
     leaf = f"seed-{config.seed}-{config_hash[:8]}"
     return Path(config.outputs).absolute() / setting / config.method.name / forget / leaf
+
+
+def partial_of(directory: Path) -> Path:
+    """Where a run directory is filled before it has its name."""
+    return directory.parent / f".{directory.name}.partial"
 
 
 def read(directory: Path) -> dict[str, Any] | None:
@@ -160,16 +166,20 @@ def finished(config: RunConfig, directory: Path, config_hash: str) -> dict[str, 
 
 
 @contextmanager
-def writing(directory: Path) -> Iterator[Path]:
+def writing(directory: Path, record: Mapping[str, Any], force: bool) -> Iterator[Path]:
     """A hidden folder to fill; renamed to `directory` when the block ends without an error.
 
-    What a killed run left there is removed first. The caller holds the lock.
+    What a killed attempt at the same run left there is kept, to go on from, unless `force`. Until
+    it ends, the folder holds the record as it was at the start. The caller holds the lock.
     """
-    work = directory.parent / f".{directory.name}.partial"
+    work = partial_of(directory)
     old = directory.parent / f".{directory.name}.old"
-    for leftover in (work, old):
-        shutil.rmtree(leftover, ignore_errors=True)
-    work.mkdir()
+    shutil.rmtree(old, ignore_errors=True)
+    left = read(work) or {}
+    if force or left.get("config_hash") != record["config_hash"]:
+        shutil.rmtree(work, ignore_errors=True)
+    work.mkdir(exist_ok=True)
+    write_json(work / RECORD, record)
     yield work
     if directory.exists():
         directory.rename(old)

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import torch
 from torch import Tensor, nn
 
 from unlearn.filters.base import Filter
 from unlearn.hardware import Hardware
+from unlearn.resume import Progress
 
 
 @dataclass(frozen=True)
@@ -28,6 +29,7 @@ class Request:
         filter: weights on generated samples.
         hardware: device and precision.
         seed: of everything random; the runner has also seeded torch with it.
+        progress: for loops that are to go on where they stopped when the run was killed.
     """
 
     teacher: nn.Module
@@ -41,6 +43,7 @@ class Request:
     filter: Filter
     hardware: Hardware
     seed: int
+    progress: Progress = field(default_factory=Progress)
 
     @property
     def forget_mask(self) -> Tensor:

@@ -18,6 +18,7 @@ from unlearn.cache import trained_once
 from unlearn.config import RunConfig, config_hash
 from unlearn.job import Job, Outcome
 from unlearn.methods.base import Observed, State, Steps, StepsTogether, Together
+from unlearn.resume import Progress
 from unlearn.tracking.base import Step
 from unlearn.tracking.progress import ProgressBar
 from unlearn.training import train
@@ -69,9 +70,9 @@ def run_together(
             parts = build(config, stack=len(configs) > 1)
             if jobs:  # a terminal has room for one run's bars
                 parts.observers[:] = [o for o in parts.observers if not isinstance(o, ProgressBar)]
-            work = claim.enter_context(records.writing(directory))
             command = None if commands is None else commands[index]
             record = records.blank(config, identity, command)
+            work = claim.enter_context(records.writing(directory, record, config.force))
             jobs.append(Job(index, config, parts, record, work, directory, claim))
         _prepare(jobs)
         _unlearn([job for job in jobs if job.failure is None])
@@ -120,16 +121,23 @@ def _train(role: str, jobs: list[Job]) -> None:
     first = jobs[0]
     wanted = [job.wanted(role) for job in jobs]
 
-    def fit(missing: list[int]) -> None:
+    def fit(missing: list[int], place: Path) -> None:
         chosen = [jobs[index] for index in missing]
+        file = first.resume_file(place)
+        kept = (file.load() or {}) if len(missing) == 1 else {}
+        progress = Progress(kept.get("stages", {}))
         for epoch, losses in train(
             [wanted[index].network for index in missing],
             [job.rows(role) for job in chosen],
             [job.config.training for job in chosen],
             first.parts.hardware,
+            progress,
         ):
             for job, loss in zip(chosen, losses, strict=True):
                 job.tell(Step(role, epoch, job.config.training.epochs, {"loss": loss}))
+            if len(missing) == 1:
+                file.keep(progress)
+        file.remove()
 
     cache = Path(first.config.outputs).absolute() / "cache"
     seconds = trained_once(cache, role, wanted, fit)
@@ -150,9 +158,10 @@ def _drive(jobs: list[Job]) -> None:
     for job in jobs:
         job.record["access"] = job.parts.method.access
     with _seeded(jobs[0].request.seed), ExitStack() as stack:
+        spent = jobs[0].take_up() if len(jobs) == 1 else 0.0
         steps = _steps(jobs)
         stack.callback(steps.close)
-        spent, observed = 0.0, None
+        observed = None
         while True:
             start = time.perf_counter()
             with ExitStack() as seals:
@@ -163,6 +172,8 @@ def _drive(jobs: list[Job]) -> None:
             spent += time.perf_counter() - start
             if states is None:
                 break
+            if len(jobs) == 1:
+                jobs[0].keep(spent)
             observed = [job.observe(state) for job, state in zip(jobs, states, strict=True)]
     for job in jobs:
         job.record["seconds"]["unlearn"] = spent / len(jobs)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Sequence
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -16,6 +17,7 @@ from unlearn.data.tensors import Split
 from unlearn.errors import RunError
 from unlearn.hardware import Hardware
 from unlearn.models.members import Member, Members, each
+from unlearn.resume import Progress
 
 
 def train(
@@ -23,6 +25,7 @@ def train(
     data: Sequence[Split],
     settings: Sequence[TrainingConfig],
     hardware: Hardware,
+    progress: Progress,
 ) -> Iterator[tuple[int, list[float]]]:
     """Train with cross-entropy under a one-cycle schedule, in place.
 
@@ -32,9 +35,11 @@ def train(
         settings: optimiser, rates, epochs of each, which differ in the seed that orders the
             batches alone.
         hardware: precision, and whether the networks are stacked into one computation.
+        progress: of the caller.
 
     Yields:
-        The epoch, from 1, and each network's mean loss in nats.
+        The epoch, from 1, and each network's mean loss in nats; epochs done before the training
+        was cut off come first.
 
     Raises:
         RunError: if a loss is not finite.
@@ -49,7 +54,13 @@ def train(
     count = len(data[0])
     steps = setting.epochs * math.ceil(count / setting.batch_size)
     schedule = OneCycleLR(optimizer, setting.learning_rate, total_steps=steps, pct_start=0.2)
-    for epoch in range(1, setting.epochs + 1):
+    told: list[list[float]] = []
+    shown = 0
+    parts: dict[str, Any] = {"networks": members, "optimizer": optimizer, "schedule": schedule}
+    parts |= {"orders": orders, "told": told}
+    for epoch in progress.steps("epoch", setting.epochs, lambda: parts):
+        for earlier in range(shown, epoch - 1):
+            yield earlier + 1, told[earlier]
         for network in networks:
             network.train()
         totals = torch.zeros(len(networks), device=hardware.device)
@@ -70,6 +81,8 @@ def train(
             )
         for network in members.unstacked():
             network.eval()
+        told.append(means)
+        shown = epoch
         yield epoch, means
 
 

@@ -123,3 +123,54 @@ def test_teacher_and_reference_are_shared_between_runs(cli: Cli, tmp_path: Path)
     cache = tmp_path / "outputs" / "cache"
     assert len(list(cache.glob("teacher-*"))) == 1
     assert len(list(cache.glob("retrained-*"))) == 2
+
+
+def student_of(directory: Path) -> bytes:
+    return (directory / "student.safetensors").read_bytes()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("method", ["gkt", "inversion"])
+def test_a_killed_run_goes_on_and_ends_bit_for_bit_the_same(
+    cli: Cli, tmp_path: Path, method: str
+) -> None:
+    longer = {
+        "gkt": ["method.iterations=120", "method.batch_size=16"],
+        "inversion": ["model=allcnn", "model.width=0.1", "method.inversion_steps=150"],
+    }[method]
+    words = [a for a in TINY if not a.startswith("method") and a.split("=")[0] not in longer]
+    words += [f"method={method}", *longer, "evaluation.every=10", "checkpoint_every=0"]
+    whole = cli(*words, "run_dir=whole", "checkpoint_every=null", "outputs=one")
+    assert whole.returncode == 0, whole.stderr
+
+    moments, killed = random.Random(method), 0
+    for attempt in range(12):
+        process = subprocess.Popen(
+            command(*words, "run_dir=parts", "outputs=other"),
+            cwd=tmp_path,
+            env={**os.environ, "OMP_NUM_THREADS": "1"},
+            stderr=subprocess.PIPE,
+            stdout=subprocess.DEVNULL,
+            text=True,
+        )
+        kept, deadline = tmp_path / ".parts.partial" / "resume.pt", time.monotonic() + 120
+        before = kept.stat().st_mtime_ns if kept.exists() else 0
+        while process.poll() is None and time.monotonic() < deadline:
+            if kept.exists() and kept.stat().st_mtime_ns > before and killed < 3:
+                time.sleep(moments.uniform(0, 0.4))
+                process.kill()
+                killed += 1
+                break
+            time.sleep(0.01)
+        process.wait()
+        if (tmp_path / "parts").exists():
+            break
+        assert attempt < 11, process.stderr.read() if process.stderr else ""
+    record = record_in(tmp_path / "parts")
+    assert record["status"] == "complete"
+    assert record["resumed"] >= 1, "the run was cut off while the method worked"
+    assert student_of(tmp_path / "parts") == student_of(tmp_path / "whole")
+    unbroken = record_in(tmp_path / "whole")
+    assert record["accuracy"] == unbroken["accuracy"]
+    assert record["onset"] == unbroken["onset"], "the history before the cut is kept"
+    assert not (tmp_path / "parts" / "resume.pt").exists()

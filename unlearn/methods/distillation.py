@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Sequence
-from typing import Literal
+from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
@@ -14,6 +14,7 @@ from torch.optim.lr_scheduler import CosineAnnealingLR
 from unlearn.errors import RunError
 from unlearn.hardware import Hardware
 from unlearn.models.members import Member, Members, each
+from unlearn.resume import Progress
 
 Target = Literal["raw", "masked", "postfilter"]
 
@@ -102,6 +103,7 @@ def distil(
     learning_rate: float,
     temperature: float,
     randoms: Sequence[torch.Generator],
+    progress: Progress,
 ) -> Iterator[tuple[int, Tensor]]:
     """Teach students fixed targets on fixed images: Adam, cosine to zero, KL of each row.
 
@@ -117,6 +119,7 @@ def distil(
         learning_rate: at the start.
         temperature: divides the students' logits.
         randoms: one a student, to order the batches.
+        progress: of the caller.
 
     Yields:
         The epoch, from 1, and the losses (M,) of its last batch, on the device.
@@ -132,7 +135,9 @@ def distil(
     optimizer = Adam(students.parameters(), learning_rate, fused=True)
     steps = epochs * math.ceil(images.shape[1] / batch_size)
     schedule = CosineAnnealingLR(optimizer, steps)
-    for epoch in range(1, epochs + 1):
+    parts: dict[str, Any] = {"students": students, "optimizer": optimizer}
+    parts |= {"schedule": schedule, "randoms": list(randoms)}
+    for epoch in progress.steps("distil", epochs, lambda: parts):
         for rows in shuffled(images.shape[1], batch_size, randoms, images.device):
             batch = (take(values, rows) for values in (images, targets, weights))
             losses = each(losses_of, [students], *batch)

@@ -15,7 +15,7 @@ import copy
 from collections.abc import Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
-from typing import Literal, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -105,7 +105,8 @@ class GatedKnowledgeTransfer:
     def unlearn_together(self, requests: Sequence[Request]) -> StepsTogether:
         """The same for several requests at once; see `Together`."""
         with Game(self, requests) as game:
-            for iteration in range(1, self.iterations + 1):
+            progress = requests[0].progress
+            for iteration in progress.steps("transfer", self.iterations, game.parts):
                 noise = game.noise()
                 for _ in range(self.generator_steps):
                     game.generator_step(noise)
@@ -119,7 +120,9 @@ class GatedKnowledgeTransfer:
                 if iteration % _CHECK_EVERY == 0 or iteration == self.iterations:
                     game.check(scalars, last=iteration == self.iterations)
             if game.restore_best():
-                yield game.states(self.iterations, batch, scalars)
+                yield [
+                    State("transfer", self.iterations, self.iterations, game.students.networks[0])
+                ]
 
 
 class Batch(NamedTuple):
@@ -145,14 +148,12 @@ class Game(ExitStack):
         self.forget = torch.stack([request.forget_mask for request in requests])
         self.starved = self.forget.new_zeros(len(requests), dtype=torch.float)  # batches in a row
         self.fed = torch.zeros_like(self.starved)  # batches with any weight
-        self.rescues = 0
         self.generator_losses = self.hardware.compile(self.generator_loss)
         self.imagined = self.hardware.compile(self.imagine)
         self.student_losses = self.hardware.compile(self.student_loss)
         self.student_optimizer = Adam(self.students.parameters(), method.learning_rate, fused=True)
         self.student_schedule = self.schedule_of(self.student_optimizer)
-        self.best: dict[str, Tensor] | None = None
-        self.best_retain = -1.0
+        self.kept: dict[str, Any] = {"rescues": 0, "best": None, "best_retain": -1.0}
         self.new_generators()
 
     def members(self, networks: list[nn.Module], tapped: bool = False) -> Members:
@@ -173,7 +174,7 @@ class Game(ExitStack):
         generators = []
         for request in self.requests:
             with torch.random.fork_rng():
-                torch.manual_seed(request.seed + self.rescues)
+                torch.manual_seed(request.seed + self.kept["rescues"])
                 generators.append(
                     ImageGenerator(method.latent, request.shape, method.generator_width)
                 )
@@ -182,6 +183,21 @@ class Game(ExitStack):
             self.generators.parameters(), method.generator_learning_rate, fused=True
         )
         self.generator_schedule = self.schedule_of(self.generator_optimizer)
+
+    def parts(self) -> dict[str, Any]:
+        """All that an iteration changes; see `Progress.steps`."""
+        return {
+            "students": self.students,
+            "generators": self.generators,
+            "student_optimizer": self.student_optimizer,
+            "generator_optimizer": self.generator_optimizer,
+            "student_schedule": self.student_schedule,
+            "generator_schedule": self.generator_schedule,
+            "randoms": self.randoms,
+            "starved": self.starved,
+            "fed": self.fed,
+            "kept": self.kept,
+        }
 
     def schedule_of(self, optimizer: Adam) -> CosineAnnealingLR | ReduceLROnPlateau:
         if self.method.schedule == "published":
@@ -255,15 +271,16 @@ class Game(ExitStack):
                 f"method.learning_rate={self.method.learning_rate}: the student's loss is not "
                 "finite; lower it"
             )
+        rescues = self.kept["rescues"]
         hungry = bool((self.starved >= _CHECK_EVERY).any())
         never_fed = last and not bool(self.fed.all())
-        if never_fed or (hungry and (self.rescues == _RESCUES or len(self.requests) > 1)):
+        if never_fed or (hungry and (rescues == _RESCUES or len(self.requests) > 1)):
             raise RunError(
                 f"filter={self.requests[0].filter}: lets no generated sample through, after "
-                f"{self.rescues} fresh generators; raise filter.gate or filter.entropy, or set null"
+                f"{rescues} fresh generators; raise filter.gate or filter.entropy, or set null"
             )
         if hungry:
-            self.rescues += 1
+            self.kept["rescues"] += 1
             self.starved.zero_()
             self.new_generators()
 
@@ -294,16 +311,17 @@ class Game(ExitStack):
         (student,) = self.students.unstacked()
         if self.method.batch_norm == "published":
             set_training(student, frozen=True)
-        if seen.forget == 0 and seen.retain > self.best_retain:
-            self.best_retain = seen.retain
+        if seen.forget == 0 and seen.retain > self.kept["best_retain"]:
+            self.kept["best_retain"] = seen.retain
             if self.method.selection == "oracle":
-                self.best = copy.deepcopy(student.state_dict())
+                self.kept["best"] = copy.deepcopy(dict(student.state_dict()))
 
     def restore_best(self) -> bool:
         """Go back to the student that the oracle selected, if it selected one."""
-        if self.best is not None:
-            self.students.networks[0].load_state_dict(self.best)
-        return self.best is not None
+        best = self.kept["best"]
+        if best is not None:
+            self.students.networks[0].load_state_dict(best)
+        return best is not None
 
 
 def _step(schedule: CosineAnnealingLR | ReduceLROnPlateau, score: float | None) -> None:

@@ -24,7 +24,7 @@ from unlearn.methods.student import start_student
 from unlearn.models.members import Members
 from unlearn.models.network import has_batch_norm
 from unlearn.request import Request
-from unlearn.synthesis.inversion import DeepInversion
+from unlearn.synthesis.inversion import DeepInversion, Inverting
 
 _SHOWN = 64  # samples kept for pictures
 
@@ -119,6 +119,7 @@ class Inversion:
             learning_rate=self.learning_rate,
             temperature=self.temperature,
             randoms=[random],
+            progress=request.progress,
         ):
             shown = samples if epoch == self.epochs else None
             yield State("distil", epoch, self.epochs, student, {"loss": losses[0], **rates}, shown)
@@ -141,13 +142,13 @@ class Inversion:
             flip=self.flip,
         )
         batches = labels.split(self.inversion_batch)
-        done, total = 0, len(batches) * self.inversion_steps
-        finished = []
-        for batch in batches:
-            for _, current, terms in inversion.invert(request, batch, random):
-                done, images = done + 1, current
-                yield State("invert", done, total, None, dict(terms))
-            finished.append(images)
+        total = len(batches) * self.inversion_steps
+        finished: list[Tensor] = []
+        parts = {"finished": finished, "randoms": [random]}
+        for batch in request.progress.steps("batch", len(batches), lambda: parts):
+            inverting = inversion.invert(request, batches[batch - 1], random)
+            before = (batch - 1) * self.inversion_steps
+            finished.append((yield from _invert_states(inverting, before, total)))
         return torch.cat(finished)
 
     def _targets(self, logits: Tensor, forget: Tensor) -> Tensor:
@@ -157,3 +158,14 @@ class Inversion:
         if self.labels == "hard":
             return F.one_hot(targets.argmax(1), logits.shape[1]).to(targets.dtype)
         return targets
+
+
+def _invert_states(inverting: Inverting, before: int, total: int) -> Generator[State, None, Tensor]:
+    """The states of one batch's inversion, after `before` steps for others; its images."""
+    while True:
+        try:
+            step, terms = next(inverting)
+        except StopIteration as end:
+            images: Tensor = end.value
+            return images
+        yield State("invert", before + step, total, None, dict(terms))

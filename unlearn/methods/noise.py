@@ -11,7 +11,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Generator, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -22,7 +22,7 @@ from torch.optim import SGD
 
 from unlearn.data.tensors import Access, Split
 from unlearn.errors import RunError
-from unlearn.methods.base import Samples, State, Steps, StepsTogether, lone
+from unlearn.methods.base import Observed, Samples, State, Steps, StepsTogether, lone
 from unlearn.methods.distillation import answers, distil, shuffled, take, target_probabilities
 from unlearn.methods.student import start_student
 from unlearn.models.members import Member, Members, each
@@ -80,21 +80,34 @@ class ErrorNoise:
         randoms = [torch.Generator().manual_seed(request.seed) for request in requests]
         hardware = requests[0].hardware
         teachers = Members([r.teacher for r in requests], hardware, stacked=hardware.stacks)
-        for step, noises, losses in self.synthesis().optimise(teachers, requests, randoms):
+        noises = yield from self._synthesise(teachers, requests, randoms)
+        frozen = self.batch_norm == "frozen"
+        starts = [start_student(r, share=1.0, fresh_readout=False, frozen=frozen) for r in requests]
+        students = Members(starts, hardware, stacked=hardware.stacks)
+        images = noises.flatten(1, 2)
+        parts = {"students": students, "randoms": randoms}
+        for epoch in requests[0].progress.steps("impair", self.epochs, lambda: parts):
+            losses = self._impair(students, images, noises.shape[1], randoms)
+            yield _epoch_states("impair", epoch, self.epochs, students, losses)
+        if self.repair_epochs:
+            yield from self._repair(students, images, requests, randoms)
+
+    def _synthesise(
+        self, teachers: Members, requests: Sequence[Request], randoms: Sequence[torch.Generator]
+    ) -> Generator[list[State], Sequence[Observed | None], Tensor]:
+        """Yield the states of each noise step; return all noises (M, K, n, C, H, W)."""
+        steps = self.synthesis().optimise(teachers, requests, randoms)
+        while True:
+            try:
+                step, noises, losses = next(steps)
+            except StopIteration as end:
+                finished: Tensor = end.value
+                return finished
             last = step == self.noise_steps
             yield [
                 _noise_state(step, self.noise_steps, request, noise, loss, last)
                 for request, noise, loss in zip(requests, noises, losses, strict=True)
             ]
-        frozen = self.batch_norm == "frozen"
-        starts = [start_student(r, share=1.0, fresh_readout=False, frozen=frozen) for r in requests]
-        students = Members(starts, hardware, stacked=hardware.stacks)
-        images = noises.flatten(1, 2)
-        for epoch in range(1, self.epochs + 1):
-            losses = self._impair(students, images, noises.shape[1], randoms)
-            yield _epoch_states("impair", epoch, self.epochs, students, losses)
-        if self.repair_epochs:
-            yield from self._repair(students, images, requests, randoms)
 
     def synthesis(self) -> ClassNoises:
         """The settings of the noises."""
@@ -147,6 +160,7 @@ class ErrorNoise:
             learning_rate=self.repair_learning_rate,
             temperature=1.0,
             randoms=randoms,
+            progress=requests[0].progress,
         ):
             yield _epoch_states("repair", epoch, self.repair_epochs, students, losses)
 

@@ -35,5 +35,6 @@ class Retrain:
         assert data is not None
         settings = TrainingConfig.model_validate({**self.__dict__, "seed": request.seed})
         student = request.hardware.place(request.fresh())
-        for epoch, (loss,) in train([student], [data], [settings], request.hardware):
+        steps = train([student], [data], [settings], request.hardware, request.progress)
+        for epoch, (loss,) in steps:
             yield State("retrain", epoch, self.epochs, student, {"loss": loss})

@@ -106,6 +106,28 @@ class Members(ExitStack):
                         buffer.copy_(self._buffers[name][index])
         return self.networks
 
+    def state_dict(self) -> dict[str, Any]:
+        """Weights, statistics and train or eval modes of all networks."""
+        return {
+            "networks": [dict(network.state_dict()) for network in self.unstacked()],
+            "training": [[m.training for m in network.modules()] for network in self.networks],
+        }
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Take up what `state_dict` gave; of networks that are not stacked.
+
+        Raises:
+            NotImplementedError: if they are stacked.
+        """
+        if self.stacked:
+            raise NotImplementedError("stacked networks begin anew")
+        for network, weights, modes in zip(
+            self.networks, state["networks"], state["training"], strict=True
+        ):
+            network.load_state_dict(weights)
+            for module, training in zip(network.modules(), modes, strict=True):
+                module.training = training
+
     def state(self) -> Any:
         """Stacked weights and buffers, as `each` maps over them."""
         return self._weights, self._buffers

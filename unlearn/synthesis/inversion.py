@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Generator
 from contextlib import ExitStack
 from dataclasses import dataclass
 from typing import Self
@@ -20,6 +20,8 @@ from torch.optim.lr_scheduler import LambdaLR
 from unlearn.errors import RunError
 from unlearn.models.network import batch_norms
 from unlearn.request import Request
+
+Inverting = Generator[tuple[int, dict[str, Tensor]], None, Tensor]
 
 
 class BatchNormPrior(ExitStack):
@@ -96,10 +98,8 @@ class DeepInversion:
     jitter: int
     flip: bool
 
-    def invert(
-        self, request: Request, labels: Tensor, random: torch.Generator
-    ) -> Iterator[tuple[int, Tensor, dict[str, Tensor]]]:
-        """Yield the step, the images (N, C, H, W) so far, and the loss terms.
+    def invert(self, request: Request, labels: Tensor, random: torch.Generator) -> Inverting:
+        """Yield each step and its loss terms; return the images (N, C, H, W).
 
         Images stay floats between the normalised values of black and white.
 
@@ -109,7 +109,7 @@ class DeepInversion:
             random: noise, shifts and flips.
 
         Raises:
-            RunError: if the loss is not finite.
+            RunError: if the images are not finite.
         """
         images = torch.randn(len(labels), *request.shape, generator=random).to(labels.device)
         images = images.clamp(request.lowest, request.highest).requires_grad_()
@@ -117,7 +117,9 @@ class DeepInversion:
         schedule = LambdaLR(optimizer, self._rate)
         terms_of = request.hardware.compile(self._terms)
         with BatchNormPrior(request.teacher, self.first_layer_factor) as prior:
-            for step in range(1, self.steps + 1):
+            parts = {"images": images, "optimizer": optimizer}
+            parts |= {"schedule": schedule, "randoms": [random]}
+            for step in request.progress.steps("invert", self.steps, lambda: parts):
                 terms = terms_of(request, self._augment(images, random), labels, prior)
                 loss = torch.stack(list(terms.values())).sum()
                 optimizer.zero_grad()
@@ -126,12 +128,13 @@ class DeepInversion:
                 schedule.step()
                 with torch.no_grad():
                     images.clamp_(request.lowest, request.highest)
-                yield step, images.detach(), {k: v.detach() for k, v in terms.items()}
-        if not torch.isfinite(loss):
+                yield step, {k: v.detach() for k, v in terms.items()}
+        if not torch.isfinite(images).all():
             raise RunError(
-                f"method.inversion_learning_rate={self.learning_rate}: the inversion loss is not "
-                "finite; lower it"
+                f"method.inversion_learning_rate={self.learning_rate}: the inverted images are "
+                "not finite; lower it"
             )
+        return images.detach()
 
     def _terms(
         self, request: Request, images: Tensor, labels: Tensor, prior: BatchNormPrior

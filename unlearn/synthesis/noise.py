@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -37,8 +38,10 @@ class ClassNoises:
 
     def optimise(
         self, teachers: Members, requests: Sequence[Request], randoms: Sequence[torch.Generator]
-    ) -> Iterator[tuple[int, Tensor, Tensor]]:
+    ) -> Generator[tuple[int, Tensor, Tensor], None, Tensor]:
         """Yield the step, the noises (M, K, n, C, H, W) and each class's loss (M, K).
+
+        Returns the noises.
 
         Args:
             teachers: of the M requests.
@@ -62,7 +65,9 @@ class ClassNoises:
         losses_of = requests[0].hardware.compile(self.losses)
         best = torch.full(forget.shape, torch.inf)
         stale = torch.zeros(forget.shape)
-        for step in range(1, self.steps + 1):
+        parts: dict[str, Any] = {"optimizer": optimizer, "best": best, "stale": stale}
+        parts |= {str(i): n for i, n in enumerate(n for member in noises for n in member)}
+        for step in requests[0].progress.steps("noise", self.steps, lambda: parts):
             batch = _stack(noises)
             losses = each(losses_of, [teachers], batch, forget)
             optimizer.zero_grad()
@@ -74,10 +79,11 @@ class ClassNoises:
                     f"method.noise_learning_rate={self.learning_rate}: a noise's loss is not "
                     "finite; lower it"
                 )
-            stale = torch.where(reached < best, 0, stale + 1)
-            best = torch.minimum(best, reached)
+            stale.copy_(torch.where(reached < best, 0, stale + 1))
+            best.copy_(torch.minimum(best, reached))
             self._halve(optimizer, stale)
             yield step, _stack(noises).detach(), losses.detach()
+        return _stack(noises).detach()
 
     def losses(self, teacher: Member, noises: Tensor, forget: Tensor) -> Tensor:
         """Each class's loss (K,) on its noises (K, n, C, H, W)."""

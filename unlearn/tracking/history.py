@@ -30,6 +30,23 @@ class History:
         """Write history.parquet: stage, step, one column a scalar, retain and forget (percent)."""
         self.frame().to_parquet(directory / "history.parquet", index=False)
 
+    def stages(self) -> set[str]:
+        """Names of the stages that have begun."""
+        return {step.stage for step in self._steps}
+
+    def plain(self) -> list[dict[str, Any]]:
+        """The steps as plain values, from which each can be made again."""
+        return [
+            {
+                "stage": step.stage,
+                "step": step.step,
+                "total": step.total,
+                "scalars": {name: float(value) for name, value in step.scalars.items()},
+                "observed": dict(step.observed),
+            }
+            for step in self._steps
+        ]
+
     def frame(self) -> pd.DataFrame:
         """The steps as a pandas data frame."""
         import pandas as pd

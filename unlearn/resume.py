@@ -1,0 +1,171 @@
+"""Runs that survive being killed: what a loop has reached, kept in a file and taken up again."""
+
+from __future__ import annotations
+
+import copy
+import os
+import time
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+# A checkpoint may cost at most this share of the time between two.
+_SHARE = 0.05
+
+
+@dataclass
+class Progress:
+    """Where the loops of a method or of a training stand.
+
+    A loop over `steps` says what it changes. The caller sets `wanted` between two steps, and
+    finds in `taken` the state at the end of the next finished step. Given as `saved` to the same
+    program, that state lets every loop go on from there, to the same result bit for bit.
+
+    Args:
+        saved: what an earlier attempt had `taken`.
+        wanted: whether to take the state at the end of the next step.
+        taken: it, until the caller sets it back to None.
+    """
+
+    saved: dict[str, Any] = field(default_factory=dict)
+    wanted: bool = False
+    taken: dict[str, Any] | None = None
+    _open: list[str] = field(default_factory=list)
+    _outer: set[str] = field(default_factory=set)  # loops that hold loops
+    _reached: dict[str, Any] = field(default_factory=dict)
+
+    def steps(self, name: str, total: int, parts: Callable[[], Mapping[str, Any]]) -> Iterator[int]:
+        """Yield the steps of a loop that are not done yet, 1 to `total`.
+
+        Args:
+            name: of the loop, unique beside loops of the same body; a loop may stand in another.
+            total: number of steps.
+            parts: everything that the body changes and needs again: modules, optimisers,
+                schedules, `torch.Generator`s, tensors (changed in place), dicts of plain values,
+                and lists of those or of finished tensors.
+        """
+        self._outer.add("/".join(self._open))
+        path = "/".join([*self._open, name])
+        done = 0
+        if path in self.saved:
+            self._reached[path] = self.saved.pop(path)
+            done = self._reached[path]["step"]
+            restore(parts(), self._reached[path]["parts"])
+            _set_random_state(self._reached[path]["random"])
+        self._open.append(name)
+        for step in range(done + 1, total + 1):
+            yield step
+            self._finished(path, step, parts, last=step == total)
+        self._open.pop()
+
+    def _finished(
+        self, path: str, step: int, parts: Callable[[], Mapping[str, Any]], last: bool
+    ) -> None:
+        inner = f"{path}/"
+        self._reached = {p: r for p, r in self._reached.items() if not p.startswith(inner)}
+        if self.wanted or last or path in self._outer:
+            state = {"step": step, "parts": snapshot(parts()), "random": _random_state()}
+            self._reached[path] = state
+        if self.wanted:
+            self.taken, self.wanted = dict(self._reached), False
+
+
+def snapshot(parts: Mapping[str, Any]) -> dict[str, Any]:
+    """A copy of the state of each part, as plain values and tensors."""
+    return {name: _state(part) for name, part in parts.items()}
+
+
+def restore(parts: Mapping[str, Any], states: Mapping[str, Any]) -> None:
+    """Put parts back into the state that `snapshot` copied, in place."""
+    for name, part in parts.items():
+        _set_state(part, states[name])
+
+
+def _state(part: Any) -> Any:
+    if isinstance(part, torch.Generator):
+        return part.get_state()
+    if isinstance(part, Tensor):
+        return part.detach().clone()
+    if isinstance(part, list):  # finished tensors do not change: no need to copy them
+        return [_state(p) if isinstance(p, torch.Generator) else p for p in part]
+    return copy.deepcopy(dict(part) if isinstance(part, Mapping) else part.state_dict())
+
+
+@torch.no_grad()
+def _set_state(part: Any, state: Any) -> None:
+    if isinstance(part, torch.Generator):
+        part.set_state(state)
+    elif isinstance(part, Tensor):
+        part.copy_(state)
+    elif isinstance(part, list):
+        if part and isinstance(part[0], torch.Generator):
+            for random, kept in zip(part, state, strict=True):
+                random.set_state(kept)
+        else:
+            part[:] = state
+    elif isinstance(part, dict):
+        part.clear()
+        part.update(state)
+    else:
+        part.load_state_dict(state)
+
+
+def _random_state() -> list[Tensor]:
+    gpus = torch.cuda.get_rng_state_all() if torch.cuda.is_initialized() else []
+    return [torch.get_rng_state(), *gpus]
+
+
+def _set_random_state(states: list[Tensor]) -> None:
+    torch.set_rng_state(states[0])
+    if len(states) > 1:
+        torch.cuda.set_rng_state_all(states[1:])
+
+
+class ResumeFile:
+    """One file that holds the last state taken, replaced whole.
+
+    Args:
+        path: of the file.
+        every: seconds between two, null for none; they are further apart where writing is slow.
+        versions: of the program; a file of another is not taken up.
+    """
+
+    def __init__(self, path: Path, every: float | None, versions: Mapping[str, Any]) -> None:
+        self.path, self.every, self.versions = path, every, dict(versions)
+        self._at, self._cost = time.monotonic(), 0.0
+
+    def load(self) -> dict[str, Any] | None:
+        """What was kept last, or None if there is nothing that this program can go on from."""
+        try:
+            kept: dict[str, Any] = torch.load(self.path, weights_only=True)
+        except Exception:  # not there, not readable, not ours: the run begins anew
+            return None
+        return kept if kept.get("versions") == self.versions else None
+
+    def keep(self, progress: Progress, **beside: Any) -> None:
+        """Write what the progress has taken, with plain values beside it; ask for the next."""
+        if self.every is None:
+            return
+        start = time.monotonic()
+        if progress.taken is not None:
+            self._write({"stages": progress.taken, "versions": self.versions, **beside})
+            progress.taken = None
+            self._at = time.monotonic()
+            self._cost = self._at - start
+        progress.wanted = start - self._at >= max(self.every, self._cost / _SHARE)
+
+    def _write(self, values: dict[str, Any]) -> None:
+        temporary = self.path.with_name(f".{self.path.name}.tmp")
+        with temporary.open("wb") as file:
+            torch.save(values, file)
+            file.flush()
+            os.fsync(file.fileno())
+        temporary.replace(self.path)
+
+    def remove(self) -> None:
+        """There is nothing left to go on with."""
+        self.path.unlink(missing_ok=True)
