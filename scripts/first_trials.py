@@ -16,9 +16,9 @@ from pathlib import Path
 import pandas as pd
 from hydra import compose, initialize_config_dir
 
-from unlearn.config import RunConfig, config_hash
+from unlearn.config import RunConfig
 from unlearn.errors import UnlearnError
-from unlearn.record import RECORD, directory_of, read
+from unlearn.record import RECORD, place, read
 from unlearn.report.pivot import pivot
 from unlearn.report.runs import FIGURES, row
 from unlearn.report.write import markdown
@@ -169,7 +169,7 @@ def main() -> None:
                 print(f"{name}, seed {config.seed}: failed: {error}", flush=True)
     rows = []
     for name, config in planned:
-        directory = directory_of(config, config_hash(config, None))
+        _, directory = place(config)
         if read(directory) is not None:
             rows.append({"row": name, **row(directory / RECORD)})
     runs = pd.DataFrame(rows)

@@ -42,6 +42,11 @@ def _task(composed: DictConfig) -> float | None:
 def _one(composed: DictConfig) -> float | None:
     overrides = list(HydraConfig.get().overrides.task)
     configs = members(composed, overrides)
+    if configs[0].launch == "plan":
+        from unlearn.sweep import Plan, look
+
+        _say(Plan([(overrides, [look(config) for config in configs])]).summary())
+        return None
 
     from unlearn.record import look_up
     from unlearn.report.table import show

@@ -18,7 +18,14 @@ from pydantic import (
 
 Share = Annotated[float, Field(ge=0, le=1)]
 # Keys that say where and how loudly a run happens; all others determine its figures.
-_NOT_HASHED = {"outputs", "run_dir", "force", "objective", "tracking", "checkpoint_every"} | {
+_NOT_HASHED = {
+    "outputs",
+    "run_dir",
+    "force",
+    "launch",
+    "objective",
+    "tracking",
+    "checkpoint_every",
     "seeds",
     "forget_sets",
     "stack",
@@ -202,7 +209,9 @@ class RunConfig(_Closed):
     run_dir: str | None
     force: bool
     checkpoint_every: NonNegativeFloat | None
+    launch: Literal["run", "plan"]
     objective: str | None
+    allow_oracle: bool
     seeds: Annotated[tuple[NonNegativeInt, ...], Field(min_length=1)] | None
     forget_sets: Annotated[tuple[tuple[NonNegativeInt, ...], ...], Field(min_length=1)] | None
     stack: Literal["auto"] | bool

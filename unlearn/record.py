@@ -3,46 +3,47 @@
 from __future__ import annotations
 
 import errno
+import hashlib
 import json
 import os
 import shutil
 import sys
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from functools import cache
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-from filelock import FileLock
+from filelock import FileLock, Timeout
 
-from unlearn.config import RunConfig
+from unlearn.config import RunConfig, config_hash
 from unlearn.errors import ConfigError, RunError
 
 RECORD = "record.json"
 _PACKAGES = ("unlearn", "torch", "torchvision", "hydra-core", "numpy", "scikit-learn", "wandb")
-_FIGURES = ("accuracy", "relearn", "membership", "divergence", "onset", "seconds")
+_FIGURES = ("accuracy", "relearn", "membership", "divergence", "onset", "proxy", "seconds")
 _MODELS = ("original", "retrained", "unlearned")
 _SPARE_BYTES = 8 * 2**20
 
 
-def blank(
-    config: RunConfig, config_hash: str, command: Sequence[str] | None = None
-) -> dict[str, Any]:
+def blank(config: RunConfig, identity: str, command: Sequence[str] | None = None) -> dict[str, Any]:
     """A record with every key of the public contract; a figure not (yet) computed is None.
 
     Args:
         config: of the run.
-        config_hash: of the same.
+        identity: its hash.
         command: what is typed after `unlearn` to do this run, None if it was not typed.
     """
     both = {"retain": None, "forget": None}
     return {
         "status": "unfinished",
-        "config_hash": config_hash,
+        "config_hash": identity,
         "dataset": config.dataset.name,
         "model": config.model.name,
         "method": config.method.name,
         "access": None,
+        "oracle": config.allow_oracle,
         "forget": list(config.forget),
         "seed": config.seed,
         "command": None if command is None else list(command),
@@ -58,6 +59,7 @@ def blank(
         },
         "membership": {name: {"auc": None} for name in _MODELS},
         "divergence": dict(both),
+        "proxy": dict.fromkeys(("retain", "forget", "score")),
         "onset": {"step": None, "area": None, "largest": None, "final": None},
         "seconds": dict.fromkeys(("teacher", "retrained", "unlearn", "evaluation", "total")),
         "resumed": 0,
@@ -100,14 +102,30 @@ def look_up(record: Mapping[str, Any], path: str) -> Any:
     return value
 
 
-def directory_of(config: RunConfig, config_hash: str) -> Path:
-    """Where a run goes: `run_dir` exactly, or a place under `outputs` that its config decides."""
+def place(config: RunConfig) -> tuple[str, Path]:
+    """The hash that names a run, and its directory: `run_dir` exactly, or one under `outputs`."""
+    identity = config_hash(config, _file_digest(config.model.checkpoint))
     if config.run_dir is not None:
-        return Path(config.run_dir).expanduser().absolute()
+        return identity, Path(config.run_dir).expanduser().absolute()
     forget = "forget-" + "-".join(str(c) for c in config.forget)
     setting = f"{config.dataset.name}-{config.model.name}"
-    leaf = f"seed-{config.seed}-{config_hash[:8]}"
-    return Path(config.outputs).absolute() / setting / config.method.name / forget / leaf
+    leaf = f"seed-{config.seed}-{identity[:8]}"
+    return identity, Path(config.outputs).absolute() / setting / config.method.name / forget / leaf
+
+
+def _file_digest(path: str | None) -> str | None:
+    if path is None:
+        return None
+    file = Path(path).expanduser()
+    if not file.is_file():
+        return path  # the missing file is reported when it is read
+    return _digest_of(file, file.stat().st_mtime_ns)
+
+
+@cache
+def _digest_of(file: Path, changed: int) -> str:
+    """Digest of a file that was last changed at some time; the runs of a sweep share one."""
+    return hashlib.sha256(file.read_bytes()).hexdigest()[:16]
 
 
 def partial_of(directory: Path) -> Path:
@@ -122,6 +140,18 @@ def read(directory: Path) -> dict[str, Any] | None:
     except (OSError, ValueError):
         return None
     return record
+
+
+def is_claimed(directory: Path) -> bool:
+    """Whether somebody holds a run directory's lock, so that it is being run."""
+    lock = directory.parent / f".{directory.name}.lock"
+    if not lock.exists():
+        return False
+    try:
+        with FileLock(lock, timeout=0):
+            return False
+    except Timeout:
+        return True
 
 
 @contextmanager
@@ -145,7 +175,7 @@ def claimed(config: RunConfig, directory: Path) -> Iterator[None]:
         lock.release()
 
 
-def finished(config: RunConfig, directory: Path, config_hash: str) -> dict[str, Any] | None:
+def finished(config: RunConfig, directory: Path, identity: str) -> dict[str, Any] | None:
     """The complete record of this very run, or None if it is to be run.
 
     Raises:
@@ -158,7 +188,7 @@ def finished(config: RunConfig, directory: Path, config_hash: str) -> dict[str, 
         if directory.exists() and any(directory.iterdir()):
             raise ConfigError("run_dir", directory, "holds files that are no run; name another")
         return None
-    if record.get("config_hash") != config_hash:
+    if record.get("config_hash") != identity:
         raise ConfigError(
             "run_dir", directory, "holds a run of another config; name another, or set force=true"
         )

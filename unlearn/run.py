@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
@@ -15,7 +14,7 @@ import torch
 from unlearn import record as records
 from unlearn.build import build
 from unlearn.cache import trained_once
-from unlearn.config import RunConfig, config_hash
+from unlearn.config import RunConfig
 from unlearn.job import Job, Outcome
 from unlearn.methods.base import Observed, State, Steps, StepsTogether, Together
 from unlearn.resume import Progress
@@ -58,9 +57,11 @@ def run_together(
     found: dict[int, Outcome] = {}
     with ExitStack() as claims:
         jobs: list[Job] = []
-        for index, config in sorted(enumerate(configs), key=lambda pair: str(_place(pair[1])[1])):
+        for index, config in sorted(
+            enumerate(configs), key=lambda pair: str(records.place(pair[1])[1])
+        ):
             records.check_objective(config)
-            identity, directory = _place(config)
+            identity, directory = records.place(config)
             claim = claims.enter_context(ExitStack())
             claim.enter_context(records.claimed(config, directory))
             done = records.finished(config, directory, identity)
@@ -90,18 +91,13 @@ def prepared(config: RunConfig) -> Job:
     """
     parts = build(config)
     parts.observers.clear()
-    identity, directory = _place(config)
+    identity, directory = records.place(config)
     record = records.blank(config, identity)
     job = Job(0, config, parts, record, directory, directory, ExitStack())
     if job.trains("teacher"):
         _train("teacher", [job])
     job.ask()
     return job
-
-
-def _place(config: RunConfig) -> tuple[str, Path]:
-    identity = config_hash(config, _file_digest(config.model.checkpoint))
-    return identity, records.directory_of(config, identity)
 
 
 def _prepare(jobs: list[Job]) -> None:
@@ -156,7 +152,8 @@ def _unlearn(jobs: list[Job]) -> None:
 def _drive(jobs: list[Job]) -> None:
     """Step the method with all data sealed that it may not see; look at the students between."""
     for job in jobs:
-        job.record["access"] = job.parts.method.access
+        access = job.parts.method.access
+        job.record.update(access=access, oracle=job.config.allow_oracle or access == "oracle")
     with _seeded(jobs[0].request.seed), ExitStack() as stack:
         spent = jobs[0].take_up() if len(jobs) == 1 else 0.0
         steps = _steps(jobs)
@@ -236,12 +233,3 @@ def _seeded(seed: int) -> Iterator[None]:
     with torch.random.fork_rng():
         torch.manual_seed(seed)
         yield
-
-
-def _file_digest(path: str | None) -> str | None:
-    if path is None:
-        return None
-    file = Path(path).expanduser()
-    if not file.is_file():
-        return path  # the missing file is reported when it is read
-    return hashlib.sha256(file.read_bytes()).hexdigest()[:16]

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
+from typing import Any
 
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
@@ -50,7 +52,12 @@ def commands(configs: list[RunConfig], overrides: list[str]) -> list[list[str]]:
 
 
 def settle(composed: DictConfig, overrides: list[str]) -> RunConfig:
-    """Turn Hydra's composed config into a checked one.
+    """Turn Hydra's composed config into a checked one: `checked` of what is `resolved`."""
+    return checked(resolved(composed, overrides))
+
+
+def resolved(composed: DictConfig, overrides: list[str]) -> dict[str, Any]:
+    """Hydra's composed config as plain values, the settings of `as_published` laid under it.
 
     Args:
         composed: the config as Hydra composed it.
@@ -59,7 +66,7 @@ def settle(composed: DictConfig, overrides: list[str]) -> RunConfig:
             network.
 
     Raises:
-        ConfigError: naming the first key that cannot be used, its value and what is allowed.
+        ConfigError: naming a key that must be given, or that refers to nothing.
     """
     typed = {override.lstrip("+~").split("=")[0] for override in overrides}
     config = composed.copy()
@@ -73,6 +80,16 @@ def settle(composed: DictConfig, overrides: list[str]) -> RunConfig:
         if "Missing mandatory value" in str(error):
             raise ConfigError(key, "???", "must be given") from error
         raise ConfigError(key, "???", str(error).splitlines()[0]) from error
+    assert isinstance(values, dict)
+    return {str(key): value for key, value in values.items()}
+
+
+def checked(values: Mapping[str, Any]) -> RunConfig:
+    """A checked config of plain values.
+
+    Raises:
+        ConfigError: naming the first key that cannot be used, its value and what is allowed.
+    """
     try:
         run = RunConfig.model_validate(values)
     except ValidationError as error:

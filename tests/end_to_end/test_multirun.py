@@ -87,3 +87,60 @@ def test_the_cores_of_one_machine_share_a_sweep(cli: Cli, tmp_path: Path) -> Non
     assert len([line for line in done.stderr.splitlines() if "not finite" in line]) >= 2
     found = records(tmp_path / "outputs")
     assert sorted(str(r["status"]) for r in found) == ["complete", "complete", "failed", "failed"]
+
+
+def test_a_sweep_launches_only_what_is_missing(cli: Cli, tmp_path: Path) -> None:
+    assert cli("-m", *TINY, "seed=0", "forget=[0],[1]").returncode == 0
+    outputs = tmp_path / "outputs"
+    written = {path: path.stat().st_mtime_ns for path in outputs.rglob("record.json")}
+
+    plan = cli("-m", *TINY, "seed=0,1", "forget=[0],[1]", "launch=plan")
+    assert plan.returncode == 0
+    assert plan.stdout == ""
+    assert "unlearn: 4 runs: 2 done, 2 new; the 2 to do will take about" in plan.stderr
+    assert len(list(outputs.rglob("record.json"))) == 2
+
+    rest = cli("-m", *TINY, "seed=0,1", "forget=[0],[1]")
+    assert rest.returncode == 0, rest.stderr
+    assert rest.stdout.count("Files: ") == 2
+    assert len(list(outputs.rglob("record.json"))) == 4
+    assert all(path.stat().st_mtime_ns == moment for path, moment in written.items())
+
+    alone = cli(*TINY, "seed=0", "launch=plan")
+    assert "unlearn: 1 runs: 1 done" in alone.stderr
+
+
+def test_no_job_of_a_sweep_begins_if_one_cannot(cli: Cli, tmp_path: Path) -> None:
+    done = cli("-m", *TINY, "forget=[0],[12]")
+    assert done.returncode == 2
+    assert done.stderr == (
+        "unlearn: forget=[12]: allowed are one or more of the classes 0 to 9 of digits\n"
+    )
+    assert not (tmp_path / "outputs").exists() or not list(tmp_path.rglob("record.json"))
+
+
+SEARCH = ["hydra/sweeper=optuna", "hydra.sweeper.n_trials=2", "method.start=interval(0.5,1.0)"]
+
+
+def test_a_search_needs_an_objective_without_data(cli: Cli, tmp_path: Path) -> None:
+    refused = cli("-m", *TINY, *SEARCH)
+    assert refused.returncode == 2
+    assert refused.stderr.startswith("unlearn: objective=accuracy.unlearned.test.retain: ")
+    assert "proxy.score" in refused.stderr
+    assert "allow_oracle=true" in refused.stderr
+    assert not list(tmp_path.rglob("record.json"))
+
+    quick = ["evaluation=figures", "evaluation.metrics.relearn.max_steps=2"]
+    words = [a for a in TINY if not a.startswith("evaluation")] + quick
+    searched = cli("-m", *words, *SEARCH, "objective=proxy.score")
+    assert searched.returncode == 0, searched.stderr
+    found = records(tmp_path / "outputs")
+    best = max(r["proxy"]["score"] for r in found)  # type: ignore[index]
+    assert f"best proxy.score {best:.4g} with method.start=" in searched.stderr
+    assert [r["oracle"] for r in found] == [False, False]
+
+
+def test_a_search_over_test_accuracies_marks_its_runs(cli: Cli, tmp_path: Path) -> None:
+    searched = cli("-m", *TINY, *SEARCH, "allow_oracle=true")
+    assert searched.returncode == 0, searched.stderr
+    assert [r["oracle"] for r in records(tmp_path / "outputs")] == [True, True]

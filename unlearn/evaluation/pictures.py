@@ -7,13 +7,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
-from torch.optim import Adam
 
+from unlearn.evaluation.attack import inverted
 from unlearn.evaluation.base import Figures, Models, Setting
 from unlearn.request import Request
-from unlearn.synthesis.inversion import total_variation
 
 
 @dataclass(frozen=True)
@@ -47,8 +45,7 @@ class SamplePictures:
 class InversionAttack:
     """inversion_attack.png: white-box inversion of the first forget class from each network.
 
-    Gradient ascent on the class's log-probability from noise with a total-variation prior, the
-    same starts for every network ("Zero-Shot Machine Unlearning", section VI).
+    The same starts for every network; see `inverted`.
 
     Args:
         images: for each network.
@@ -82,23 +79,18 @@ class InversionAttack:
         return confidences
 
     def _invert(self, network: nn.Module, request: Request) -> tuple[Tensor, float]:
-        random = torch.Generator().manual_seed(request.seed)
-        device = request.hardware.device
-        label = torch.full((self.images,), request.forget[0], device=device)
-        images = torch.randn(self.images, *request.shape, generator=random).to(device)
-        images = images.clamp(request.lowest, request.highest).requires_grad_()
-        optimizer = Adam([images], self.learning_rate)
-        for _ in range(self.steps):
-            loss = F.cross_entropy(network(images), label)
-            loss = loss + self.tv_weight * total_variation(images)
-            optimizer.zero_grad()
-            loss.backward(inputs=[images])
-            optimizer.step()
-            with torch.no_grad():
-                images.clamp_(request.lowest, request.highest)
+        target = request.forget[0]
+        images = inverted(
+            network,
+            request,
+            torch.full((self.images,), target, device=request.hardware.device),
+            steps=self.steps,
+            learning_rate=self.learning_rate,
+            tv_weight=self.tv_weight,
+        )
         with torch.no_grad():
-            confidence = network(images).softmax(dim=1)[:, request.forget[0]].mean().item()
-        return images.detach(), confidence
+            confidence = network(images).softmax(dim=1)[:, target].mean().item()
+        return images, confidence
 
 
 def _grid(

@@ -22,6 +22,12 @@ def show(record: Mapping[str, Any], directory: Path) -> None:
             f"retain {record['divergence']['retain']:.4f}, "
             f"forget {_number(record['divergence']['forget'], '.4f')}"
         )
+    if record["proxy"]["retain"] is not None:
+        console.print(
+            "Without data, on images inverted from the teacher: answers "
+            f"{record['proxy']['retain']:.1f}% of the retain classes as the teacher does, "
+            f"{record['proxy']['forget']:.1f}% of the forget classes with a forget class"
+        )
     if record["relearn"]["censored"]:
         console.print("Relearning: a count reached its limit, so that it is a lower bound")
     unknown = [name for name in _CONTRACT if _all_none(record[name])]

@@ -1,0 +1,126 @@
+"""Hydra's sweepers as this project uses them; Hydra takes plugins from `hydra_plugins` alone."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from hydra._internal.core_plugins.basic_sweeper import BasicSweeper
+from hydra.core.config_store import ConfigStore
+from hydra.core.override_parser.types import Override
+from hydra.types import HydraContext, TaskFunction
+from hydra_plugins.hydra_optuna_sweeper.config import Direction, OptunaSweeperConf
+from hydra_plugins.hydra_optuna_sweeper.optuna_sweeper import OptunaSweeper
+from omegaconf import DictConfig, OmegaConf, open_dict
+
+from unlearn.config import digest
+from unlearn.errors import ConfigError
+
+if TYPE_CHECKING:
+    from unlearn.sweep import Plan
+
+
+class Resume(BasicSweeper):
+    """The grid sweeper, launching only what is missing; `launch=plan` launches nothing.
+
+    Every run's config is checked before the first is launched.
+    """
+
+    def split_arguments(  # type: ignore[override]
+        self, overrides: list[Override], max_batch_size: int | None
+    ) -> list[list[list[str]]]:
+        """The missing jobs, in batches of at most `max_batch_size`."""
+        (jobs,) = BasicSweeper.split_arguments(overrides, None)
+        found = self._plan(jobs)
+        _say(found.summary())
+        assert self.config is not None
+        missing = [] if self.config.launch == "plan" else found.missing()
+        if not missing:
+            return []
+        os.environ.setdefault("WANDB_RUN_GROUP", self._name(overrides))
+        chunks = BasicSweeper.split_overrides_to_chunks(missing, max_batch_size)
+        return [list(chunk) for chunk in chunks]
+
+    def validate_batch_is_legal(self, batch: Sequence[Sequence[str]]) -> None:
+        """The plan has checked every job already."""
+
+    def _plan(self, jobs: list[list[str]]) -> Plan:
+        from unlearn.sweep import plan  # not for `unlearn --help`, which finds this plugin too
+
+        assert self.hydra_context is not None
+        loader = self.hydra_context.config_loader
+
+        def compose(words: list[str]) -> DictConfig:
+            assert self.config is not None
+            composed = loader.load_sweep_config(self.config, words)
+            with open_dict(composed):
+                del composed["hydra"]
+            return composed
+
+        def is_group(key: str) -> bool:
+            name = key.split("@")[0]
+            return bool(loader.list_groups(name) or loader.get_group_options(name))
+
+        return plan(jobs, compose, is_group)
+
+    def _name(self, overrides: list[Override]) -> str:
+        """The same whenever and wherever this sweep is launched."""
+        assert self.config is not None
+        config = self.config
+        name = f"{config.dataset.name}-{config.model.name}-{config.method.name}"
+        chosen = OmegaConf.select(config, "hydra.runtime.choices.experiment") or name
+        return f"{chosen}-{digest([str(o.input_line) for o in overrides])[:6]}"
+
+
+class Search(OptunaSweeper):
+    """Optuna over a figure that needs no data; over one that does only with `allow_oracle`."""
+
+    def setup(
+        self, *, hydra_context: HydraContext, task_function: TaskFunction, config: DictConfig
+    ) -> None:
+        """Refuse an objective that a method without data could not know.
+
+        Raises:
+            ConfigError: naming `objective` or `launch`.
+        """
+        if config.launch == "plan":
+            raise ConfigError("launch", "plan", "a search has no list of runs; allowed is run")
+        known = str(config.objective).split(".")[0] in ("proxy", "seconds")
+        if not known and not config.allow_oracle:
+            raise ConfigError(
+                "objective",
+                config.objective,
+                "is a figure of real test data, which must not choose hyper-parameters; allowed "
+                "are proxy.score, proxy.retain, proxy.forget and seconds.unlearn, or "
+                "allow_oracle=true, which marks every run as oracle",
+            )
+        self._results = Path(config.hydra.sweep.dir) / "optimization_results.yaml"
+        self._objective = config.objective
+        super().setup(hydra_context=hydra_context, task_function=task_function, config=config)
+
+    def sweep(self, arguments: list[str]) -> Any:
+        """Search, and say what was best."""
+        Path(self._results).parent.mkdir(parents=True, exist_ok=True)
+        super().sweep(arguments)
+        best = OmegaConf.to_container(OmegaConf.load(self._results))
+        assert isinstance(best, dict)
+        words = " ".join(f"{key}={value}" for key, value in best["best_params"].items())
+        _say(f"best {self._objective} {best['best_value']:.4g} with {words}; see {self._results}")
+
+
+# `hydra/sweeper=optuna` is the search above: of the figures that it may take, more is better.
+ConfigStore.instance().store(
+    group="hydra/sweeper",
+    name="optuna",
+    node=OptunaSweeperConf(
+        _target_="hydra_plugins.unlearn_sweeper.Search", direction=Direction.maximize
+    ),
+    provider="unlearn",
+)
+
+
+def _say(line: str) -> None:
+    sys.stderr.write(f"unlearn: {line}\n")
