@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import textwrap
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 import numpy as np
 import pandas as pd
@@ -20,7 +20,8 @@ from unlearn.report.svg import FOREGROUND, ORIGINAL, OTHERS, RETRAINED, STYLES, 
 _MANY_POINTS = 400
 # Room for the value that is off, as a share of the axis.
 _OFF = 0.18
-_ASIDE = 0.012
+# More values than this have bands instead of error bars.
+_MANY_VALUES = 8
 
 
 def against_iterations(name: str, title: str, curves: Sequence[Curve]) -> list[str]:
@@ -32,7 +33,7 @@ def against_iterations(name: str, title: str, curves: Sequence[Curve]) -> list[s
 
         def paint(axes: Axes, figure: str = figure, part: str = part) -> None:
             for curve in curves:
-                _line(axes, getattr(curve, part), STYLES[curve.group.place])
+                _line(axes, getattr(curve, part), STYLES[curve.group.place], 0, 100)
             _references(axes, [curve.group for curve in curves], f"retrained {figure}")
             axes.xaxis.set_major_locator(MaxNLocator(integer=True))
             _room(axes, 5.0, percent=True)
@@ -62,6 +63,7 @@ def retain_against_forget(name: str, panel: Panel) -> str:
 def against_threshold(name: str, panel: Panel, key: str) -> list[str]:
     """D_r less the retrained model's, D_f and AIN against a numeric key."""
     places = _places(panel.runs[key])
+    at = panel.runs[key].map(as_text).map(places)
     difference = panel.runs["D_r"] - panel.runs["retrained D_r"]
     figures = {
         "D_r − retrained D_r": ("D_r − retrained (% points)", difference, 1.0),
@@ -75,8 +77,9 @@ def against_threshold(name: str, panel: Panel, key: str) -> list[str]:
             axes: Axes, figure: str = figure, values: pd.Series = values, least: float = least
         ) -> None:
             _threshold_axis(axes, places)
-            for group in panel.groups:
-                _against(axes, group, key, values, places)
+            asides = _asides(len(panel.groups), places.values())
+            for group, aside in zip(panel.groups, asides, strict=True):
+                _against(axes, group, values, at, places.get("null"), aside)
             if figure == "D_f":
                 _references(axes, panel.groups, "retrained D_f")
             else:
@@ -91,8 +94,10 @@ def against_threshold(name: str, panel: Panel, key: str) -> list[str]:
     return charts
 
 
-def _line(axes: Axes, curve: pd.DataFrame, style: Style) -> None:
-    """Means with their markers, and a band for the interval."""
+def _line(
+    axes: Axes, curve: pd.DataFrame, style: Style, least: float = -np.inf, most: float = np.inf
+) -> None:
+    """Means with their markers, and a band for the interval, cut at what there can be."""
     axes.plot(
         curve.index,
         curve["mean"],
@@ -101,7 +106,7 @@ def _line(axes: Axes, curve: pd.DataFrame, style: Style) -> None:
         marker=style.marker,
         markevery=max(1, len(curve) // 12),
     )
-    low, high = (np.clip(curve["mean"] + side * curve["half"], 0, 100) for side in (-1, 1))
+    low, high = (np.clip(curve["mean"] + side * curve["half"], least, most) for side in (-1, 1))
     axes.fill_between(curve.index, low, high, color=style.colour, alpha=0.15, linewidth=0)
 
 
@@ -109,7 +114,7 @@ def _references(axes: Axes, groups: Sequence[Group], figure: str) -> None:
     """The retrained model's mean and interval: one line, or one a group where they differ."""
     known = {group.place: group.runs[figure].dropna() for group in groups}
     known = {place: values for place, values in known.items() if len(values)}
-    shared = len({round(values.mean(), 6) for values in known.values()}) == 1
+    shared = len({frozenset(values.round(6)) for values in known.values()}) == 1
     for place, values in list(known.items())[: 1 if shared else None]:
         colour = FOREGROUND if shared else STYLES[place].colour
         mean = values.mean()
@@ -137,17 +142,19 @@ def _points(axes: Axes, x: pd.Series, y: pd.Series, style: Style) -> None:
 
 
 def _against(
-    axes: Axes, group: Group, key: str, values: pd.Series, places: dict[str, float]
+    axes: Axes, group: Group, values: pd.Series, places: pd.Series, off: float | None, aside: float
 ) -> None:
-    """One group's means with error bars; what is off stands apart from the line."""
+    """One group's means and intervals; what is off stands apart from the line."""
     style = STYLES[group.place]
-    at = group.runs[key].map(as_text)
-    data = pd.DataFrame({"place": at.map(places), "value": values.loc[group.runs.index]})
-    found = means(data.astype(float), "place")
-    off = found.index == places.get("null")
-    # Groups stand a little beside each other, so that their bars can be told apart.
-    aside = (group.place - 1) * _ASIDE * (max(places.values()) - min(places.values()))
-    for part, line in ((found[~off], style.line), (found[off], "none")):
+    data = pd.DataFrame({"place": places, "value": values}).loc[group.runs.index]
+    found = means(data, "place")
+    numbers = found[found.index != off]
+    bars = [(found[found.index == off], "none")]
+    if places.nunique() > _MANY_VALUES:
+        _line(axes, numbers, style)
+    else:
+        bars.append((numbers, style.line))
+    for part, line in bars:
         axes.errorbar(
             part.index + aside,
             part["mean"],
@@ -158,6 +165,14 @@ def _against(
             capsize=3,
             elinewidth=1.0,
         )
+
+
+def _asides(groups: int, places: Iterable[float]) -> list[float]:
+    """How far each group stands aside, so that error bars at one value can be told apart."""
+    ordered = np.sort(list(places))
+    gap = min(np.diff(ordered), default=0.0)
+    step = min(0.5 * gap / groups, 0.015 * (ordered[-1] - ordered[0]))
+    return [step * (number - (groups - 1) / 2) for number in range(groups)]
 
 
 def _places(values: pd.Series) -> dict[str, float]:
@@ -174,9 +189,10 @@ def _places(values: pd.Series) -> dict[str, float]:
 
 def _threshold_axis(axes: Axes, places: dict[str, float]) -> None:
     """A tick at each value that was run, as far as their labels have room."""
-    low, high = min(places.values()), max(places.values())
-    least, ticks = 0.09 * (high - low), dict[str, float]()
+    span = max(places.values()) - min(places.values())
+    ticks: dict[str, float] = {}
     for text, place in sorted(places.items(), key=lambda pair: pair[0] != "null"):
+        least = 0.03 * (len(text) + 1) * span
         if all(abs(place - other) >= least for other in ticks.values()):
             ticks["off" if text == "null" else text] = place
     axes.set_xticks(list(ticks.values()), list(ticks))

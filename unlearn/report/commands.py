@@ -7,6 +7,8 @@ import shlex
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
+from unlearn.report.pivot import natural
+
 # A set of runs that is no product is told as this many multiruns at most.
 _MOST_PARTS = 6
 _SHOWN = 3
@@ -63,8 +65,12 @@ def _is_product(runs: list[_Words]) -> bool:
 
 
 def _values(runs: list[_Words]) -> dict[str, list[str]]:
-    """Each key's values in the order in which they appear."""
-    return {key: list(dict.fromkeys(run[key] for run in runs)) for key in runs[0]}
+    """Each key's values in their natural order."""
+    found = {key: {run[key] for run in runs} for key in runs[0]}
+    return {
+        key: sorted(values, key=lambda value: natural([value.strip("[]")]))
+        for key, values in found.items()
+    }
 
 
 def _multirun(runs: list[_Words]) -> str:

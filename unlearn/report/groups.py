@@ -104,10 +104,11 @@ def _grouped(runs: pd.DataFrame, keys: Sequence[str]) -> dict[tuple[str, ...], l
         return {}
     if not keys:
         return {(): list(runs.index)}
-    texts = [runs[key].map(as_text) for key in keys]
-    found = runs.groupby(texts).groups
-    names = {name if isinstance(name, tuple) else (name,): rows for name, rows in found.items()}
-    return {name: list(names[name]) for name in sorted(names, key=natural)}
+    names = zip(*(runs[key].map(as_text) for key in keys), strict=True)
+    found: dict[tuple[str, ...], list[int]] = {}
+    for index, name in zip(runs.index, names, strict=True):
+        found.setdefault(name, []).append(index)
+    return {name: found[name] for name in sorted(found, key=natural)}
 
 
 def _labels(keys: Sequence[str], names: Iterable[tuple[str, ...]]) -> list[str]:

@@ -127,9 +127,8 @@ def _scatter(drawn: Panels) -> Section:
 
 def _threshold(name: str, drawn: Panels, key: str) -> Section:
     text = (
-        f"Mean and 95% confidence interval over runs at each value of {key}; “off” is null, and "
-        "stands apart. The dotted line is the retrained model: no difference in D_r, its own D_f, "
-        "and an AIN of 1."
+        f"Mean and 95% confidence interval over runs at each value of {key}; “off” stands apart. "
+        "The dotted line is the retrained model: no difference in D_r, its own D_f, an AIN of 1."
     )
     pictured = [
         chart
