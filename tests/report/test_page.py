@@ -232,7 +232,10 @@ def test_failed_and_cut_off_runs_are_told_and_cannot_write_markup(tmp_path: Path
     put(outputs, seed=1, status="failed", error="RunError: <script>alert(1)</script>")
     cut = put(outputs, seed=2, status="unfinished", access=None, config={"method.target": "raw"})
     cut.rename(outputs / ".seed-2.partial")
-    text, page = made(outputs, "--title", "</title><script>alert(2)</script>")
+    put(outputs, seed=3, config={"method.target": "<img src=x>"})
+    title = "</title><script>alert(2)</script>"
+    text, page = made(outputs, "--columns", "method.target", "--title", title)
+    assert "<img" not in text
     assert "alert(1)" in "".join(page.texts["dd"])
     assert re.findall(r"<script>alert", text) == []
     assert "unlearn method=gkt 'forget=[0]' seed=1" in page.texts["pre"]
@@ -253,7 +256,7 @@ def test_runs_without_figures_make_a_page_too(tmp_path: Path) -> None:
     path.write_text(json.dumps(record))
     text, page = made(without)
     assert page.texts["h2"] == ["Table"]
-    assert "1 runs were started from Python" in text
+    assert "1 run started from Python" in text
 
 
 def test_oracle_runs_are_marked_wherever_they_appear(tmp_path: Path) -> None:

@@ -158,7 +158,7 @@ def _against(
         axes.errorbar(
             part.index + aside,
             part["mean"],
-            yerr=part["half"].fillna(0),
+            yerr=part["half"],
             color=style.colour,
             linestyle=line,
             marker=style.marker,

@@ -31,19 +31,19 @@ class Sweep:
     whole: bool
 
 
-def folded(commands: Sequence[Sequence[str] | None]) -> list[Sweep]:
+def folded(commands: Sequence[list[str] | None]) -> list[Sweep]:
     """The sweeps that made the runs whose records hold these commands.
 
     Args:
         commands: what was typed after `unlearn` for each run; None for one started from Python.
     """
-    known = {tuple(words): None for words in commands if isinstance(words, list)}
+    known = {tuple(words): None for words in commands if words is not None}
     alike: dict[tuple[str, ...], list[_Words]] = {}
     for words in known:
         typed = dict(_split(word) for word in words)
         alike.setdefault(tuple(sorted(typed)), []).append(typed)
     sweeps = [sweep for part in alike.values() for sweep in _sweeps(part)]
-    started = len(commands) - sum(isinstance(words, list) for words in commands)
+    started = sum(words is None for words in commands)
     return [*sweeps, *([Sweep([], started, whole=False)] if started else [])]
 
 

@@ -89,7 +89,9 @@ def panels(runs: pd.DataFrame, rows: Sequence[str], columns: Sequence[str]) -> P
         used = [index for name in shown for index in lines[name]]
         title = ", ".join(f"{k}={v}" for k, v in zip(columns, block, strict=True))
         if groups:
-            drawn.append(Panel(title, groups, inside[~inside.index.isin(used)]))
+            others = inside[~inside.index.isin(used)]
+            steered = columns and (inside["access"] == "oracle").all()
+            drawn.append(Panel(f"{title}{DAGGER}" if steered else title, groups, others))
     return Panels(drawn, labels, len(lines), len(blocks))
 
 

@@ -49,8 +49,8 @@ def missing(runs: pd.DataFrame, status: str) -> list[Missing]:
     for _, run in runs[runs["status"] == status].iterrows():
         setting = " ".join(str(run[key]) for key in ("dataset", "model", "method"))
         mark = DAGGER if run["access"] == "oracle" else ""
-        words = run["command"]
-        command = shlex.join(["unlearn", *words]) if isinstance(words, list) else None
+        words: list[str] | None = run["command"]
+        command = None if words is None else shlex.join(["unlearn", *words])
         found.append(
             Missing(
                 f"{setting}, forget {run['forget']}, seed {run['seed']}{mark}",

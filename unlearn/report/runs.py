@@ -56,9 +56,10 @@ def load(folders: Sequence[Path]) -> pd.DataFrame:
     rows = []
     for folder in folders:
         found = [row(path) for path in sorted(_records(folder))]
+        found = [run for run in found if run["status"] == "unfinished" or not _hidden(run)]
         if not found:
             raise ConfigError("outputs", folder, "holds no record.json")
-        rows += [run for run in found if not (_partial(run) and run["status"] != "unfinished")]
+        rows += found
     return pd.DataFrame(rows).astype(dict.fromkeys(FIGURES, float))
 
 
@@ -70,7 +71,7 @@ def _records(folder: Path) -> Iterator[Path]:
             yield Path(directory, "record.json")
 
 
-def _partial(run: Mapping[str, Any]) -> bool:
+def _hidden(run: Mapping[str, Any]) -> bool:
     return Path(run["directory"]).name.startswith(".")
 
 

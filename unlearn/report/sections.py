@@ -83,7 +83,7 @@ def numeric(runs: pd.DataFrame, key: str) -> bool:
 
 
 def _iterations(drawn: Panels) -> Section:
-    pictured, notes, behind = list[str](), drawn.limits(), list[str | None]()
+    pictured, notes, behind = list[str](), drawn.limits(), list[list[str] | None]()
     unread = without = 0
     for number, panel in enumerate(drawn.drawn):
         curves = [found for group in panel.groups if (found := curve(group)) is not None]
@@ -98,9 +98,9 @@ def _iterations(drawn: Panels) -> Section:
     if without:
         notes.append(f"{without} runs have no history of accuracies.")
     text = (
-        "What the runner saw of the student on its way, at every look: mean over runs, and the "
-        "95% confidence interval as a band. A dotted line is the retrained model, which is the "
-        "target, with its own band; it has a group's colour where it differs between groups."
+        "What the runner saw of the student on its way: mean over the runs that it looked at "
+        "there, and the 95% confidence interval as a band. A dotted line is the retrained model, "
+        "which is the target, with its own band; it has a group's colour where groups differ."
     )
     legend = _legend("iterations", drawn.labels, (_LINE, "retrained (target)"))
     return Section("Accuracy against iterations", text, pictured, folded(behind), notes, legend)

@@ -20,6 +20,7 @@ GREY = "#8a8a8a"
 _RC: dict[Any, Any] = {
     "svg.fonttype": "none",
     "svg.hashsalt": "unlearn",
+    "text.parse_math": False,
     "font.size": 9,
     "axes.titlesize": 10,
     "axes.titlelocation": "left",
