@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import csv
 import io
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -166,6 +168,15 @@ def test_bad_input(tmp_path: Path, arguments: list[str], message: str) -> None:
     assert done.returncode == 2
     (line,) = done.stderr.strip().splitlines()
     assert line.startswith(f"unlearn-report: {message}")
+
+
+def test_it_runs_as_a_program(tmp_path: Path) -> None:
+    put(tmp_path)
+    for words, code in (([], 0), (["--rows", "metod"], 2)):
+        call = [sys.executable, "-m", "unlearn.report", str(tmp_path), *words]
+        done = subprocess.run(call, capture_output=True, text=True, check=False)
+        assert done.returncode == code
+        assert ("97.00" in done.stdout) == (code == 0)
 
 
 def test_a_folder_without_records(tmp_path: Path) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import shlex
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 
 import pandas as pd
@@ -85,16 +86,16 @@ def _write_runs(runs: pd.DataFrame, arguments: argparse.Namespace) -> None:
 
 def _write(option: str, path: Path, text: str) -> None:
     try:
-        path.write_text(text)
+        path.write_text(text, encoding="utf-8")
     except OSError as error:
         raise ConfigError(option, path, f"cannot be written ({error.strerror})") from error
 
 
-def main() -> None:
-    """Run the command line; exit 2 for the user's mistakes."""
+def main(words: Sequence[str] | None = None) -> None:
+    """Run the command line, or these words in its place; exit 2 for the user's mistakes."""
     parser = argparse.ArgumentParser(
         prog="unlearn-report",
-        description="Many runs as one table or page, by any config keys: mean ± 95%% interval.",
+        description="Many runs as one table or page, by any config keys: mean ± 95% confidence interval.",
     )
     parser.add_argument("outputs", type=Path, nargs="+", help="folders that hold run directories")
     rows = _words("dataset,model,method,forget")
@@ -123,9 +124,10 @@ def main() -> None:
         metavar="KEY,...",
         help="in the page, draw figures against these; numeric rows and columns are drawn anyway",
     )
-    arguments = parser.parse_args()
+    words = sys.argv[1:] if words is None else words
+    arguments = parser.parse_args(words)
     try:
-        text = report(arguments, shlex.join(["unlearn-report", *sys.argv[1:]]))
+        text = report(arguments, shlex.join(["unlearn-report", *words]))
         if arguments.output is not None:
             _write("output", arguments.output, text)
     except UnlearnError as error:
