@@ -218,7 +218,7 @@ def test_the_page_says_what_made_it(swept_runs: Path) -> None:
 def test_pictures_are_embedded_and_few(swept_page: tuple[str, Page], tmp_path: Path) -> None:
     text, _ = swept_page
     assert text.count('<img src="data:image/png;base64,') == 12
-    assert "at most 6" in text
+    assert "at most 6 runs" in text
     put(tmp_path / "outputs", seed=0)
     add_pictures(put(tmp_path / "outputs", seed=1))
     text, page = made(tmp_path / "outputs")
