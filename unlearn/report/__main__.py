@@ -95,7 +95,7 @@ def main(words: Sequence[str] | None = None) -> None:
     """Run the command line, or these words in its place; exit 2 for the user's mistakes."""
     parser = argparse.ArgumentParser(
         prog="unlearn-report",
-        description="Many runs as a table or page by any config keys: mean ± 95% confidence interval.",
+        description="Many runs as a table or page by any keys: mean ± 95% confidence interval.",
     )
     parser.add_argument("outputs", type=Path, nargs="+", help="folders that hold run directories")
     rows = _words("dataset,model,method,forget")
