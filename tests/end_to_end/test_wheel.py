@@ -28,6 +28,10 @@ def test_the_wheel_works_elsewhere(tmp_path: Path) -> None:
     assert {p.relative_to(carried) for p in carried.rglob("*.yaml")} == packed
 
     where = "import unlearn, sys; sys.stdout.write(unlearn.__file__)"
+    pages = CLONE / "unlearn" / "report" / "templates"
+    packed_pages = tmp_path / "site" / "unlearn" / "report" / "templates"
+    assert {p.name for p in packed_pages.iterdir()} == {p.name for p in pages.iterdir()}
+
     environment = {**os.environ, "PYTHONPATH": str(tmp_path / "site"), "OMP_NUM_THREADS": "1"}
     for call in (["-c", where], ["-m", "unlearn", *TINY, "run_dir=here"]):
         done = subprocess.run(

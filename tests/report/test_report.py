@@ -2,81 +2,22 @@
 
 from __future__ import annotations
 
-import copy
 import csv
 import io
-import json
-import re
 import subprocess
 import sys
-import time
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pandas as pd
 import pytest
 from scipy import stats
+from synthetic import put, report
 
 from unlearn.errors import ConfigError
 from unlearn.report.pivot import interval, pivot
 from unlearn.report.runs import load, mixed, only
 from unlearn.report.write import FORMATS
-
-MODELS = ("original", "retrained", "unlearned")
-CONFIG: dict[str, Any] = {
-    "seed": 0,
-    "forget": [0],
-    "dataset": {"name": "digits", "shape": [1, 8, 8]},
-    "method": {"name": "gkt", "start": 0.95, "target": "masked"},
-    "filter": {"gate": None, "entropy": None},
-    "tracking": {"mode": "offline"},
-}
-
-
-def put(outputs: Path, **changes: Any) -> Path:
-    """One run directory; keyword arguments are D_r, seed, forget, status, or a config key."""
-    config = copy.deepcopy(CONFIG)
-    for key, value in changes.pop("config", {}).items():
-        group, name = key.split(".")
-        config[group][name] = value
-    seed, forget = changes.pop("seed", 0), changes.pop("forget", [0])
-    config |= {"seed": seed, "forget": forget}
-    parts = {"train": {"retain": 99.0, "forget": 0.0}}
-    test = {"retain": changes.pop("D_r", 97.0), "forget": 0.0}
-    record = {
-        "status": "complete",
-        "dataset": "digits",
-        "model": "lenet",
-        "method": config["method"]["name"],
-        "access": "none",
-        "forget": forget,
-        "seed": seed,
-        "command": ["method=gkt", f"forget={forget}", f"seed={seed}"],
-        "config": config,
-        "accuracy": {name: {**parts, "test": test} for name in MODELS},
-        "relearn": {"unlearned_steps": 6.0, "retrained_steps": 12.0, "ain": 0.5},
-        "membership": {"unlearned": {"auc": 0.5}, "retrained": {"auc": 0.6}},
-        "divergence": {"retain": 0.1, "forget": 0.2},
-        "onset": {"largest": 0.0},
-        "seconds": {"unlearn": 3.0},
-        "error": None,
-        **changes,
-    }
-    directory = outputs / f"run-{len(list(outputs.glob('*')))}"
-    directory.mkdir(parents=True)
-    (directory / "record.json").write_text(json.dumps(record))
-    return directory
-
-
-def report(outputs: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [sys.executable, "-m", "unlearn.report", str(outputs), *arguments],
-        capture_output=True,
-        text=True,
-        timeout=120,
-        check=False,
-    )
 
 
 def test_the_interval_is_students() -> None:
@@ -159,8 +100,34 @@ def test_cells_that_mix_settings_say_so(tmp_path: Path) -> None:
 
 
 def test_oracle_runs_are_marked(tmp_path: Path) -> None:
-    put(tmp_path, access="oracle")
-    assert "Oracle: 1 runs were steered by real test accuracies" in report(tmp_path).stdout
+    put(tmp_path, forget=[0])
+    put(tmp_path, forget=[1], access="oracle")
+    shown = report(tmp_path, "--rows", "method,forget").stdout
+    assert "Oracle†: 1 runs were steered by real test accuracies" in shown
+    runs = load([tmp_path])
+    table = pivot(runs, ["method", "forget"], [], ["D_r"])
+    assert list(table.index) == [("gkt", "0"), ("gkt", "1†")]
+    assert "1$^\\dagger$" in FORMATS["latex"](table)
+    beside = pivot(runs, ["method"], ["forget"], ["D_r"])
+    assert list(beside.index) == [("gkt†",)]
+    assert list(beside.loc[:, (slice(None), "runs")].iloc[0]) == ["1", "1†"]
+
+
+def test_runs_that_were_cut_off_are_told(tmp_path: Path) -> None:
+    put(tmp_path, seed=0)
+    cut = put(tmp_path, seed=1, status="unfinished", access=None)
+    cut.rename(tmp_path / ".seed-1.partial")
+    replaced = put(tmp_path, seed=2)
+    replaced.rename(tmp_path / ".seed-2.old")
+    done = report(tmp_path, "--rows", "method", "--format", "markdown")
+    assert done.returncode == 0, done.stderr
+    heading, _, row = done.stdout.splitlines()[:3]
+    found = dict(zip(heading.split("|"), row.split("|"), strict=True))
+    assert (found[" runs "].strip(), found[" unfinished "].strip()) == ("1", "1")
+    assert "Unfinished: 1 of 2 runs were cut off, or are still running" in done.stdout
+    assert "  unlearn method=gkt 'forget=[0]' seed=1\n" in done.stdout
+    assert "seed=2" not in done.stdout
+    assert "Failed" not in done.stdout
 
 
 def test_lines_of_runs_go_to_a_file(tmp_path: Path) -> None:
@@ -180,6 +147,19 @@ def test_lines_of_runs_go_to_a_file(tmp_path: Path) -> None:
         (["--figures", "D_q"], "figures=D_q: allowed are original D_r, "),
         (["--where", "method"], "where=method: must be KEY=VALUE"),
         (["--where", "method=noise"], "where=method=noise: no run is left"),
+        (["--rows", ""], "rows=: must name a key"),
+        (["--output", "absent/report.md"], "output=absent/report.md: cannot be written (No such"),
+        (["--format", "html"], "output=null: must name a file for --format html"),
+        (["--curve", "filter.gate"], "curve=filter.gate: is for --format html"),
+        (["--title", "Ours"], "title=Ours: is for --format html"),
+        (
+            ["--format", "html", "--output", "r.html", "--curve", "method.target"],
+            "curve=method.target: holds no numbers in the complete runs",
+        ),
+        (
+            ["--format", "html", "--output", "r.html", "--curve", "method.begin"],
+            "curve=method.begin: no record has it; near it are ",
+        ),
     ],
 )
 def test_bad_input(tmp_path: Path, arguments: list[str], message: str) -> None:
@@ -190,44 +170,15 @@ def test_bad_input(tmp_path: Path, arguments: list[str], message: str) -> None:
     assert line.startswith(f"unlearn-report: {message}")
 
 
+def test_it_runs_as_a_program(tmp_path: Path) -> None:
+    put(tmp_path)
+    for words, code in (([], 0), (["--rows", "metod"], 2)):
+        call = [sys.executable, "-m", "unlearn.report", str(tmp_path), *words]
+        done = subprocess.run(call, capture_output=True, text=True, check=False)
+        assert done.returncode == code
+        assert ("97.00" in done.stdout) == (code == 0)
+
+
 def test_a_folder_without_records(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match=r"holds no record\.json"):
         load([tmp_path])
-
-
-def test_ten_thousand_records_take_seconds(tmp_path: Path) -> None:
-    """2,000 settings of five seeds, in one table by three keys: 20 s and 1 GB are allowed."""
-    template = json.loads((put(tmp_path / "one") / "record.json").read_text())
-    for number in range(10_000):
-        template["seed"] = template["config"]["seed"] = number % 5
-        template["config"]["method"]["start"] = number // 5 % 20 / 20
-        template["config"]["filter"]["gate"] = number // 100 % 10 / 100
-        template["forget"] = template["config"]["forget"] = [number // 1000]
-        folder = tmp_path / "many" / str(number % 100) / str(number)
-        folder.mkdir(parents=True)
-        (folder / "record.json").write_text(json.dumps(template))
-    # The child's own peak: ru_maxrss would begin at what this process held when it forked.
-    code = (
-        "import atexit, pathlib, runpy, sys\n"
-        "status = pathlib.Path('/proc/self/status')\n"
-        "atexit.register(lambda: print(status.read_text(), file=sys.stderr))\n"
-        "runpy.run_module('unlearn.report', run_name='__main__')\n"
-    )
-    keys = "forget,filter.gate,method.start"
-    start = time.perf_counter()
-    done = subprocess.run(
-        [sys.executable, "-c", code, tmp_path / "many", "--rows", keys, "--format", "csv"],
-        capture_output=True,
-        text=True,
-        timeout=120,
-        check=False,
-    )
-    spent = time.perf_counter() - start
-    assert done.returncode == 0, done.stderr
-    lines = done.stdout.splitlines()
-    assert len(lines) == 2001
-    assert lines[1].startswith("0,0,0,5,")
-    assert spent < 20
-    peak = re.search(r"VmHWM:\s+(\d+) kB", done.stderr)
-    assert peak is not None
-    assert int(peak[1]) < 2**20

@@ -4,25 +4,48 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from functools import cache
+from typing import Any
 
+import numpy as np
 import pandas as pd
+from numpy.typing import NDArray
 from scipy import stats
 
-from unlearn.report.runs import as_text
+from unlearn.report.runs import DAGGER, as_text
+
+Values = pd.Series | NDArray[Any]
 
 
-def interval(values: pd.Series[float], digits: int = 2) -> str:
+def interval(values: Values, digits: int = 2) -> str:
     """Mean ± 95% confidence interval of Student's t over the runs that have the figure."""
-    known = values.dropna().astype(float)
+    every = np.asarray(values, dtype=float)
+    known = every[~np.isnan(every)]
     if len(known) < 2:
-        return "-" if known.empty else f"{known.iloc[0]:.{digits}f}"
-    few = f" ({len(known)} of {len(values)})" if len(known) < len(values) else ""
+        return "-" if len(known) == 0 else f"{known[0]:.{digits}f}"
+    few = f" ({len(known)} of {len(every)})" if len(known) < len(every) else ""
     return f"{known.mean():.{digits}f} ± {half_width(known):.{digits}f}{few}"
 
 
-def half_width(known: pd.Series[float]) -> float:
+def half_width(known: Values) -> float:
     """Half of the 95% confidence interval of the mean of two or more values."""
-    return float(stats.t.ppf(0.975, len(known) - 1) * known.std() / math.sqrt(len(known)))
+    return float(_quantile(len(known)) * np.std(known, ddof=1)) / math.sqrt(len(known))
+
+
+@cache
+def _quantile(count: int) -> float:
+    return float(stats.t.ppf(0.975, count - 1))
+
+
+def means(values: pd.DataFrame, by: str) -> pd.DataFrame:
+    """Mean and half of its 95% confidence interval, `half`, of the column `value`, by another.
+
+    Where there is one value alone, `half` is NaN.
+    """
+    groups = values.dropna(subset=["value"]).groupby(by)["value"]
+    count = groups.count()
+    half = count.clip(lower=2).map(_quantile) * groups.std() / count**0.5
+    return pd.DataFrame({"mean": groups.mean(), "half": half})
 
 
 def pivot(
@@ -38,32 +61,42 @@ def pivot(
 
     Returns:
         A frame of text, its index the rows' values, its columns the figures under the columns'
-        values, each block with the number of `runs` and, where some failed, of `failed` ones.
+        values, each block with the number of `runs` and, where there are any, of `failed` and of
+        `unfinished` ones. A dagger marks what oracle runs are in: the row, and the block if there
+        are several.
     """
     texts = runs.assign(**{key: runs[key].map(as_text) for key in {*rows, *columns}})
     blocks = texts.groupby(list(columns), sort=False) if columns else [((), texts)]
     found = {}
     for name, block in blocks:
         heading = ", ".join(f"{k}={v}" for k, v in zip(columns, name, strict=True))
-        found[heading] = _block(block, rows, figures)
+        found[heading] = _block(block, rows, figures, DAGGER if columns else "")
     table = pd.concat(found, axis=1, sort=False) if columns else found[""]
-    return table.loc[sorted(table.index, key=_natural)].fillna("")
+    table = table.loc[sorted(table.index, key=natural)].fillna("")
+    steered = set(texts.loc[texts["access"] == "oracle", list(rows)].itertuples(index=False))
+    names = [(*n[:-1], f"{n[-1]}{DAGGER}") if n in steered else n for n in table.index]
+    return table.set_axis(pd.MultiIndex.from_tuples(names, names=list(rows)))
 
 
-def _block(runs: pd.DataFrame, rows: Sequence[str], figures: Sequence[str]) -> pd.DataFrame:
+def _block(
+    runs: pd.DataFrame, rows: Sequence[str], figures: Sequence[str], mark: str
+) -> pd.DataFrame:
+    status, steered = runs["status"].to_numpy(), (runs["access"] == "oracle").to_numpy()
+    values = {figure: runs[figure].to_numpy(dtype=float) for figure in figures}
+    others = [name for name in ("failed", "unfinished") if (status == name).any()]
     lines = {}
-    for name, group in runs.groupby(list(rows), sort=False):
-        complete = group[group["status"] == "complete"]
-        cells = {"runs": str(len(complete))}
-        if (runs["status"] == "failed").any():
-            cells["failed"] = str(len(group) - len(complete))
-        lines[name] = cells | {figure: interval(complete[figure]) for figure in figures}
+    for name, at in runs.groupby(list(rows)).indices.items():
+        complete = at[status[at] == "complete"]
+        cells = {"runs": f"{len(complete)}{mark if steered[at].any() else ''}"}
+        cells |= {other: str((status[at] == other).sum()) for other in others}
+        cells |= {figure: interval(values[figure][complete]) for figure in figures}
+        lines[name if isinstance(name, tuple) else (name,)] = cells
     table = pd.DataFrame.from_dict(lines, orient="index")
     table.index = pd.MultiIndex.from_tuples(lines, names=list(rows))
     return table
 
 
-def _natural(values: tuple[str, ...]) -> list[tuple[int, float, str]]:
+def natural(values: Sequence[str]) -> list[tuple[int, float, str]]:
     """Numbers in their order, before words, after what is off."""
     return [_rank(value) for value in values]
 

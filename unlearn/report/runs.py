@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import difflib
 import json
+import os
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -28,45 +29,57 @@ FIGURES = {
     "retrained MIA": "membership.retrained.auc",
     "JS forget": "divergence.forget",
     "s": "seconds.unlearn",
+    "retrained s": "seconds.retrained",
 }
 UNITS = {
     **dict.fromkeys((n for n in FIGURES if "D_" in n), "%"),
     **dict.fromkeys(("relearn", "retrained relearn"), "steps"),
     "JS forget": "bits",
-    "s": "seconds",
+    **dict.fromkeys(("s", "retrained s"), "seconds"),
 }
+DAGGER = "†"  # after whatever shows a run that real test accuracies steered
 _IDENTITY = ("status", "dataset", "model", "method", "access", "forget", "seed", "error")
 # Config keys in which the runs of one cell may differ without being another setting.
 _DRAWN = ("seed", "training.seed", "outputs", "run_dir", "force", "objective", "stack")
 
 
 def load(folders: Sequence[Path]) -> pd.DataFrame:
-    """One row for every record under the folders; hidden folders of unfinished runs are left out.
+    """One row for every record under the folders, those of runs that were cut off among them.
 
     Columns are `directory`, `command`, the record's identity (`status`, `method`, ...), every
-    config key with its dots (`method.start`), and every figure of `FIGURES`.
+    config key with its dots (`method.start`), and every figure of `FIGURES`. The status is
+    complete, failed, or unfinished: cut off, or still running.
 
     Raises:
         ConfigError: if a folder holds no record.
     """
     rows = []
     for folder in folders:
-        paths = sorted(p for p in folder.rglob("record.json") if not _hidden(p.parent, folder))
-        if not paths:
+        found = [row(path) for path in sorted(_records(folder))]
+        found = [run for run in found if run["status"] == "unfinished" or not _hidden(run)]
+        if not found:
             raise ConfigError("outputs", folder, "holds no record.json")
-        rows += [row(path) for path in paths]
-    return pd.DataFrame(rows)
+        rows += found
+    return pd.DataFrame(rows).astype(dict.fromkeys(FIGURES, float))
 
 
-def _hidden(directory: Path, folder: Path) -> bool:
-    return any(part.startswith(".") for part in directory.relative_to(folder).parts)
+def _records(folder: Path) -> Iterator[Path]:
+    """Every record, without looking into hidden folders other than those of unfinished runs."""
+    for directory, folders, files in os.walk(folder):
+        folders[:] = [f for f in folders if not f.startswith(".") or f.endswith(".partial")]
+        if "record.json" in files:
+            yield Path(directory, "record.json")
+
+
+def _hidden(run: Mapping[str, Any]) -> bool:
+    return Path(run["directory"]).name.startswith(".")
 
 
 def row(path: Path) -> dict[str, Any]:
     """What a table can show of the record at a path."""
     record = json.loads(path.read_text())
     known: dict[str, Any] = {"directory": str(path.parent), "command": record.get("command")}
-    known |= dict(_flat(record.get("config") or {}))
+    known |= _flat(record.get("config") or {})
     known |= {key: _shown(record.get(key)) for key in _IDENTITY}
     return known | {name: _figure(record, place) for name, place in FIGURES.items()}
 
@@ -74,16 +87,18 @@ def row(path: Path) -> dict[str, Any]:
 def _figure(record: Mapping[str, Any], path: str) -> float | None:
     value: Any = record
     for part in path.split("."):
-        value = value.get(part) if isinstance(value, Mapping) else None
+        value = value.get(part) if isinstance(value, dict) else None
     return None if value is None else float(value)
 
 
-def _flat(values: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
+def _flat(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    flat: dict[str, Any] = {}
     for key, value in values.items():
-        if isinstance(value, Mapping):
-            yield from _flat(value, f"{prefix}{key}.")
+        if isinstance(value, dict):
+            flat |= _flat(value, f"{prefix}{key}.")
         else:
-            yield prefix + key, _shown(value)
+            flat[prefix + key] = _shown(value)
+    return flat
 
 
 def _shown(value: Any) -> Any:
@@ -97,6 +112,17 @@ def check_keys(runs: pd.DataFrame, option: str, keys: Sequence[str]) -> None:
         if key not in runs:
             near = difflib.get_close_matches(key, [str(c) for c in runs.columns], n=5, cutoff=0.4)
             raise ConfigError(option, key, f"no record has it; near it are {', '.join(near)}")
+
+
+def referenced(figures: Sequence[str]) -> list[str]:
+    """The figures, each followed by the retrained model's where there is one."""
+    found = []
+    for name in figures:
+        found.append(name)
+        reference = f"retrained {name}"
+        if reference in FIGURES and reference not in figures:
+            found.append(reference)
+    return found
 
 
 def only(runs: pd.DataFrame, conditions: Sequence[str]) -> pd.DataFrame:

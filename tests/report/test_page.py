@@ -1,0 +1,283 @@
+"""The page: that it says what the table says, shows what the histories hold, and needs no other."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import re
+from collections.abc import Sequence
+from html.parser import HTMLParser
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+from scipy import stats
+from synthetic import add_history, add_pictures, put, report, sweep
+
+from unlearn.report.commands import folded
+from unlearn.report.groups import MOST_GROUPS, panels
+from unlearn.report.observed import curve
+from unlearn.report.runs import load
+from unlearn.report.sections import swept
+
+
+class Page(HTMLParser):
+    """What a browser would find: cells of tables, addresses, ids, and text by element."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__()
+        self.rows: list[list[str]] = []
+        self.addresses: list[str] = []
+        self.ids: list[str] = []
+        self.texts: dict[str, list[str]] = {}
+        self._open: list[str] = []
+        self.feed(text)
+
+    def handle_starttag(self, tag: str, attributes: list[tuple[str, str | None]]) -> None:
+        self._open.append(tag)
+        for name, value in attributes:
+            if name in ("src", "href", "xlink:href", "action", "srcset"):
+                self.addresses.append(value or "")
+            if name == "id":
+                self.ids.append(value or "")
+        if tag == "tr":
+            self.rows.append([])
+        if tag in ("td", "th") and self.rows:
+            self.rows[-1].append("")
+
+    def handle_startendtag(self, tag: str, attributes: list[tuple[str, str | None]]) -> None:
+        self.handle_starttag(tag, attributes)
+        self._open.pop()
+
+    def handle_endtag(self, tag: str) -> None:
+        while self._open and self._open.pop() != tag:
+            pass
+
+    def handle_data(self, data: str) -> None:
+        if self._open:
+            self.texts.setdefault(self._open[-1], []).append(data)
+        if {"td", "th"} & set(self._open) and "small" not in self._open:
+            self.rows[-1][-1] += data.strip()
+
+
+def made(outputs: Path, *arguments: str) -> tuple[str, Page]:
+    target = outputs.parent / "report.html"
+    done = report(outputs, *arguments, "--format", "html", "--output", str(target))
+    assert done.returncode == 0, done.stderr
+    assert done.stdout == ""
+    text = target.read_text()
+    return text, Page(text)
+
+
+@pytest.fixture(scope="module")
+def swept_runs(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    outputs = tmp_path_factory.mktemp("sweep") / "outputs"
+    sweep(outputs)
+    return outputs
+
+
+@pytest.fixture(scope="module")
+def swept_page(swept_runs: Path) -> tuple[str, Page]:
+    return made(swept_runs, "--rows", "method,filter.entropy", "--columns", "forget")
+
+
+def test_the_page_needs_nothing_else(swept_page: tuple[str, Page]) -> None:
+    text, page = swept_page
+    assert page.addresses
+    assert all(address.startswith(("#", "data:")) for address in page.addresses)
+    assert {f"#{name}" for name in page.ids} >= {a for a in page.addresses if a[0] == "#"}
+    assert len(page.ids) == len(set(page.ids))
+    assert "@import" not in text
+    assert re.findall(r"url\((?!#)", text) == []
+    assert len(text) < 2**20
+
+
+def test_the_table_is_that_of_the_other_formats(swept_runs: Path) -> None:
+    keys = ["--rows", "method,filter.entropy", "--columns", "forget"]
+    _, page = made(swept_runs, *keys, "--figures", "D_r,AIN")
+    figures = ["--figures", "D_r,retrained D_r,AIN"]
+    text = report(swept_runs, *keys, *figures, "--format", "csv").stdout
+    (heading, *lines) = csv.reader(io.StringIO(text))
+    blocks, shown, *rows = page.rows
+    assert blocks[1:] == ["forget=0", "forget=1"]
+    assert [f"{blocks[1 + (i > 5)]} {name}" for i, name in enumerate(shown)][2:] == heading[2:]
+    assert rows == lines
+    assert len(rows) == 6
+
+
+def test_figures_have_the_retrained_models_beside_them(swept_page: tuple[str, Page]) -> None:
+    names = swept_page[1].rows[1]
+    for figure in ("D_r", "D_f", "s"):
+        assert f"retrained {figure}" in names
+
+
+def test_charts_name_what_they_show(swept_page: tuple[str, Page]) -> None:
+    text, page = swept_page
+    labels = re.findall(r'role="img" aria-label="([^"]*)"', text)
+    for forget in (0, 1):
+        for title in ("D_r against iterations", "D_f against iterations"):
+            assert f"{title} forget={forget}" in labels
+        assert f"Retain against forget accuracy forget={forget}" in labels
+        for figure in ("D_r − retrained D_r", "D_f", "AIN"):
+            assert f"{figure} against filter.entropy forget={forget}" in labels
+    ticks = page.texts["text"]
+    assert {"0.5", "1", "off", "iteration (stage transfer)", "D_f, test (%)"} <= set(ticks)
+    assert page.texts["h2"].count("Against filter.entropy") == 1
+
+
+def test_any_numeric_key_can_be_an_axis(tmp_path: Path) -> None:
+    for start in (0.0, 0.5, 1.0):
+        put(tmp_path / "outputs", config={"method.start": start})
+    _, page = made(tmp_path / "outputs", "--rows", "method", "--curve", "method.start")
+    assert "Against method.start" in page.texts["h2"]
+    runs = load([tmp_path / "outputs"])
+    assert swept(runs, ["method", "method.start", "filter.gate", "seed"]) == ["method.start"]
+
+
+def test_a_curve_is_the_mean_over_runs_of_the_last_stage(tmp_path: Path) -> None:
+    looks = [[4.0, 3.0, 1.0], [8.0, 0.0, 0.5], [6.0, 1.0, 0.2]]
+    for seed, forget in enumerate(looks):
+        add_history(put(tmp_path, seed=seed), forget)
+    put(tmp_path, seed=3)  # has no history
+    (panel,) = panels(load([tmp_path]), ["method"], []).drawn
+    found = curve(panel.groups[0])
+    assert found is not None
+    assert (found.runs, found.stages) == (3, {"transfer"})
+    assert list(found.forget.index) == [2, 4, 6]
+    expected = np.array(looks)
+    half = stats.sem(expected) * stats.t.ppf(0.975, 2)
+    np.testing.assert_allclose(found.forget["mean"], expected.mean(axis=0))
+    np.testing.assert_allclose(found.forget["half"], half)
+    np.testing.assert_allclose(found.retain["mean"], [90, 91, 92])
+    assert curve(panels(load([put(tmp_path / "bare")]), ["method"], []).drawn[0].groups[0]) is None
+
+
+def test_groups_are_those_of_the_table(tmp_path: Path) -> None:
+    for forget in range(10):
+        for start in (0.5, 0.25):
+            access = "oracle" if forget == 1 else "none"
+            put(tmp_path, forget=[forget], config={"method.start": start}, access=access)
+    put(tmp_path, forget=[0], status="failed", config={"method.start": 0.5})
+    drawn = panels(load([tmp_path]), ["method", "forget"], ["method.start"])
+    assert [panel.title for panel in drawn.drawn] == ["method.start=0.25", "method.start=0.5"]
+    labels = ["forget=0", "forget=1†", *(f"forget={c}" for c in range(2, MOST_GROUPS))]
+    for panel in drawn.drawn:
+        assert [group.label for group in panel.groups] == labels
+        assert [len(group.runs) for group in panel.groups] == [1] * MOST_GROUPS
+        assert sorted(panel.others["forget"]) == [str(c) for c in range(MOST_GROUPS, 10)]
+    assert drawn.limits()[0] == f"The first {MOST_GROUPS} of 10 groups are drawn."
+
+
+def commands(**keys: Sequence[object]) -> list[list[str]]:
+    """The commands of a full product."""
+    found: list[list[str]] = [[]]
+    for key, values in keys.items():
+        found = [[*words, f"{key}={value}"] for words in found for value in values]
+    return found
+
+
+def test_a_full_product_is_one_multirun() -> None:
+    runs = commands(method=["gkt", "noise"], forget=["[2]", "[10]", "[1,3]"], seed=[1, 0])
+    (told,) = folded(runs)
+    line = "unlearn -m method=gkt,noise 'forget=[1,3],[2],[10]' seed=0,1"
+    assert (told.commands, told.runs, told.whole) == ([line], 12, True)
+    assert folded([*runs, runs[0]]) == [told]
+    (single,) = folded([["seed=3", "+a.b=null"]])
+    assert single.commands == ["unlearn seed=3 +a.b=null"]
+
+
+def test_what_is_no_product_is_told_in_parts() -> None:
+    first, second = commands(a=[1, 2], b=[1, 2]), commands(a=[3], b=[1, 2, 3])
+    assert [sweep.commands for sweep in folded([*first, *second])] == [
+        ["unlearn -m a=1 b=1,2"],
+        ["unlearn -m a=2 b=1,2"],
+        ["unlearn -m a=3 b=1,2,3"],
+    ]
+    other = commands(a=[1], c=[5, 6])
+    assert [sweep.commands[0] for sweep in folded([*first, *other])] == [
+        "unlearn -m a=1,2 b=1,2",
+        "unlearn -m a=1 c=5,6",
+    ]
+    diagonal = [[f"a={n}", f"b={n}", f"c={n % 3}"] for n in range(9)]
+    (few,) = folded([*diagonal, ["a=0", "b=1", "c=1"]])
+    assert (len(few.commands), few.runs, few.whole) == (3, 10, False)
+    assert [(sweep.commands, sweep.runs) for sweep in folded([None, None])] == [([], 2)]
+
+
+def test_the_page_says_what_made_it(swept_runs: Path) -> None:
+    _, page = made(swept_runs, "--rows", "method,filter.entropy", "--title", "Entropy & forgetting")
+    told = page.texts["pre"]
+    sweep = "unlearn -m method=gkt,noise 'forget=[0],[1]' seed=0,1,2"
+    assert sum(line.startswith(sweep) for line in told) >= 4
+    assert sum("--title 'Entropy & forgetting' --format html" in line for line in told) >= 5
+    assert page.texts["h1"] == ["Entropy & forgetting"]
+
+
+def test_pictures_are_embedded_and_few(swept_page: tuple[str, Page], tmp_path: Path) -> None:
+    text, _ = swept_page
+    assert text.count('<img src="data:image/png;base64,') == 12
+    assert "at most 6 runs" in text
+    put(tmp_path / "outputs", seed=0)
+    add_pictures(put(tmp_path / "outputs", seed=1))
+    text, page = made(tmp_path / "outputs")
+    assert page.texts["h3"][0].endswith("seed 1")
+    assert text.count('<img src="data:image/png;base64,') == 2
+
+
+def test_failed_and_cut_off_runs_are_told_and_cannot_write_markup(tmp_path: Path) -> None:
+    outputs = tmp_path / "outputs"
+    put(outputs, seed=0)
+    put(outputs, seed=1, status="failed", error="RunError: <script>alert(1)</script>")
+    cut = put(outputs, seed=2, status="unfinished", access=None, config={"method.target": "raw"})
+    cut.rename(outputs / ".seed-2.partial")
+    put(outputs, seed=3, config={"method.target": "<img src=x>"})
+    title = "</title><script>alert(2)</script>"
+    text, page = made(outputs, "--columns", "method.target", "--title", title)
+    assert "<img" not in text
+    assert "alert(1)" in "".join(page.texts["dd"])
+    assert re.findall(r"<script>alert", text) == []
+    assert "unlearn method=gkt 'forget=[0]' seed=1" in page.texts["pre"]
+    assert "unlearn method=gkt 'forget=[0]' seed=2 method.target=raw" in page.texts["pre"]
+    assert {"Failed runs", "Unfinished runs"} <= set(page.texts["h2"])
+
+
+def test_runs_without_figures_make_a_page_too(tmp_path: Path) -> None:
+    failed = tmp_path / "failed"
+    put(failed, status="failed", error="RunError: the loss is not finite")
+    _, page = made(failed, "--rows", "method,filter.gate")
+    assert page.texts["h2"] == ["Table", "Failed runs"]
+    without = tmp_path / "without"  # as dataset=none leaves a record
+    path = put(without, command=None) / "record.json"
+    record = json.loads(path.read_text())
+    for name in record["accuracy"]:
+        record["accuracy"][name]["test"] = {"retain": None, "forget": None}
+    path.write_text(json.dumps(record))
+    text, page = made(without)
+    assert page.texts["h2"] == ["Table"]
+    assert "1 run started from Python" in text
+
+
+def test_oracle_runs_are_marked_wherever_they_appear(tmp_path: Path) -> None:
+    outputs = tmp_path / "outputs"
+    for name, access in (("gkt", "none"), ("published", "oracle")):
+        run = put(outputs, access=access, config={"method.name": name})
+        add_history(run, [1.0, 0.0])
+        add_pictures(run)
+    put(outputs, access="oracle", status="failed", error="RunError: x", seed=7)
+    _, page = made(outputs, "--rows", "method")
+    assert [row[0] for row in page.rows[1:]] == ["gkt†", "published†"]
+    assert page.texts["span"].count("published†") == 2
+    assert "gkt†" not in page.texts["span"]
+    assert "published†, seed 0" in page.texts["h3"]
+    assert any("seed 7†" in text for text in page.texts["dt"])
+
+
+def test_a_history_that_cannot_be_read_is_none(tmp_path: Path) -> None:
+    broken, blind = put(tmp_path, seed=0), put(tmp_path, seed=1)
+    (broken / "history.parquet").write_text("not parquet")
+    frame = pd.DataFrame({"stage": ["transfer"], "step": [1], "loss": [0.5]})
+    frame.to_parquet(blind / "history.parquet")
+    (panel,) = panels(load([tmp_path]), ["method"], []).drawn
+    assert curve(panel.groups[0]) is None

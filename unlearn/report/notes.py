@@ -1,0 +1,83 @@
+"""What a reader must know of a table: how it was averaged, what it mixes, what is missing."""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import pandas as pd
+
+from unlearn.report.runs import DAGGER, mixed
+
+
+@dataclass(frozen=True)
+class Missing:
+    """A run without figures.
+
+    Args:
+        setting: what the run is, for people.
+        command: that does it again or goes on with it; None if it was started from Python.
+        error: what went wrong, None if it was cut off.
+        directory: of the run.
+    """
+
+    setting: str
+    command: str | None
+    error: str | None
+    directory: str
+
+
+def remarks(runs: pd.DataFrame, keys: Sequence[str]) -> list[str]:
+    """Sentences on how the runs of each cell were averaged, and what they mix."""
+    lines = ["Mean ± 95% confidence interval (Student's t) over complete runs, test set."]
+    differing = mixed(runs, keys)
+    if differing:
+        lines.append(
+            f"Mixed: some cells average runs that differ in {', '.join(differing)}; "
+            "name these in --rows or --columns, or choose with --where."
+        )
+    oracle = (runs["access"] == "oracle").sum()
+    if oracle:
+        lines.append(f"Oracle{DAGGER}: {oracle} runs were steered by real test accuracies.")
+    return lines
+
+
+def missing(runs: pd.DataFrame, status: str) -> list[Missing]:
+    """The runs that are `failed` or `unfinished`."""
+    found = []
+    for _, run in runs[runs["status"] == status].iterrows():
+        setting = " ".join(str(run[key]) for key in ("dataset", "model", "method"))
+        mark = DAGGER if run["access"] == "oracle" else ""
+        words: list[str] | None = run["command"]
+        command = None if words is None else shlex.join(["unlearn", *words])
+        found.append(
+            Missing(
+                f"{setting}, forget {run['forget']}, seed {run['seed']}{mark}",
+                command,
+                run["error"] if isinstance(run["error"], str) else None,
+                run["directory"],
+            )
+        )
+    return found
+
+
+def as_lines(runs: pd.DataFrame, keys: Sequence[str]) -> str:
+    """All of it as text to put below a table."""
+    lines = ["", *remarks(runs, keys)]
+    failed, unfinished = missing(runs, "failed"), missing(runs, "unfinished")
+    if failed:
+        lines.append(f"Failed: {len(failed)} of {len(runs)} runs. To run them again:")
+    for run in failed:
+        lines += [f"  {_command(run)}", f"    {run.error}"]
+    if unfinished:
+        lines.append(
+            f"Unfinished: {len(unfinished)} of {len(runs)} runs were cut off, or are still "
+            "running. To go on with them:"
+        )
+    lines += [f"  {_command(run)}" for run in unfinished]
+    return "\n".join(lines) + "\n"
+
+
+def _command(run: Missing) -> str:
+    return run.command or f"(started from Python: {run.directory})"

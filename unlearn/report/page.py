@@ -1,0 +1,90 @@
+"""The report as one HTML page that needs nothing else: table, charts, pictures, failed runs."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from importlib.metadata import version
+from typing import Any
+
+import pandas as pd
+from jinja2 import Environment, PackageLoader
+
+from unlearn.report.commands import folded
+from unlearn.report.examples import MOST_EXAMPLES, examples
+from unlearn.report.groups import panels
+from unlearn.report.notes import missing, remarks
+from unlearn.report.runs import UNITS
+from unlearn.report.sections import sections
+from unlearn.report.write import headings, lines_of
+
+# A longer list of failed runs is no longer read; the terminal's has them all.
+MOST_MISSING = 100
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """What the page shows, as the command line said it.
+
+    Args:
+        rows: keys whose combinations are rows of the table, and lines of the charts.
+        columns: keys whose combinations stand side by side, as blocks and as charts.
+        curves: numeric keys against which figures are drawn.
+        title: of the page.
+        command: that makes it.
+    """
+
+    rows: Sequence[str]
+    columns: Sequence[str]
+    curves: Sequence[str]
+    title: str
+    command: str
+
+
+def page(runs: pd.DataFrame, table: pd.DataFrame, wanted: Wanted) -> str:
+    """The page as text.
+
+    Args:
+        runs: as `runs.load` gives them.
+        table: as `pivot.pivot` makes it of them.
+        wanted: what to show.
+    """
+    drawn = panels(runs, wanted.rows, wanted.columns)
+    shown = examples(drawn.drawn)
+    lost = {status: missing(runs, status) for status in ("failed", "unfinished")}
+    environment = Environment(
+        loader=PackageLoader("unlearn.report"),
+        autoescape=True,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    return environment.get_template("page.html").render(
+        title=wanted.title,
+        command=wanted.command,
+        counts=runs["status"].value_counts().to_dict(),
+        table=_table(table, blocks=bool(wanted.columns)),
+        remarks=remarks(runs, [*wanted.rows, *wanted.columns]),
+        sweeps=folded(list(runs["command"])),
+        sections=sections(runs, drawn, wanted.rows, wanted.columns, wanted.curves),
+        examples=shown,
+        most_examples=MOST_EXAMPLES,
+        examples_sweeps=folded([example.command for example in shown]),
+        lost={status: found[:MOST_MISSING] for status, found in lost.items()},
+        lost_counts={status: len(found) for status, found in lost.items()},
+        version=version("unlearn"),
+        date=f"{datetime.now(UTC):%Y-%m-%d}",
+    )
+
+
+def _table(table: pd.DataFrame, blocks: bool) -> dict[str, Any]:
+    """Headings with their units, lines, and the blocks with their widths if there are any."""
+    names = list(table.columns.to_flat_index())
+    titles = [name[0] for name in names] if blocks else []
+    figures = [str(name[1]) if blocks else str(name) for name in names]
+    return {
+        "keys": headings(table)[: table.index.nlevels],
+        "blocks": [(title, titles.count(title)) for title in dict.fromkeys(titles)],
+        "figures": [(name, UNITS.get(name, "")) for name in figures],
+        "lines": lines_of(table),
+    }
