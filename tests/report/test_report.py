@@ -101,9 +101,9 @@ def test_cells_that_mix_settings_say_so(tmp_path: Path) -> None:
 
 def test_oracle_runs_are_marked(tmp_path: Path) -> None:
     put(tmp_path, forget=[0])
-    put(tmp_path, forget=[1], access="oracle")
+    put(tmp_path, forget=[1], oracle=True)  # chosen by a search over test accuracies
     shown = report(tmp_path, "--rows", "method,forget").stdout
-    assert "Oracle†: 1 runs were steered by real test accuracies" in shown
+    assert "Oracle†: real test figures steered 1 runs, or may have chosen their settings" in shown
     runs = load([tmp_path])
     table = pivot(runs, ["method", "forget"], [], ["D_r"])
     assert list(table.index) == [("gkt", "0"), ("gkt", "1†")]

@@ -90,14 +90,14 @@ def panels(runs: pd.DataFrame, rows: Sequence[str], columns: Sequence[str]) -> P
         title = ", ".join(f"{k}={v}" for k, v in zip(columns, block, strict=True))
         if groups:
             others = inside[~inside.index.isin(used)]
-            steered = columns and (inside["access"] == "oracle").all()
+            steered = columns and inside["oracle"].all()
             drawn.append(Panel(f"{title}{DAGGER}" if steered else title, groups, others))
     return Panels(drawn, labels, len(lines), len(blocks))
 
 
 def marked(label: str, runs: pd.DataFrame) -> str:
     """The label, with a dagger if real test accuracies steered some of the runs."""
-    return f"{label}{DAGGER}" if (runs["access"] == "oracle").any() else label
+    return f"{label}{DAGGER}" if runs["oracle"].any() else label
 
 
 def _grouped(runs: pd.DataFrame, keys: Sequence[str]) -> dict[tuple[str, ...], list[int]]:

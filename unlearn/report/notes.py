@@ -37,9 +37,12 @@ def remarks(runs: pd.DataFrame, keys: Sequence[str]) -> list[str]:
             f"Mixed: some cells average runs that differ in {', '.join(differing)}; "
             "name these in --rows or --columns, or choose with --where."
         )
-    oracle = (runs["access"] == "oracle").sum()
+    oracle = runs["oracle"].sum()
     if oracle:
-        lines.append(f"Oracle{DAGGER}: {oracle} runs were steered by real test accuracies.")
+        lines.append(
+            f"Oracle{DAGGER}: real test figures steered {oracle} runs, or may have chosen their "
+            "settings."
+        )
     return lines
 
 
@@ -48,7 +51,7 @@ def missing(runs: pd.DataFrame, status: str) -> list[Missing]:
     found = []
     for _, run in runs[runs["status"] == status].iterrows():
         setting = " ".join(str(run[key]) for key in ("dataset", "model", "method"))
-        mark = DAGGER if run["access"] == "oracle" else ""
+        mark = DAGGER if run["oracle"] else ""
         words: list[str] | None = run["command"]
         command = None if words is None else shlex.join(["unlearn", *words])
         found.append(

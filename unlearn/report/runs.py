@@ -22,6 +22,7 @@ FIGURES = {
     "D_r": "accuracy.unlearned.test.retain",
     "D_f": "accuracy.unlearned.test.forget",
     "max D_f": "onset.largest",
+    "proxy": "proxy.score",
     "relearn": "relearn.unlearned_steps",
     "retrained relearn": "relearn.retrained_steps",
     "AIN": "relearn.ain",
@@ -40,7 +41,10 @@ UNITS = {
 DAGGER = "†"  # after whatever shows a run that real test accuracies steered
 _IDENTITY = ("status", "dataset", "model", "method", "access", "forget", "seed", "error")
 # Config keys in which the runs of one cell may differ without being another setting.
-_DRAWN = ("seed", "training.seed", "outputs", "run_dir", "force", "objective", "stack")
+_DRAWN = (
+    *("seed", "training.seed", "outputs", "run_dir", "force", "objective", "stack"),
+    *("launch", "checkpoint_every", "hardware.threads"),
+)
 
 
 def load(folders: Sequence[Path]) -> pd.DataFrame:
@@ -81,6 +85,7 @@ def row(path: Path) -> dict[str, Any]:
     known: dict[str, Any] = {"directory": str(path.parent), "command": record.get("command")}
     known |= _flat(record.get("config") or {})
     known |= {key: _shown(record.get(key)) for key in _IDENTITY}
+    known["oracle"] = bool(record.get("oracle")) or record.get("access") == "oracle"
     return known | {name: _figure(record, place) for name, place in FIGURES.items()}
 
 
@@ -154,7 +159,7 @@ def as_text(value: Any) -> str:
 def mixed(runs: pd.DataFrame, keys: Sequence[str]) -> list[str]:
     """Config keys in which complete runs of one group differ, though the group is one setting."""
     complete = runs[runs["status"] == "complete"]
-    about = {*FIGURES, *_IDENTITY, *_DRAWN, "directory", "command", *keys}
+    about = {*FIGURES, *_IDENTITY, *_DRAWN, "directory", "command", "oracle", *keys}
     candidates = [
         key
         for key in map(str, complete.columns)
