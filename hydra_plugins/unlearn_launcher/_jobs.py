@@ -105,7 +105,7 @@ def submit(
     sent = [Sent(job, list(o)) for job, o in zip(jobs, job_overrides, strict=True)]
     number = jobs[0].job_id.split("_")[0]
     _say(
-        f"{len(jobs)} runs are SLURM job {number}; they go on if this command ends; "
+        f"SLURM job {number}; to run: {len(jobs)}, also if this command ends; "
         f"scancel {number} ends them; logs in {jobs[0].paths.folder.parent}"
     )
     return sent
