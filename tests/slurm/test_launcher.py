@@ -1,10 +1,11 @@
-"""What the SLURM launcher does where there is no SLURM, and what it makes of results."""
+"""What is said where there is no SLURM, and what the launcher makes of a job's result."""
 
 from __future__ import annotations
 
 import os
 import pickle
 import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -15,6 +16,8 @@ from submitit.slurm.slurm import SlurmJob
 
 from hydra_plugins.unlearn_launcher._jobs import Sent, _outcome
 from unlearn.errors import ConfigError
+
+CLONE = Path(__file__).resolve().parents[2]
 
 
 def call(folder: Path, *arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
@@ -34,6 +37,17 @@ def test_without_sbatch_it_says_so_before_any_work(tmp_path: Path, name: str) ->
     assert done.returncode == 2
     (line,) = done.stderr.splitlines()
     assert line.startswith(f"unlearn: hydra/launcher={name}: no sbatch here; ")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_the_node_names_the_packages_that_it_lacks(tmp_path: Path) -> None:
+    program = [sys.executable, str(CLONE / "scripts" / "slurm_node.py"), "start"]
+    place = ["--folder", str(tmp_path / "node")]
+    done = subprocess.run(
+        [*program, *place], env={**os.environ, "PATH": ""}, capture_output=True, text=True
+    )
+    assert done.returncode == 2
+    assert done.stderr.endswith("apt-get install munge slurm-wlm\n")
     assert list(tmp_path.iterdir()) == []
 
 
