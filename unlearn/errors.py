@@ -1,5 +1,7 @@
 """What can be the user's to mend: each error is one line, with an exit code."""
 
+from __future__ import annotations
+
 
 class UnlearnError(Exception):
     """A failure that one line explains; `exit_code` is what the shell sees."""
@@ -21,7 +23,11 @@ class ConfigError(UnlearnError):
     def __init__(self, key: str, value: object, allowed: str) -> None:
         shown = "null" if value is None else str(value).replace("\n", " ")
         super().__init__(f"{key}={shown}: {' '.join(allowed.split())}")
-        self.key = key
+        self.key, self._rest = key, (shown, allowed)
+
+    def __reduce__(self) -> tuple[type[ConfigError], tuple[str, str, str]]:
+        """Pickled by its parts, so that a job can hand it to whoever launched it."""
+        return type(self), (self.key, *self._rest)
 
 
 class RunError(UnlearnError):

@@ -26,6 +26,9 @@ def test_the_wheel_works_elsewhere(tmp_path: Path) -> None:
     packed = {p.relative_to(CLONE / "conf") for p in (CLONE / "conf").rglob("*.yaml")}
     carried = tmp_path / "site" / "unlearn" / "conf"
     assert {p.relative_to(carried) for p in carried.rglob("*.yaml")} == packed
+    plugins = tmp_path / "site" / "hydra_plugins"
+    assert (plugins / "unlearn_launcher" / "slurm_launcher.py").exists()
+    assert not (plugins / "__init__.py").exists(), "it would hide the plugins of other packages"
 
     where = "import unlearn, sys; sys.stdout.write(unlearn.__file__)"
     pages = CLONE / "unlearn" / "report" / "templates"
