@@ -13,6 +13,7 @@ import jsonschema
 import pytest
 from cluster import GRID, ON_CPU, QUICK, SLOW, SLOWLY, Cluster, two
 from command_line import TINY, command, record_in
+from pages import play
 
 CLONE = Path(__file__).resolve().parents[2]
 pytestmark = pytest.mark.slow
@@ -205,3 +206,11 @@ def test_what_sbatch_refuses_is_one_line(cluster: Cluster) -> None:
     assert "Traceback" not in cluster.told()
     assert "hydra/launcher=slurm_cpu: sbatch refuses" in line
     assert "invalid partition specified: nope" in line
+
+
+def test_the_page_on_slurm(cluster: Cluster) -> None:
+    done = play("slurm.md", cluster.home, SLURM_CONF=cluster.environment["SLURM_CONF"])
+    assert "4 runs: 4 new" in done[0][1].stderr
+    assert "SLURM job " in done[0][1].stderr
+    assert len(list(cluster.home.rglob("record.json"))) == 4
+    assert "gpus_per_node: 1" in done[1][1].stdout
