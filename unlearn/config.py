@@ -182,6 +182,9 @@ class TrackingConfig(_Closed):
     """Who listens to a run."""
 
     mode: Literal["offline", "online", "disabled"]
+    project: Annotated[str, Field(min_length=1)]
+    group: str | None
+    tags: tuple[str, ...]
     observers: dict[str, dict[str, Any]]
 
 
