@@ -184,7 +184,7 @@ class TrackingConfig(_Closed):
     mode: Literal["offline", "online", "disabled"]
     project: Annotated[str, Field(min_length=1)]
     group: str | None
-    tags: tuple[str, ...]
+    tags: tuple[Annotated[str, Field(min_length=1, max_length=64)], ...]
     observers: dict[str, dict[str, Any]]
 
 

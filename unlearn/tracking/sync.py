@@ -12,7 +12,7 @@ from pathlib import Path
 
 from unlearn.errors import RunError, UnlearnError
 
-_AT_ONCE = 200  # runs that one `wandb sync` is given: a command line has its limit
+_AT_ONCE = 50  # runs that one `wandb sync` is given
 _LOOK_EVERY = 0.2  # seconds
 
 
@@ -40,8 +40,8 @@ def mark_sent(log: Path) -> None:
     _mark(log).touch()
 
 
-def send(logs: list[Path], parallel: int, patience: float) -> list[Path]:
-    """Send runs, and go on after one that cannot be sent.
+def send(logs: list[Path], parallel: int, patience: int) -> list[Path]:
+    """Send runs, and go on after one that cannot be sent, but not after 50 of them.
 
     Args:
         logs: of the runs.
@@ -56,15 +56,27 @@ def send(logs: list[Path], parallel: int, patience: float) -> list[Path]:
     """
     _check_account()
     for first in range(0, len(logs), _AT_ONCE):
-        part = logs[first : first + _AT_ONCE]
-        gave_up = _sync(part, parallel, patience)
-        if gave_up and not any(map(_is_sent, part)):
+        if not _send_any(logs[first : first + _AT_ONCE], parallel, patience):
             break
     return [log for log in logs if not _is_sent(log)]
 
 
-def _sync(logs: list[Path], parallel: int, patience: float) -> bool:
-    """Let wandb send some runs; whether it was stopped because none had arrived for too long."""
+def _send_any(logs: list[Path], parallel: int, patience: int) -> bool:
+    """Send what can be sent of these; whether that is anything.
+
+    wandb sends none of the runs that it is given if it cannot read one of them, and does not say
+    so by its exit status: that one is found by halving.
+    """
+    gave_up = _sync(logs, parallel, patience)
+    if gave_up or len(logs) == 1 or any(map(_is_sent, logs)):
+        return any(map(_is_sent, logs))
+    half = len(logs) // 2
+    sent = [_send_any(part, parallel, patience) for part in (logs[:half], logs[half:])]
+    return any(sent)
+
+
+def _sync(logs: list[Path], parallel: int, patience: int) -> bool:
+    """Let wandb send some runs; whether it was ended because none had arrived for too long."""
     command = [sys.executable, "-m", "wandb", "sync", "--include-online", "-n", str(parallel)]
     sent, since = 0, time.monotonic()
     with subprocess.Popen([*command, *map(str, logs)], stdout=sys.stderr) as process:
@@ -108,9 +120,9 @@ def main() -> None:
         "are skipped, so that it can be called again at any time.",
     )
     parser.add_argument("folders", type=Path, nargs="+", help="that hold run directories")
-    parser.add_argument("--parallel", type=int, default=8, help="runs at a time")
+    parser.add_argument("--parallel", type=_positive, default=8, help="runs at a time")
     parser.add_argument(
-        "--patience", type=float, default=600, help="seconds without a run sent, then give up"
+        "--patience", type=_positive, default=600, help="seconds without a run sent, then give up"
     )
     arguments = parser.parse_args()
     try:
@@ -127,6 +139,13 @@ def main() -> None:
         print(f"not sent: {log.parent}")
     print(f"{len(logs) - len(left)} of {len(logs)} runs sent")
     sys.exit(1 if left else 0)
+
+
+def _positive(text: str) -> int:
+    number = int(text)
+    if number < 1:
+        raise ValueError
+    return number
 
 
 if __name__ == "__main__":

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import os
 import secrets
+import shlex
 import shutil
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -83,7 +84,8 @@ class WeightsAndBiases:
         """Get ready; the run's name is its forget classes and seed."""
         epochs = config.training.epochs
         self._before, self._next = {"teacher": 0, "retrained": epochs}, 2 * epochs
-        self._send_with = f"python -m unlearn.tracking.sync {config.run_dir or config.outputs}"
+        folder = config.run_dir or config.outputs
+        self._send_with = shlex.join(["python", "-m", "unlearn.tracking.sync", folder])
         if self.mode == "disabled":
             return
         with self._tolerated():
@@ -100,6 +102,8 @@ class WeightsAndBiases:
                 raise
             self._open_run = None
             self._say(f"{_in_one_line(error)}; this run goes on without Weights & Biases")
+            if isinstance(error, ConnectionError):
+                _drop_service()
 
     def _say(self, line: str) -> None:
         sys.stderr.write(f"unlearn: tracking.mode={self.mode}: {line}\n")
@@ -248,6 +252,14 @@ def _slurm() -> dict[str, dict[str, str]]:
     return {"slurm": found} if found else {}
 
 
+def _drop_service() -> None:
+    """Let go of a wandb process that has died, so that a next run starts another."""
+    import wandb
+
+    with suppress(Exception):
+        wandb.teardown()
+
+
 def _quiet() -> None:
     for variable, value in _QUIET.items():
         os.environ.setdefault(variable, value)
@@ -261,6 +273,7 @@ def _in_one_line(error: Exception) -> str:
 def _logged_in() -> bool:
     """Whether W&B finds credentials; asks neither the user nor the server."""
     _quiet()
+    os.environ["WANDB_MODE"] = "online"  # or else wandb looks for no account where it is offline
     import wandb
 
     try:
