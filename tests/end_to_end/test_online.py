@@ -126,13 +126,15 @@ def test_an_attempt_goes_on_in_the_run_of_the_one_that_was_killed(
     assert server.runs[identity]["exit"] == 0
 
 
+@pytest.mark.parametrize("trouble", ["deaf", "refusing"])
 def test_what_a_server_did_not_take_at_the_end_is_sent_later(
-    server: Server, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    server: Server, tmp_path: Path, capsys: pytest.CaptureFixture[str], trouble: str
 ) -> None:
     listener = observer(finish_timeout=2)
     opened(listener, tmp_path / "here", tmp_path)
     (identity,) = server.runs
-    server.deaf = True
+    server.deaf = trouble == "deaf"
+    server.refused = {identity}
     told(listener, "transfer", range(1, 31), 30)
     start = time.monotonic()
     listener.finish(COMPLETE, tmp_path / "here")
@@ -140,9 +142,9 @@ def test_what_a_server_did_not_take_at_the_end_is_sent_later(
     said = capsys.readouterr().err
     assert len(said.splitlines()) == 1, said
     line = said.strip()
-    assert line.startswith("unlearn: tracking.mode=online: not all was taken within 2 s")
+    assert line.startswith("unlearn: tracking.mode=online: the server did not take all;")
 
-    server.deaf = False
+    server.deaf, server.refused = False, set()
     assert line.endswith(f"python -m unlearn.tracking.sync {tmp_path}")
     done = subprocess.run(
         [sys.executable, *line.rpartition("python ")[2].split()],

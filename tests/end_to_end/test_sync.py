@@ -71,6 +71,23 @@ def test_every_run_is_sent_once_and_a_broken_one_keeps_none_back(outputs: Path) 
         assert done.stdout == "0 of 0 runs sent\n"
 
 
+def test_a_run_that_the_server_refuses_is_not_taken_for_sent(outputs: Path) -> None:
+    (log,) = outputs.glob("*/second/wandb/offline-run-*/*.wandb")
+    with serving() as server:
+        server.refused = {log.stem.removeprefix("run-")}
+        done = sync(outputs, server.url)
+        assert done.returncode == 1
+        assert done.stdout.splitlines() == [f"not sent: {log.parent}", "2 of 3 runs sent"]
+        (line,) = done.stderr.splitlines()
+        assert "Fatal error while uploading data" in line
+
+        server.refused = set()
+        done = sync(outputs, server.url)
+        assert done.returncode == 0
+        assert [run["exit"] for run in server.runs.values()] == [0, 0, 0]
+
+
+@pytest.mark.slow
 def test_without_a_server_all_are_named_as_not_sent_and_kept(outputs: Path) -> None:
     logs = sorted(outputs.glob("*/*/wandb/offline-run-*/*.wandb"))
     before = [log.read_bytes() for log in logs]

@@ -19,6 +19,7 @@ class Server(ThreadingHTTPServer):
     Attributes:
         runs: by id: the rows of the history, the last summary and config, tags, the exit code.
         deaf: whether to drop connections without a word from now on.
+        refused: ids of runs whose history is refused.
     """
 
     daemon_threads = True
@@ -27,6 +28,7 @@ class Server(ThreadingHTTPServer):
         super().__init__(("127.0.0.1", 0), _Handler)
         self.runs: dict[str, dict[str, Any]] = {}
         self.deaf = False
+        self.refused: set[str] = set()
 
     def handle_error(self, *_: object) -> None:
         """Say nothing of clients that hang up."""
@@ -97,13 +99,18 @@ class _Handler(BaseHTTPRequestHandler):
             self.close_connection = True
             return
         reply: dict[str, Any] = {}
+        status = 200
         if self.path.endswith("/graphql"):
             asked = json.loads(body)
             reply = {"data": self.server.answer(asked["query"], asked.get("variables") or {})}
         elif self.path.endswith("/file_stream"):
-            self.server.stream(self.path.split("/")[-2], json.loads(body))
+            identity = self.path.split("/")[-2]
+            if identity in self.server.refused:
+                status = 404
+            else:
+                self.server.stream(identity, json.loads(body))
         text = json.dumps(reply).encode()
-        self.send_response(200)
+        self.send_response(status)
         self.send_header("Content-Type", "application/json")
         self.send_header("Content-Length", str(len(text)))
         self.end_headers()

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import argparse
 import os
+import re
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Iterable
 from pathlib import Path
@@ -78,21 +80,46 @@ def _send_any(logs: list[Path], parallel: int, patience: int) -> bool:
 def _sync(logs: list[Path], parallel: int, patience: int) -> bool:
     """Let wandb send some runs; whether it was ended because none had arrived for too long."""
     command = [sys.executable, "-m", "wandb", "sync", "--include-online", "-n", str(parallel)]
+    with tempfile.TemporaryFile("w+") as said:
+        with subprocess.Popen(
+            [*command, *map(str, logs)],
+            env=os.environ | {"WANDB_SILENT": "false"},
+            stdout=said,
+            stderr=subprocess.STDOUT,
+        ) as process:
+            gave_up = _ended(process, logs, patience)
+        said.seek(0)
+        _distrust(logs, said.read())
+    return gave_up
+
+
+def _ended(process: subprocess.Popen[bytes], logs: list[Path], patience: int) -> bool:
+    """Wait for the process; whether it had to be killed for want of progress."""
     sent, since = 0, time.monotonic()
-    with subprocess.Popen([*command, *map(str, logs)], stdout=sys.stderr) as process:
-        while process.poll() is None:
-            time.sleep(_LOOK_EVERY)
-            now_sent = sum(map(_is_sent, logs))
-            if now_sent > sent:
-                sent, since = now_sent, time.monotonic()
-            if time.monotonic() - since > patience:
-                process.kill()
-                return True
+    while process.poll() is None:
+        time.sleep(_LOOK_EVERY)
+        now_sent = sum(map(_is_sent, logs))
+        if now_sent > sent:
+            sent, since = now_sent, time.monotonic()
+        if time.monotonic() - since > patience:
+            process.kill()
+            return True
     return False
 
 
+def _distrust(logs: list[Path], said: str) -> None:
+    """Pass on wandb's errors; take away the marks that it left on runs in spite of one."""
+    by_id = {log.stem.removeprefix("run-"): log for log in logs}
+    for line in said.splitlines():
+        if "ERROR" in line:
+            sys.stderr.write(f"{line}\n")
+            concerned = re.search(r"ERROR \[[^]]*?([^]/]+)\]", line)
+            if concerned and concerned[1] in by_id:
+                _mark(by_id[concerned[1]]).unlink(missing_ok=True)
+
+
 def _check_account() -> None:
-    os.environ["WANDB_MODE"] = "online"
+    os.environ |= {"WANDB_MODE": "online", "WANDB_SILENT": "true"}
     os.environ.setdefault("WANDB_ERROR_REPORTING", "false")
     import wandb
 

@@ -22,6 +22,7 @@ from unlearn.tracking.sync import mark_sent
 
 _LOG_EVERY = 10  # steps between logged scalars; observations are always logged
 _SLURM = ("SLURM_JOB_ID", "SLURM_ARRAY_JOB_ID", "SLURM_ARRAY_TASK_ID")
+_REFUSED = "filestream: fatal error"  # that the server refused a curve, wandb says in its log only
 # wandb's telemetry goes to the same server; where that does not answer, it holds up the exit.
 _QUIET = {"WANDB_ERROR_REPORTING": "false", "WANDB_SILENT": "true"}
 
@@ -218,17 +219,16 @@ class WeightsAndBiases:
                 run.log_artifact(str(checkpoint), name="student", type="model")
 
     def _close(self, run: Any, exit_code: int) -> None:
-        online = not run.offline
+        """Close the run; say so if it is online and the server has not taken all of it."""
         try:
             run.finish(exit_code=exit_code)
+            taken = _REFUSED not in Path(run.settings.log_internal).read_text(errors="replace")
         except TimeoutError:
-            self._say(
-                f"not all was taken within {self.finish_timeout:g} s; "
-                f"send the rest with: {self._send_with}"
-            )
-        else:
-            if online:
-                mark_sent(Path(run.settings.sync_file))
+            taken = False
+        if not taken:
+            self._say(f"the server did not take all; send the rest with: {self._send_with}")
+        elif not run.offline:
+            mark_sent(Path(run.settings.sync_file))
 
 
 def _identity(directory: Path) -> tuple[str, bool]:
@@ -238,12 +238,12 @@ def _identity(directory: Path) -> tuple[str, bool]:
     """
     folder = directory / "wandb"
     file = folder / "id"
-    again = file.exists()
-    identity = file.read_text() if again else secrets.token_hex(8)
+    kept = file.read_text() if file.exists() else ""
+    identity = kept or secrets.token_hex(8)
     shutil.rmtree(folder, ignore_errors=True)
-    folder.mkdir()
+    folder.mkdir(exist_ok=True)
     file.write_text(identity)
-    return identity, again
+    return identity, bool(kept)
 
 
 def _slurm() -> dict[str, dict[str, str]]:
