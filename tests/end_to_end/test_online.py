@@ -17,13 +17,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import wandb
 from command_line import TINY, Cli, command, record_in
 from hydra import compose, initialize_config_dir
 from wandb_reader import config_of, curve_of, exit_code_of, read_back, summary_of
 from wandb_server import KEY, Server, closed, serving, silent
 
 import unlearn.__main__ as entry
-import wandb
 from unlearn.config import RunConfig
 from unlearn.errors import ConfigError
 from unlearn.settle import settle
@@ -159,14 +159,15 @@ def test_what_a_server_did_not_take_at_the_end_is_sent_later(
     assert server.runs[identity]["exit"] == 0
 
 
+@pytest.mark.parametrize("told_after", [0, 30])
 def test_a_run_goes_on_when_wandb_dies_and_the_next_has_it_again(
-    server: Server, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    server: Server, tmp_path: Path, capsys: pytest.CaptureFixture[str], told_after: int
 ) -> None:
     listener = observer()
     opened(listener, tmp_path / "here", tmp_path)
     (service,) = services_of(os.getpid())
     os.kill(service, signal.SIGKILL)
-    told(listener, "transfer", range(1, 31), 30)
+    told(listener, "transfer", range(1, told_after + 1), 30)
     listener.finish(COMPLETE, tmp_path / "here")
     said = capsys.readouterr().err
     assert len(said.splitlines()) == 1, said

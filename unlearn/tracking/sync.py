@@ -80,10 +80,10 @@ def _send_any(logs: list[Path], parallel: int, patience: int) -> bool:
 def _sync(logs: list[Path], parallel: int, patience: int) -> bool:
     """Let wandb send some runs; whether it was ended because none had arrived for too long."""
     command = [sys.executable, "-m", "wandb", "sync", "--include-online", "-n", str(parallel)]
-    with tempfile.TemporaryFile("w+") as said:
+    with tempfile.TemporaryDirectory() as scratch, tempfile.TemporaryFile("w+") as said:
         with subprocess.Popen(
             [*command, *map(str, logs)],
-            env=os.environ | {"WANDB_SILENT": "false"},
+            env=os.environ | {"WANDB_SILENT": "false", "WANDB_DIR": scratch},
             stdout=said,
             stderr=subprocess.STDOUT,
         ) as process:

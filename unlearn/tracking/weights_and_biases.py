@@ -75,6 +75,7 @@ class WeightsAndBiases:
         self._opening: Future[Any] | None = None
         self._waiting: list[tuple[str, int, dict[str, float]]] = []  # logged once it is open
         self._reached = -1  # number of the last logged step
+        self._lost = False
         if mode == "online" and not _logged_in():
             raise ConfigError(
                 "tracking.mode", mode, "no account here: run `wandb login`, or use offline"
@@ -102,9 +103,10 @@ class WeightsAndBiases:
             if disk_full(error):
                 raise
             self._open_run = None
-            self._say(f"{_in_one_line(error)}; this run goes on without Weights & Biases")
-            if isinstance(error, ConnectionError):
-                _drop_service()
+            if not self._lost:
+                self._say(f"{_in_one_line(error)}; this run goes on without Weights & Biases")
+            self._lost = True
+            _drop_service(error)
 
     def _say(self, line: str) -> None:
         sys.stderr.write(f"unlearn: tracking.mode={self.mode}: {line}\n")
@@ -252,12 +254,14 @@ def _slurm() -> dict[str, dict[str, str]]:
     return {"slurm": found} if found else {}
 
 
-def _drop_service() -> None:
-    """Let go of a wandb process that has died, so that a next run starts another."""
-    import wandb
-
+def _drop_service(error: Exception) -> None:
+    """Let go of wandb's process if the error says that it has died: a next run starts another."""
     with suppress(Exception):
-        wandb.teardown()
+        import wandb
+        from wandb.sdk.mailbox import HandleAbandonedError, MailboxClosedError
+
+        if isinstance(error, ConnectionError | HandleAbandonedError | MailboxClosedError):
+            wandb.teardown()
 
 
 def _quiet() -> None:
