@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import wandb
 from hydra import compose, initialize_config_dir
 from wandb_server import KEY, Server, closed, serving, silent
 
@@ -33,6 +34,7 @@ def outputs(tmp_path: Path) -> Path:
         listener.start(config, directory, name)
         listener.step(Step("transfer", 1, 1, {"loss": 0.5}))
         listener.finish({"status": "complete", "access": "none"}, directory)
+    wandb.teardown()  # or else the processes that are started below would use this one's
     return tmp_path / "outputs"
 
 

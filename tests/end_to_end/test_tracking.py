@@ -114,6 +114,7 @@ def test_a_killed_run_ends_as_one_run_with_one_curve(cli: Cli, tmp_path: Path) -
 
     done = cli(*words)
     assert done.returncode == 0, done.stderr
+    assert done.stderr == ""
     assert record_in(tmp_path / "here")["resumed"] == 1
     found = read_back(tmp_path / "here")
     assert the_run(found)["run_id"] == identity

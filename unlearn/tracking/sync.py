@@ -83,7 +83,7 @@ def _sync(logs: list[Path], parallel: int, patience: int) -> bool:
     with tempfile.TemporaryDirectory() as scratch, tempfile.TemporaryFile("w+") as said:
         with subprocess.Popen(
             [*command, *map(str, logs)],
-            env=os.environ | {"WANDB_SILENT": "false", "WANDB_DIR": scratch},
+            env=os.environ | {"WANDB_SILENT": "false", "WANDB_DIR": scratch, "WANDB_SERVICE": ""},
             stdout=said,
             stderr=subprocess.STDOUT,
         ) as process:
