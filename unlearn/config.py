@@ -189,6 +189,9 @@ class TrackingConfig(_Closed):
     """Who listens to a run."""
 
     mode: Literal["offline", "online", "disabled"]
+    project: Annotated[str, Field(min_length=1)]
+    group: str | None
+    tags: tuple[Annotated[str, Field(min_length=1, max_length=64)], ...]
     observers: dict[str, dict[str, Any]]
 
 

@@ -241,10 +241,15 @@ def require_space(key: str, value: str, folder: Path, needed: int) -> None:
         )
 
 
+def disk_full(error: Exception) -> bool:
+    """Whether there was no room, whichever library met that."""
+    full = isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT)
+    return full or "No space left on device" in str(error)
+
+
 def explained(error: Exception, outputs: str) -> Exception:
     """A full disk as one line, whichever library met it; any other error as it is."""
-    full = isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT)
-    if full or "No space left on device" in str(error):
+    if disk_full(error):
         return RunError(f"outputs={outputs}: the disk is full; free some space and run again")
     return error
 

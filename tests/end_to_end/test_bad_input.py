@@ -47,6 +47,8 @@ BEFORE_TORCH = {
     "method=gkt method.start=nan": ["method.start=nan"],
     "training.optimizer=adam": ["training.optimizer=adam", "adamw"],
     "tracking.mode=sometimes": ["tracking.mode=sometimes", "offline"],
+    "tracking.project=": ["tracking.project=", "at least 1"],
+    "tracking.tags=thesis": ["tracking.tags=thesis", "list"],
     "evaluation.every=0": ["evaluation.every=0"],
     "dataset.mean=[0.1,0.2]": ["dataset.mean", "1 values"],
     "dataset=none": ["dataset.shape", "must be given"],

@@ -3,70 +3,130 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
-import sys
+import time
 from pathlib import Path
-from typing import Any
 
 import pandas as pd
-from command_line import TINY, Cli, record_in
+import pytest
+from command_line import TINY, Cli, command, record_in
+from wandb_reader import config_of, curve_of, exit_code_of, read_back, summary_of, the_run
 
 OFFLINE = [a for a in TINY if not a.startswith(("tracking", "evaluation"))]
 FIGURES = ["evaluation.every=2", "evaluation.metrics.inversion_attack.steps=2"]
 
 
-def read_back(directory: Path) -> list[dict[str, Any]]:
-    """The records of a run's transaction log, as `wandb leet inspect --json` prints them."""
-    (log,) = directory.glob("wandb/offline-run-*/run-*.wandb")
-    reader = [str(Path(sys.executable).parent / "wandb"), "leet", "inspect", "--json", str(log)]
-    done = subprocess.run(reader, capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stderr
-    return [json.loads(line) for line in done.stdout.splitlines() if line.startswith("{")]
-
-
 def test_an_offline_run_holds_config_curves_summary_images_and_checkpoint(
     cli: Cli, tmp_path: Path
 ) -> None:
-    options = ["tracking.observers.wandb.tags=[thesis]", "tracking.observers.wandb.artifact=true"]
-    done = cli(*OFFLINE, *FIGURES, *options, "run_dir=here", WANDB_API_KEY="")
+    options = ["tracking.tags=[thesis]", "tracking.project=mine", "method.selection=oracle"]
+    options += ["tracking.observers.wandb.artifact=true"]
+    job = {"SLURM_JOB_ID": "171", "SLURM_ARRAY_JOB_ID": "17", "SLURM_ARRAY_TASK_ID": "1"}
+    done = cli(*OFFLINE, *FIGURES, *options, "run_dir=here", WANDB_API_KEY="", **job)
     assert done.returncode == 0, done.stderr
     assert done.stderr == ""
 
     found = read_back(tmp_path / "here")
     text = json.dumps(found)
-    (run,) = [r["run"] for r in found if "run" in r]
-    config = run["config"]["update"]
+    run, config = the_run(found), config_of(found)
     record = record_in(tmp_path / "here")
-    assert run["project"] == "unlearn"
+    assert run["project"] == "mine"
     assert run["run_group"] == "digits-lenet-gkt"
     assert run["job_type"] == "unlearn"
-    assert set(run["tags"]) == {"digits", "lenet", "gkt", "thesis"}
+    assert set(run["tags"]) == {"digits", "lenet", "gkt", "thesis", "oracle"}
     assert config["method"]["iterations"] == 4
+    assert config["filter"]["entropy"] is None
     assert config["config_hash"] == record["config_hash"]
+    assert config["slurm"] == {"job_id": "171", "array_job_id": "17", "array_task_id": "1"}
+    assert curve_of(found, "transfer/step") == [2, 4]
     for logged in ("teacher/loss", "transfer/divergence", "transfer/retain", "transfer/pass_rate"):
         assert logged in text
     for picture in ("figures/samples", "figures/inversion_attack"):
         assert picture in text
     assert "student" in [r["artifact"]["name"] for r in found if "artifact" in r]
-    assert any(r.get("exit", {}).get("exit_code", 0) == 0 for r in found if "exit" in r)
+    assert summary_of(found)["accuracy"] == record["accuracy"]
+    assert exit_code_of(found) == 0
 
 
 def test_one_run_of_a_sweep_does_not_leak_into_the_next(cli: Cli, tmp_path: Path) -> None:
-    done = cli("-m", *OFFLINE, "evaluation=quick", "forget=[0],[1]")
+    sweep = ["forget=[0],[1],[2,3]", "evaluation=quick"]
+    done = cli("-m", *OFFLINE, *sweep, WANDB_RUN_GROUP="of tonight")
     assert done.returncode == 0, done.stderr
-    directories = [path.parent for path in (tmp_path / "outputs").rglob("record.json")]
-    assert len(directories) == 2
+    assert apart(tmp_path / "outputs", "of tonight") == [[0], [1], [2, 3]]
+
+
+@pytest.mark.slow
+def test_one_run_of_several_seeds_does_not_leak_into_the_next(cli: Cli, tmp_path: Path) -> None:
+    group = ["tracking.group=mine"]
+    done = cli(*OFFLINE, *group, "evaluation=quick", "seeds=[0,1,2]", WANDB_RUN_GROUP="of tonight")
+    assert done.returncode == 0, done.stderr
+    assert apart(tmp_path / "outputs", "mine") == [[0], [0], [0]]
+
+
+def apart(outputs: Path, group: str) -> list[object]:
+    """Check that every run's W&B folder holds that run and no other; the classes forgotten."""
+    directories = sorted(path.parent for path in outputs.rglob("record.json"))
+    seen = []
     for directory in directories:
-        found = read_back(directory)
-        (run,) = [r["run"] for r in found if "run" in r]
-        assert run["config"]["update"]["forget"] == record_in(directory)["forget"]
+        found, record = read_back(directory), record_in(directory)
+        config, summary = config_of(found), summary_of(found)
+        assert the_run(found)["run_group"] == group
+        assert [config[k] for k in ("config_hash", "forget", "seed")] == [
+            record[k] for k in ("config_hash", "forget", "seed")
+        ]
+        assert summary["accuracy"] == record["accuracy"]
+        history = pd.read_parquet(directory / "history.parquet")
+        last = history[history.stage == "transfer"].iloc[-1]
+        assert curve_of(found, "transfer/step") == [4]
+        assert curve_of(found, "transfer/divergence") == pytest.approx([last["divergence"]])
+        seen.append((summary["config_hash"], config["forget"]))
+    assert len({config_hash for config_hash, _ in seen}) == len(directories)
+    return sorted(forget for _, forget in seen)
 
 
-def test_a_failed_run_is_closed_as_failed(cli: Cli, tmp_path: Path) -> None:
+def test_a_failed_run_is_closed_as_failed_and_says_why(cli: Cli, tmp_path: Path) -> None:
     done = cli(*OFFLINE, "evaluation=quick", "method.learning_rate=1e30", "run_dir=here")
     assert done.returncode == 1
-    (ended,) = [r["exit"] for r in read_back(tmp_path / "here") if "exit" in r]
-    assert ended["exit_code"] == 1
+    found = read_back(tmp_path / "here")
+    assert exit_code_of(found) == 1
+    assert summary_of(found)["status"] == "failed"
+    assert "not finite" in summary_of(found)["error"]
+
+
+@pytest.mark.slow
+def test_a_killed_run_ends_as_one_run_with_one_curve(cli: Cli, tmp_path: Path) -> None:
+    words = [a for a in OFFLINE if not a.startswith("method.iterations")]
+    words += ["method.iterations=200", "evaluation=quick", "checkpoint_every=0", "run_dir=here"]
+    partial = tmp_path / ".here.partial"
+    process = subprocess.Popen(
+        command(*words), cwd=tmp_path, env={**os.environ, "OMP_NUM_THREADS": "1"}
+    )
+    deadline = time.monotonic() + 120
+    while not (partial / "resume.pt").exists() or not list(partial.glob("wandb/*/*.wandb")):
+        assert process.poll() is None
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
+    time.sleep(0.5)
+    process.kill()
+    process.wait()
+    identity = (partial / "wandb" / "id").read_text()
+
+    done = cli(*words)
+    assert done.returncode == 0, done.stderr
+    assert done.stderr == ""
+    assert record_in(tmp_path / "here")["resumed"] == 1
+    found = read_back(tmp_path / "here")
+    assert the_run(found)["run_id"] == identity
+    assert curve_of(found, "transfer/step") == list(range(10, 201, 10))
+    assert curve_of(found, "teacher/step") == [2]
+    numbers = [r["history"]["step"]["num"] for r in found if "history" in r]
+    assert numbers == sorted(set(numbers))
+
+    shorter = [a for a in words if not a.startswith("method.iterations")]
+    again = cli(*shorter, "method.iterations=4", "force=true")
+    assert again.returncode == 0, again.stderr
+    assert the_run(read_back(tmp_path / "here"))["run_id"] != identity
 
 
 def test_disabled_writes_nothing_of_wandb(cli: Cli, tmp_path: Path) -> None:

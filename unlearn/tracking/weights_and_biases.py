@@ -1,34 +1,56 @@
-"""Weights & Biases: one run a job, offline unless asked otherwise."""
+"""Weights & Biases: one run a job, offline unless asked otherwise, and never a reason to fail."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+import os
+import secrets
+import shlex
+import shutil
+import sys
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager, suppress
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 from unlearn.config import RunConfig
 from unlearn.errors import ConfigError
+from unlearn.record import disk_full
 from unlearn.tracking.base import Step
+from unlearn.tracking.sync import mark_sent
 
 _LOG_EVERY = 10  # steps between logged scalars; observations are always logged
+_SLURM = ("SLURM_JOB_ID", "SLURM_ARRAY_JOB_ID", "SLURM_ARRAY_TASK_ID")
+_REFUSED = "filestream: fatal error"  # that the server refused a curve, wandb says in its log only
+# wandb's telemetry goes to the same server; where that does not answer, it holds up the exit.
+_QUIET = {"WANDB_ERROR_REPORTING": "false", "WANDB_SILENT": "true"}
 
 
 class WeightsAndBiases:
     """Logs config, curves, summary, pictures and, opt-in, the checkpoint.
 
+    If the server cannot be reached, the run is kept offline; if W&B fails for another reason, the
+    run goes on without it. Either is said in one line on stderr.
+
+    An attempt at a run that an earlier one did not finish has the earlier one's id. It is told
+    all steps again and numbers them alike, so that none is there twice.
+
     Args:
-        mode: offline (files in the run directory, sent later with `wandb sync`), online, disabled.
+        mode: offline (files in the run directory, sent later with `python -m
+            unlearn.tracking.sync`), online, disabled.
         project: name of the project.
         entity: team or user; None is the account's default.
-        group: None groups by data set, model and method.
-        tags: besides the data set, model and method.
+        group: None takes the variable WANDB_RUN_GROUP, or else data set, model and method.
+        tags: besides the data set, model and method, and `oracle` for a method of that access.
         images: whether to log the pictures.
         artifact: whether to log the unlearned checkpoint.
+        init_timeout: seconds to wait for the server before the run is kept offline.
+        finish_timeout: seconds that the server has at the end to take what it has not yet.
 
     Raises:
-        ConfigError: naming `tracking.mode` if it is online and there is no account to log in with.
+        ConfigError: naming `tracking.mode` if it is online and there is no account to log in
+            with, or the timeout that is not above 0.
     """
 
     def __init__(
@@ -40,12 +62,20 @@ class WeightsAndBiases:
         tags: Sequence[str],
         images: bool,
         artifact: bool,
+        init_timeout: float,
+        finish_timeout: float,
     ) -> None:
+        for name, seconds in (("init_timeout", init_timeout), ("finish_timeout", finish_timeout)):
+            if not isinstance(seconds, int | float) or not 0 < seconds < float("inf"):
+                raise ConfigError(f"tracking.observers.wandb.{name}", seconds, "seconds, above 0")
         self.mode, self.project, self.entity, self.group = mode, project, entity, group
         self.tags, self.images, self.artifact = list(tags), images, artifact
+        self.init_timeout, self.finish_timeout = init_timeout, finish_timeout
         self._open_run: Callable[[], Any] | None = None
         self._opening: Future[Any] | None = None
-        self._waiting: list[tuple[str, dict[str, float]]] = []  # what is logged once it is open
+        self._waiting: list[tuple[str, int, dict[str, float]]] = []  # logged once it is open
+        self._reached = -1  # number of the last logged step
+        self._lost = False
         if mode == "online" and not _logged_in():
             raise ConfigError(
                 "tracking.mode", mode, "no account here: run `wandb login`, or use offline"
@@ -53,9 +83,33 @@ class WeightsAndBiases:
         self._stages: set[str] = set()
 
     def start(self, config: RunConfig, directory: Path, config_hash: str) -> None:
-        """Get ready; the run's name is its forget classes and seed, its id is left to W&B."""
-        if self.mode != "disabled":
-            self._open_run = partial(self._open, config, directory, config_hash)
+        """Get ready; the run's name is its forget classes and seed."""
+        epochs = config.training.epochs
+        self._before, self._next = {"teacher": 0, "retrained": epochs}, 2 * epochs
+        folder = config.run_dir or config.outputs
+        self._send_with = shlex.join(["python", "-m", "unlearn.tracking.sync", folder])
+        if self.mode == "disabled":
+            return
+        with self._tolerated():
+            identity, again = _identity(directory)
+            self._open_run = partial(self._open, identity, again, config, directory, config_hash)
+
+    @contextmanager
+    def _tolerated(self) -> Iterator[None]:
+        """Go on without W&B if it fails here; a full disk is the run's own failure."""
+        try:
+            yield
+        except Exception as error:
+            if disk_full(error):
+                raise
+            self._open_run = None
+            if not self._lost:
+                self._say(f"{_in_one_line(error)}; this run goes on without Weights & Biases")
+            self._lost = True
+            _drop_service(error)
+
+    def _say(self, line: str) -> None:
+        sys.stderr.write(f"unlearn: tracking.mode={self.mode}: {line}\n")
 
     def _opened(self) -> Future[Any]:
         """The run, opened beside the training from its first step on: that takes a second."""
@@ -64,65 +118,169 @@ class WeightsAndBiases:
             self._opening = ThreadPoolExecutor(1, "wandb").submit(self._open_run)
         return self._opening
 
-    def _open(self, config: RunConfig, directory: Path, config_hash: str) -> Any:
-        import wandb
-
+    def _open(
+        self, identity: str, again: bool, config: RunConfig, directory: Path, config_hash: str
+    ) -> Any:
+        _quiet()
         names = [config.dataset.name, config.model.name, config.method.name]
-        return wandb.init(
-            mode="online" if self.mode == "online" else "offline",
-            project=self.project,
-            entity=self.entity,
+        open_as = partial(
+            self._init,
             dir=directory,
-            group=self.group or "-".join(names),
-            job_type="unlearn",
+            group=self.group or os.environ.get("WANDB_RUN_GROUP") or "-".join(names),
             name=f"forget {','.join(map(str, config.forget))} seed {config.seed}",
             tags=[*names, *self.tags],
-            config=config.plain() | {"config_hash": config_hash},
-            settings=wandb.Settings(console="off", silent=True),
+            config=config.plain() | {"config_hash": config_hash} | _slurm(),
+        )
+        if self.mode != "online":
+            return open_as(mode="offline", id=identity)
+        try:
+            return open_as(mode="online", id=identity, resume="allow" if again else None)
+        except Exception as error:
+            self._say(
+                f"{_in_one_line(error)}; this run is kept offline, send it with: {self._send_with}"
+            )
+        # wandb does not let go of the id that it could not open within this process.
+        (directory / "wandb" / "id").unlink()
+        return open_as(mode="offline", id=_identity(directory)[0])
+
+    def _init(self, **arguments: Any) -> Any:
+        import wandb
+
+        settings = wandb.Settings(
+            console="off",
+            silent=True,
+            init_timeout=self.init_timeout,
+            finish_timeout=self.finish_timeout,
+            finish_timeout_raises=True,
+        )
+        return wandb.init(
+            project=self.project,
+            entity=self.entity,
+            job_type="unlearn",
+            settings=settings,
             reinit="create_new",
+            **arguments,
         )
 
     def step(self, step: Step) -> None:
         """Log the scalars now and then, and every observation, under the stage's name."""
+        number = self._number(step)
         due = step.step % _LOG_EVERY == 0 or step.step == step.total or step.observed
         if self._open_run is None or not due:
             return
         values = {f"{step.stage}/{k}": v for k, v in step.read().items() if v is not None}
-        self._waiting.append((step.stage, {f"{step.stage}/step": step.step, **values}))
-        if self._opened().done():
-            self._send(self._opened().result())
+        self._waiting.append((step.stage, number, {f"{step.stage}/step": step.step, **values}))
+        with self._tolerated():
+            if self._opened().done():
+                self._send(self._opened().result())
+
+    def _number(self, step: Step) -> int:
+        """The step's place among all of the run, whatever an earlier attempt has cached."""
+        if step.stage not in self._before:
+            self._before[step.stage] = self._next
+            self._next += step.total
+        return self._before[step.stage] + step.step
 
     def _send(self, run: Any) -> None:
-        for stage, values in self._waiting:
+        """Log what waits, but not what is there already."""
+        self._reached = max(self._reached, run.starting_step - 1)
+        for stage, number, values in self._waiting:
             if stage not in self._stages:
                 self._stages.add(stage)
                 run.define_metric(f"{stage}/*", step_metric=f"{stage}/step")
-            run.log(values)
+            if number > self._reached:
+                run.log(values, step=number, commit=True)
+                self._reached = number
         self._waiting.clear()
 
     def finish(self, record: Mapping[str, Any], directory: Path) -> None:
         """Write the summary, the pictures and the checkpoint, and close the run."""
         if self._open_run is None:
             return
+        with self._tolerated():
+            run = self._opened().result()
+            with self._tolerated():
+                self._send(run)
+                self._conclude(run, record, directory)
+            self._close(run, 0 if record["status"] == "complete" else 1)
+        self._open_run = self._opening = None
+
+    def _conclude(self, run: Any, record: Mapping[str, Any], directory: Path) -> None:
         import wandb
 
-        self._send(run := self._opened().result())
-        run.summary.update(dict(record))
+        run.summary.update({key: value for key, value in record.items() if key != "config"})
+        if record["access"] == "oracle":
+            run.tags = (*run.tags, "oracle")
         if self.images:
-            for picture in sorted((directory / "figures").glob("*.png")):
-                run.log({f"figures/{picture.stem}": wandb.Image(str(picture))})
+            pictures = (directory / "figures").glob("*.png")
+            shown = {f"figures/{path.stem}": wandb.Image(str(path)) for path in pictures}
+            if shown:
+                run.log(shown, step=self._next + 1)
         if self.artifact:
             for checkpoint in directory.glob("student.*"):
                 run.log_artifact(str(checkpoint), name="student", type="model")
-        run.finish(exit_code=0 if record["status"] == "complete" else 1)
-        self._open_run = self._opening = None
+
+    def _close(self, run: Any, exit_code: int) -> None:
+        """Close the run; say so if it is online and the server has not taken all of it."""
+        try:
+            run.finish(exit_code=exit_code)
+            taken = _REFUSED not in Path(run.settings.log_internal).read_text(errors="replace")
+        except TimeoutError:
+            taken = False
+        if not taken:
+            self._say(f"the server did not take all; send the rest with: {self._send_with}")
+        elif not run.offline:
+            mark_sent(Path(run.settings.sync_file))
+
+
+def _identity(directory: Path) -> tuple[str, bool]:
+    """The run's id, and whether it is that of an attempt that was cut off here.
+
+    That attempt's files are removed, for everything in them is told again.
+    """
+    folder = directory / "wandb"
+    file = folder / "id"
+    kept = file.read_text() if file.exists() else ""
+    identity = kept or secrets.token_hex(8)
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir(exist_ok=True)
+    file.write_text(identity)
+    return identity, bool(kept)
+
+
+def _slurm() -> dict[str, dict[str, str]]:
+    """The ids of the SLURM job that this is, if it is one: `slurm.job_id` and so on."""
+    found = {v.removeprefix("SLURM_").lower(): os.environ[v] for v in _SLURM if v in os.environ}
+    return {"slurm": found} if found else {}
+
+
+def _drop_service(error: Exception) -> None:
+    """Let go of wandb's process if the error says that it has died: a next run starts another."""
+    with suppress(Exception):
+        import wandb
+        from wandb.sdk.mailbox import HandleAbandonedError, MailboxClosedError
+
+        if isinstance(error, ConnectionError | HandleAbandonedError | MailboxClosedError):
+            wandb.teardown()
+
+
+def _quiet() -> None:
+    for variable, value in _QUIET.items():
+        os.environ.setdefault(variable, value)
+
+
+def _in_one_line(error: Exception) -> str:
+    told = str(error).partition("\nConsider increasing")[0]
+    return " ".join(told.split()) or type(error).__name__
 
 
 def _logged_in() -> bool:
-    """Whether W&B finds credentials, without asking for any."""
+    """Whether W&B finds credentials; asks neither the user nor the server."""
+    _quiet()
+    os.environ["WANDB_MODE"] = "online"  # or else wandb looks for no account where it is offline
     import wandb
 
     try:
-        return bool(wandb.login(prompt=False))
+        return bool(wandb.login(prompt=False, verify=False))
     except wandb.Error:
         return False
