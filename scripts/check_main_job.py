@@ -20,7 +20,7 @@ def broken_promises(record: dict[str, object]) -> list[str]:
         "D_f <= 0.5": unlearned["forget"] <= 0.5,
         "D_r within 1 point of retrained": abs(unlearned["retain"] - retrained["retain"]) <= 1,
         "AIN in 0.7 to 1.5": relearn["ain"] is not None and 0.7 <= relearn["ain"] <= 1.5,
-        "at most 90 s": sum(seconds.values()) <= 90,
+        "at most 90 s": seconds["total"] <= 90,
     }
     return [promise for promise, kept in promises.items() if not kept]
 

@@ -145,7 +145,7 @@ def test_what_a_server_did_not_take_at_the_end_is_sent_later(
     assert line.startswith("unlearn: tracking.mode=online: the server did not take all;")
 
     server.deaf, server.refused = False, set()
-    assert line.endswith(f"python -m unlearn.tracking.sync {tmp_path}")
+    assert line.endswith(f"unlearn-sync {tmp_path}")
     done = subprocess.run(
         [sys.executable, *line.rpartition("python ")[2].split()],
         capture_output=True,
@@ -213,7 +213,7 @@ def test_a_server_out_of_reach_is_no_reason_to_fail_or_to_wait(tmp_path: Path, c
         assert run.returncode == 0, errors[name]
         (line,) = errors[name].splitlines()
         assert line.startswith("unlearn: tracking.mode=online: ")
-        assert line.endswith(f"offline, send it with: python -m unlearn.tracking.sync {name}")
+        assert line.endswith(f"offline, send it with: unlearn-sync {name}")
         assert record_in(tmp_path / name)["accuracy"] == expected["accuracy"]
         found = read_back(tmp_path / name)
         assert config_of(found)["config_hash"] == expected["config_hash"]

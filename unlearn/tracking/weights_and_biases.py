@@ -37,12 +37,11 @@ class WeightsAndBiases:
     all steps again and numbers them alike, so that none is there twice.
 
     Args:
-        mode: offline (files in the run directory, sent later with `python -m
-            unlearn.tracking.sync`), online, disabled.
+        mode: offline (files in the run directory, sent later by `unlearn-sync`), online, disabled.
         project: name of the project.
         entity: team or user; None is the account's default.
         group: None takes the variable WANDB_RUN_GROUP, or else data set, model and method.
-        tags: besides the data set, model and method, and `oracle` for a method of that access.
+        tags: besides the data set, model and method, and `oracle` where the record says so.
         images: whether to log the pictures.
         artifact: whether to log the unlearned checkpoint.
         init_timeout: seconds to wait for the server before the run is kept offline.
@@ -87,7 +86,7 @@ class WeightsAndBiases:
         epochs = config.training.epochs
         self._before, self._next = {"teacher": 0, "retrained": epochs}, 2 * epochs
         folder = config.run_dir or config.outputs
-        self._send_with = shlex.join(["python", "-m", "unlearn.tracking.sync", folder])
+        self._send_with = shlex.join(["unlearn-sync", folder])
         if self.mode == "disabled":
             return
         with self._tolerated():
@@ -209,7 +208,7 @@ class WeightsAndBiases:
         import wandb
 
         run.summary.update({key: value for key, value in record.items() if key != "config"})
-        if record["access"] == "oracle":
+        if record["oracle"]:
             run.tags = (*run.tags, "oracle")
         if self.images:
             pictures = (directory / "figures").glob("*.png")
