@@ -31,7 +31,13 @@ from unlearn.tracking.base import Step
 from unlearn.tracking.weights_and_biases import WeightsAndBiases
 
 ONLINE = [*(a for a in TINY if not a.startswith("tracking")), "tracking.mode=online"]
-COMPLETE = {"status": "complete", "access": "none", "error": None, "accuracy": {"retain": 98.5}}
+COMPLETE = {
+    "status": "complete",
+    "access": "none",
+    "oracle": False,
+    "error": None,
+    "accuracy": {"retain": 98.5},
+}
 
 
 @pytest.fixture
@@ -147,7 +153,10 @@ def test_what_a_server_did_not_take_at_the_end_is_sent_later(
     server.deaf, server.refused = False, set()
     assert line.endswith(f"unlearn-sync {tmp_path}")
     done = subprocess.run(
-        [sys.executable, *line.rpartition("python ")[2].split()],
+        [
+            Path(sys.executable).with_name("unlearn-sync"),
+            *line.rpartition("unlearn-sync ")[2].split(),
+        ],
         capture_output=True,
         text=True,
         timeout=60,

@@ -33,7 +33,7 @@ def outputs(tmp_path: Path) -> Path:
         listener = WeightsAndBiases("offline", "unlearn", **arguments)
         listener.start(config, directory, name)
         listener.step(Step("transfer", 1, 1, {"loss": 0.5}))
-        listener.finish({"status": "complete", "access": "none"}, directory)
+        listener.finish({"status": "complete", "access": "none", "oracle": False}, directory)
     wandb.teardown()  # or else the processes that are started below would use this one's
     return tmp_path / "outputs"
 
