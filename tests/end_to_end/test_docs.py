@@ -33,6 +33,6 @@ def test_add_a_method(tmp_path: Path) -> None:
 @pytest.mark.slow
 def test_read_the_report(tmp_path: Path) -> None:
     done = play("report.md", tmp_path)
-    assert "Failed: 1 of 7 runs" in done[2][1].stdout
+    assert "Failed: 1 of 7 runs" in done[1][1].stdout
     assert (tmp_path / "report.html").stat().st_size > 50_000
     assert len((tmp_path / "runs.csv").read_text().splitlines()) == 8
