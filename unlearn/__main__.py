@@ -18,6 +18,7 @@ from omegaconf import DictConfig
 from omegaconf.errors import OmegaConfBaseException
 
 from unlearn.errors import RunError, UnlearnError
+from unlearn.help import text
 from unlearn.settle import commands, members
 
 _HERE = Path(__file__).resolve().parent
@@ -72,6 +73,9 @@ def _one(composed: DictConfig) -> float | None:
 
 def main() -> None:
     """Run the command line; exit 2 for the user's mistakes, 1 for runs that failed."""
+    if {"--help", "-h"} & set(sys.argv[1:]):
+        sys.stdout.write(text(_CONF, sys.argv[1:]) + "\n")
+        return
     os.environ.setdefault(_TRACEBACK, os.environ.get(_HYDRA_TRACEBACK, "0"))
     os.environ[_HYDRA_TRACEBACK] = "1"  # Hydra then raises instead of printing its own report
     sys.path.append(os.getcwd())  # a user's own network or method, as `python -m` would find it

@@ -80,7 +80,10 @@ def test_the_same_seed_gives_the_same_student_and_another_seed_another(
     assert records["a"]["config_hash"] != records["c"]["config_hash"]
 
 
-def test_help_and_cfg_are_readable_and_need_no_torch(cli: Cli) -> None:
+def test_help_and_cfg_are_readable_and_need_no_torch(cli: Cli, tmp_path: Path) -> None:
+    (tmp_path / "mine" / "method").mkdir(parents=True)
+    (tmp_path / "mine" / "method" / "own.yaml").write_text("_target_: own.Method\n")
+    assert "noise, original, own, retrain" in cli("--config-dir", "mine", "--help").stdout
     shown = cli("--help")
     assert shown.returncode == 0
     assert "method: gkt, inversion, noise, original, retrain" in shown.stdout
