@@ -54,8 +54,7 @@ def train(
     count = len(data[0])
     steps = setting.epochs * math.ceil(count / setting.batch_size)
     schedule = OneCycleLR(optimizer, setting.learning_rate, total_steps=steps, pct_start=0.2)
-    told: list[list[float]] = []
-    shown = 0
+    told, shown = list[list[float]](), 0
     parts: dict[str, Any] = {"networks": members, "optimizer": optimizer, "schedule": schedule}
     parts |= {"orders": orders, "told": told}
     for epoch in progress.steps("epoch", setting.epochs, lambda: parts):
@@ -64,9 +63,7 @@ def train(
         for network in networks:
             network.train()
         totals = torch.zeros(len(networks), device=hardware.device)
-        epochs = (d.batches(setting.batch_size, o) for d, o in zip(data, orders, strict=True))
-        for batches in zip(*epochs, strict=True):
-            images, labels = map(_stack, zip(*batches, strict=True))
+        for images, labels in _batches(data, setting.batch_size, orders):
             losses = each(losses_of, [members], images, labels)
             optimizer.zero_grad()
             losses.sum().backward()
@@ -82,8 +79,17 @@ def train(
         for network in members.unstacked():
             network.eval()
         told.append(means)
-        shown = epoch
-        yield epoch, means
+        yield (shown := epoch), means
+
+
+def _batches(
+    data: Sequence[Split], size: int, orders: Sequence[torch.Generator]
+) -> Iterator[tuple[Tensor, Tensor]]:
+    """One epoch of images (M, B, ...) and labels (M, B), each member's in its own order."""
+    epochs = (rows.batches(size, order) for rows, order in zip(data, orders, strict=True))
+    for batches in zip(*epochs, strict=True):
+        images, labels = map(_stack, zip(*batches, strict=True))
+        yield images, labels
 
 
 def _loss(network: Member, images: Tensor, labels: Tensor) -> Tensor:

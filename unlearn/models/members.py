@@ -114,13 +114,8 @@ class Members(ExitStack):
         }
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Take up what `state_dict` gave; of networks that are not stacked.
-
-        Raises:
-            NotImplementedError: if they are stacked.
-        """
-        if self.stacked:
-            raise NotImplementedError("stacked networks begin anew")
+        """Take up what `state_dict` gave; of networks that are not stacked: stacks begin anew."""
+        assert not self.stacked
         for network, weights, modes in zip(
             self.networks, state["networks"], state["training"], strict=True
         ):
