@@ -17,7 +17,7 @@ from hydra.types import RunMode
 from omegaconf import DictConfig
 from omegaconf.errors import OmegaConfBaseException
 
-from unlearn.errors import RunError, UnlearnError
+from unlearn.errors import RunError, UnlearnError, say
 from unlearn.help import text
 from unlearn.settle import commands, members
 
@@ -36,7 +36,7 @@ def _task(composed: DictConfig) -> float | None:
     try:
         return _one(composed)
     except Exception as error:  # said at once; the sweeper goes on with the other jobs
-        _say(f"job {job.job.num} ({job.job.override_dirname}): {_explained(error)[0]}")
+        say(f"job {job.job.num} ({job.job.override_dirname}): {_explained(error)[0]}")
         raise
 
 
@@ -46,7 +46,7 @@ def _one(composed: DictConfig) -> float | None:
     if configs[0].launch == "plan":
         from unlearn.sweep import Plan, look
 
-        _say(Plan([(overrides, [look(config) for config in configs])]).summary())
+        say(Plan([(overrides, [look(config) for config in configs])]).summary())
         return None
 
     from unlearn.record import look_up
@@ -59,7 +59,7 @@ def _one(composed: DictConfig) -> float | None:
         if outcome.failure is not None:
             if len(outcomes) == 1:
                 raise outcome.failure
-            _say(f"{outcome.directory}: {_explained(outcome.failure)[0]}")
+            say(f"{outcome.directory}: {_explained(outcome.failure)[0]}")
             continue
         show(outcome.record, outcome.directory)
         if configs[0].objective is not None:
@@ -94,7 +94,7 @@ def _exit_on_error() -> Iterator[None]:
         if os.environ[_TRACEBACK] == "1":
             raise
         line, code = _explained(error)
-        _say(line)
+        say(line)
         sys.exit(code)
 
 
@@ -104,10 +104,6 @@ def _explained(error: Exception) -> tuple[str, int]:
     if isinstance(error, HydraException | OmegaConfBaseException):
         return explain_composition(error, sys.argv[1:]), 2
     return f"{type(error).__name__}: {error}", 1
-
-
-def _say(line: str) -> None:
-    sys.stderr.write("unlearn: " + " ".join(line.split()) + "\n")
 
 
 def explain_composition(error: Exception, arguments: list[str]) -> str:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import sys
+
 
 class UnlearnError(Exception):
     """A failure that one line explains; `exit_code` is what the shell sees."""
@@ -32,3 +34,9 @@ class ConfigError(UnlearnError):
 
 class RunError(UnlearnError):
     """A run that started rightly and could not go on (a NaN loss, a starved gate)."""
+
+
+def say(line: str) -> None:
+    """Tell the user one line, on stderr."""
+    sys.stderr.write("unlearn: " + " ".join(line.split()) + "\n")
+    sys.stderr.flush()

@@ -128,12 +128,12 @@ class Job:
         """Close the observers, write the record and give the run directory its name."""
         self.record["status"] = "complete" if self.failure is None else "failed"
         self.record["seconds"]["total"] = time.perf_counter() - self.began
-        self._resume.remove()
         for observer in self.observers:
             try:
                 observer.finish(self.record, self.work)
             except Exception as error:
                 self.fail(error)
+        self._resume.remove()  # not before observers, who may take a minute to be killed in
         try:
             records.write_json(self.work / records.RECORD, self.record)
         except OSError as error:

@@ -18,6 +18,7 @@ from unlearn.config import RunConfig
 from unlearn.settle import checked, members, resolved
 
 Status = Literal["done", "running", "cut off", "failed", "new"]
+_TO_DO: tuple[Status, ...] = ("new", "cut off", "failed")
 Compose = Callable[[list[str]], DictConfig]
 
 # Keys that decide what the other keys are, or how many runs a job has.
@@ -52,15 +53,14 @@ class Plan:
 
     def missing(self) -> list[list[str]]:
         """The words of the jobs that have something to do."""
-        waiting = ("new", "cut off", "failed")
-        return [list(job) for job, runs in self.jobs if any(r.status in waiting for r in runs)]
+        return [list(job) for job, runs in self.jobs if any(r.status in _TO_DO for r in runs)]
 
     def summary(self) -> str:
         """How many runs stand where, and an estimate of the hours from those that are finished."""
         counts = Counter(run.status for run in self.runs())
         named = [f"{n} {status}" for status in Status.__args__ if (n := counts[status])]  # type: ignore[attr-defined]
         line = f"{len(self.runs())} runs: {', '.join(named)}"
-        to_do = counts["new"] + counts["cut off"] + counts["failed"]
+        to_do = sum(counts[status] for status in _TO_DO)
         known = [run.seconds for run in self.runs() if run.seconds is not None]
         if not to_do:
             return line

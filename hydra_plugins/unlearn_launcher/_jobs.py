@@ -7,7 +7,6 @@ import io
 import math
 import pickle
 import subprocess
-import sys
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -20,7 +19,7 @@ from hydra_plugins.hydra_submitit_launcher.submitit_launcher import BaseSubmitit
 from omegaconf import OmegaConf
 from submitit.core.utils import FailedJobError, FailedSubmissionError
 
-from unlearn.errors import ConfigError, RunError, UnlearnError
+from unlearn.errors import ConfigError, RunError, UnlearnError, say
 
 _LOOK_S = 1.0  # between two looks at the results' files
 _ASK_S = 10.0  # between two questions to SLURM's controller
@@ -104,7 +103,7 @@ def submit(
         raise ConfigError("hydra/launcher", choice, f"sbatch refuses: {error}") from error
     sent = [Sent(job, list(o)) for job, o in zip(jobs, job_overrides, strict=True)]
     number = jobs[0].job_id.split("_")[0]
-    _say(
+    say(
         f"SLURM job {number}; to run: {len(jobs)}, also if this command ends; "
         f"scancel {number} ends them; logs in {jobs[0].paths.folder.parent}"
     )
@@ -121,7 +120,7 @@ def wait_for_all(sent: Sequence[Sent]) -> list[JobReturn]:
             if index not in results and (ended := _outcome(one, report)) is not None:
                 results[index] = ended
                 if ended.status == JobStatus.FAILED:
-                    _say(str(ended._return_value))
+                    say(str(ended._return_value))
         if len(results) == len(sent):
             return [results[index] for index in range(len(sent))]
         time.sleep(_LOOK_S)
@@ -172,7 +171,7 @@ def _reports() -> Iterator[dict[str, str] | None]:
         asked = time.monotonic()
         states = _states()
         if states is None and not silent:
-            _say("SLURM's controller does not answer; waiting on")
+            say("SLURM's controller does not answer; waiting on")
         silent = states is None
         yield states
 
@@ -191,8 +190,3 @@ def _states() -> dict[str, str] | None:
         array, task, state = line.split()
         states[array if task == "N/A" else f"{array}_{task}"] = state
     return states
-
-
-def _say(line: str) -> None:
-    sys.stderr.write(f"unlearn: {line}\n")
-    sys.stderr.flush()

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -17,7 +16,7 @@ from hydra_plugins.hydra_optuna_sweeper.optuna_sweeper import OptunaSweeper
 from omegaconf import DictConfig, OmegaConf, open_dict
 
 from unlearn.config import digest
-from unlearn.errors import ConfigError
+from unlearn.errors import ConfigError, say
 
 if TYPE_CHECKING:
     from unlearn.sweep import Plan
@@ -35,7 +34,7 @@ class Resume(BasicSweeper):
         """The missing jobs, in batches of at most `max_batch_size`."""
         (jobs,) = BasicSweeper.split_arguments(overrides, None)
         found = self._plan(jobs)
-        _say(found.summary())
+        say(found.summary())
         assert self.config is not None
         missing = [] if self.config.launch == "plan" else found.missing()
         if not missing:
@@ -108,7 +107,7 @@ class Search(OptunaSweeper):
         best = OmegaConf.to_container(OmegaConf.load(self._results))
         assert isinstance(best, dict)
         words = " ".join(f"{key}={value}" for key, value in best["best_params"].items())
-        _say(f"best {self._objective} {best['best_value']:.4g} with {words}; see {self._results}")
+        say(f"best {self._objective} {best['best_value']:.4g} with {words}; see {self._results}")
 
 
 # `hydra/sweeper=optuna` is the search above: of the figures that it may take, more is better.
@@ -120,7 +119,3 @@ ConfigStore.instance().store(
     ),
     provider="unlearn",
 )
-
-
-def _say(line: str) -> None:
-    sys.stderr.write(f"unlearn: {line}\n")
