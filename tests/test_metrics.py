@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import copy
-import dataclasses
 from collections.abc import Callable
 from pathlib import Path
 
@@ -20,12 +19,10 @@ from unlearn.config import TrainingConfig
 from unlearn.data.tensors import Data, Split
 from unlearn.errors import RunError
 from unlearn.evaluation.accuracy import Accuracy
-from unlearn.evaluation.attack import inverted
 from unlearn.evaluation.base import Models, Setting, accuracy
 from unlearn.evaluation.divergence import Divergence, jensen_shannon
 from unlearn.evaluation.membership import Membership
 from unlearn.evaluation.onset import Onset
-from unlearn.evaluation.proxy import Proxy
 from unlearn.evaluation.relearn import Relearn, _reaches
 from unlearn.request import Request
 from unlearn.resume import Progress
@@ -278,39 +275,3 @@ def test_relearning_looks_at_no_more_rows_than_decide(easy_data: Data) -> None:
         assert _reaches(network, split, target, CPU) == (right >= target)
         assert sum(seen) == rows
     assert not _reaches(network, split, right + 1e-6, CPU)
-
-
-def proxy() -> Proxy:
-    return Proxy(images=6, steps=60, learning_rate=0.1, tv_weight=0.0)
-
-
-def test_the_proxy_tells_the_teacher_from_one_that_does_not_answer_the_class(
-    models: Models, setting: Setting
-) -> None:
-    itself = proxy()(dataclasses.replace(models, unlearned=models.original), setting)
-    assert itself == {"retain": 100.0, "forget": 100.0, "score": 0.0}
-
-    masked = copy.deepcopy(models.original)
-    with torch.no_grad():
-        masked.head.bias[0] = -1e4  # type: ignore[index, union-attr]
-    without = proxy()(dataclasses.replace(models, unlearned=masked), setting)
-    assert without["forget"] == 0
-    assert without["retain"] == 100
-    assert without["score"] == 100
-
-
-def test_the_proxy_counts_by_hand_and_needs_no_data(models: Models, setting: Setting) -> None:
-    blind = dataclasses.replace(setting, data=None)
-    found = proxy()(models, blind)
-    labels = torch.arange(4).repeat(6)
-    images = inverted(
-        models.original, setting.request, labels, steps=60, learning_rate=0.1, tv_weight=0.0
-    )
-    with torch.no_grad():
-        taught, answered = models.original(images).argmax(1), models.unlearned(images).argmax(1)
-    pairs = list(zip(labels.tolist(), taught.tolist(), answered.tolist(), strict=True))
-    same = [t == a for label, t, a in pairs if label != 0]
-    forgetting = [a == 0 for label, _, a in pairs if label == 0]
-    assert found["retain"] == pytest.approx(100 * sum(same) / len(same))
-    assert found["forget"] == pytest.approx(100 * sum(forgetting) / len(forgetting))
-    assert found["score"] == pytest.approx(found["retain"] - found["forget"])

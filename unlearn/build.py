@@ -17,7 +17,7 @@ from unlearn import record as records
 from unlearn.config import DatasetConfig, RunConfig
 from unlearn.data.tensors import Data, prepare
 from unlearn.errors import ConfigError, UnlearnError
-from unlearn.evaluation.base import Metric
+from unlearn.evaluation.base import Metric, Watch
 from unlearn.filters.base import Filter
 from unlearn.hardware import Hardware
 from unlearn.methods.base import Method
@@ -35,7 +35,7 @@ class Parts:
     new_network: Callable[[int], nn.Module]
     method: Method
     filter: Filter
-    metrics: dict[str, Metric]
+    metrics: dict[str, Metric | Watch]
     observers: list[Observer]
 
 

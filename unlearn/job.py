@@ -20,7 +20,7 @@ from unlearn.build import Parts
 from unlearn.cache import Wanted
 from unlearn.config import RunConfig
 from unlearn.data.tensors import Split
-from unlearn.evaluation.base import Models, Setting, accuracy
+from unlearn.evaluation.base import Models, Setting, Watch, Watched, accuracy
 from unlearn.methods.base import Observed, Samples, State
 from unlearn.models.checkpoint import CheckpointFormat, load_into
 from unlearn.models.network import attention_layers
@@ -57,6 +57,8 @@ class Job:
     request: Request = field(init=False)
     student: nn.Module | None = None
     samples: Samples | None = None
+    watched: dict[str, Watched] = field(default_factory=dict)
+    looking: float = 0.0
     began: float = field(default_factory=time.perf_counter)
 
     def __post_init__(self) -> None:
@@ -220,20 +222,37 @@ class Job:
         self.student = state.student if state.student is not None else self.student
         seen = self._look(state, self.config.evaluation.every)
         self.tell(Step(state.stage, state.step, state.total, state.scalars, seen))
-        return Observed(**seen) if seen and self.parts.method.access == "oracle" else None
+        told = "retain" in seen and self.parts.method.access == "oracle"
+        return Observed(seen["retain"], seen["forget"]) if told else None
 
     def _look(self, state: State, every: int | None) -> dict[str, Any]:
-        """Test accuracy of the current student, at every `every`-th step and the last."""
+        """The current student's test accuracy and what is known of it without data.
+
+        At every `every`-th step and the last; the second under the metric's name and a dot.
+        """
         data = self.parts.data
         due = every is not None and (state.step % every == 0 or state.step == state.total)
-        if data is None or state.student is None or not due:
+        if state.student is None or not due:
             return {}
+        start, seen = time.perf_counter(), dict[str, Any]()
         modes = {module: module.training for module in state.student.modules()}
         state.student.eval()
-        seen = accuracy(state.student, data.test, self.config.forget, self.parts.hardware)
+        if data is not None:
+            seen |= accuracy(state.student, data.test, self.config.forget, self.parts.hardware)
+        for name, metric in self.parts.metrics.items():
+            if isinstance(metric, Watch):
+                figures = self._watch(name, metric)(state.student)
+                seen |= {f"{name}.{figure}": value for figure, value in figures.items()}
         for module, training in modes.items():
             module.training = training
+        self.looking += time.perf_counter() - start
         return seen
+
+    def _watch(self, name: str, metric: Watch) -> Watched:
+        """What takes a metric's figures of a student, made once a run."""
+        if name not in self.watched:
+            self.watched[name] = metric.watch(self.request)
+        return self.watched[name]
 
     def evaluate(self) -> None:
         """Save the student; run every metric on networks that it cannot change for the next."""
@@ -253,10 +272,11 @@ class Job:
             self.work / "figures",
         )
         for name, metric in self.parts.metrics.items():
-            if metric.needs_data and self.parts.data is None:
-                continue
-            records.merge(self.record, {name: metric(models, setting)})
-        self.record["seconds"]["evaluation"] = time.perf_counter() - start
+            if isinstance(metric, Watch):
+                records.merge(self.record, {name: self._watch(name, metric)(student)})
+            elif self.parts.data is not None or not metric.needs_data:
+                records.merge(self.record, {name: metric(models, setting)})
+        self.record["seconds"]["evaluation"] = self.looking + time.perf_counter() - start
 
     def tell(self, step: Step) -> None:
         """Let everyone who listens know of a step."""

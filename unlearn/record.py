@@ -22,7 +22,14 @@ from unlearn.errors import ConfigError, RunError
 
 RECORD = "record.json"
 _PACKAGES = ("unlearn", "torch", "torchvision", "hydra-core", "numpy", "scikit-learn", "wandb")
-_FIGURES = ("accuracy", "relearn", "membership", "divergence", "onset", "proxy", "seconds")
+_FIGURES = (
+    *("accuracy", "relearn", "membership", "divergence"),
+    *("onset", "proxy", "selection", "seconds"),
+)
+_PROXIES = (
+    *("retain", "forget", "soft_retain", "soft_forget"),
+    *("score", "likelihood", "margin"),
+)
 _MODELS = ("original", "retrained", "unlearned")
 _SPARE_BYTES = 8 * 2**20
 
@@ -59,8 +66,14 @@ def blank(config: RunConfig, identity: str, command: Sequence[str] | None = None
         },
         "membership": {name: {"auc": None} for name in _MODELS},
         "divergence": dict(both),
-        "proxy": dict.fromkeys(("retain", "forget", "score")),
+        "proxy": dict.fromkeys(_PROXIES),
         "onset": {"step": None, "area": None, "largest": None, "final": None},
+        "selection": {
+            "last": dict(both),
+            "proxy": {"step": None, **both},
+            "oracle": {"step": None, **both},
+            "spearman": {**both, "score": None},
+        },
         "seconds": dict.fromkeys(("teacher", "retrained", "unlearn", "evaluation", "total")),
         "resumed": 0,
         "versions": versions(),

@@ -15,6 +15,8 @@ FULL = {
     "inconsistency": 180,
     "inversion": 360,
     "noise": 180,
+    "stopping": 45,
+    "stopping_late": 15,
 }
 
 

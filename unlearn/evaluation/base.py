@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
 import torch
 from torch import Tensor, nn
@@ -69,6 +69,22 @@ class Metric(Protocol):
 
     def __call__(self, models: Models, setting: Setting) -> Figures:
         """Return named figures (numbers, None, or mappings of them) for the record."""
+        ...
+
+
+Watched = Callable[[nn.Module], dict[str, float]]
+
+
+@runtime_checkable
+class Watch(Protocol):
+    """Measures the student alone, without data: at every look at it, and at the end."""
+
+    def watch(self, request: Request) -> Watched:
+        """Make once what all looks share; return what takes the figures of a student.
+
+        The student is in eval mode and is not changed, and neither is torch's random state:
+        the method runs on between two looks.
+        """
         ...
 
 

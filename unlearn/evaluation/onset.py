@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from unlearn.evaluation.base import Figures, Models, Setting
+from unlearn.evaluation.looks import looks
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -33,7 +34,7 @@ class Onset:
             never rose; `area`: mean of D_f over the curve, percent; `largest`: its maximum over
             the last three quarters of the steps; `final`: its last value.
         """
-        curve = _forget_curve(setting.history)
+        curve = looks(setting.history, "forget")["forget"]
         if curve.empty:
             return {"step": None, "area": None, "largest": None, "final": None}
         later = curve[curve.index > curve.index[-1] / 4]
@@ -47,15 +48,6 @@ class Onset:
             "largest": float(later.max()),
             "final": float(curve.iloc[-1]),
         }
-
-
-def _forget_curve(history: pd.DataFrame) -> pd.Series[float]:
-    """D_f in percent by step, of the last stage in which the student was observed."""
-    if "forget" not in history:
-        history = history.assign(forget=float("nan"))
-    seen = history.dropna(subset=["forget"])
-    last = seen[seen["stage"] == seen["stage"].iloc[-1]] if len(seen) else seen
-    return last.drop_duplicates("step", keep="last").set_index("step")["forget"]
 
 
 def _mean_over_steps(curve: pd.Series[float]) -> float:

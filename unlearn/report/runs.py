@@ -22,6 +22,13 @@ FIGURES = {
     "D_r": "accuracy.unlearned.test.retain",
     "D_f": "accuracy.unlearned.test.forget",
     "max D_f": "onset.largest",
+    "D_r proxy": "selection.proxy.retain",
+    "D_f proxy": "selection.proxy.forget",
+    "D_r oracle": "selection.oracle.retain",
+    "D_f oracle": "selection.oracle.forget",
+    "rho": "selection.spearman.score",
+    "rho D_r": "selection.spearman.retain",
+    "rho D_f": "selection.spearman.forget",
     "proxy": "proxy.score",
     "relearn": "relearn.unlearned_steps",
     "retrained relearn": "relearn.retrained_steps",
@@ -33,7 +40,7 @@ FIGURES = {
     "retrained s": "seconds.retrained",
 }
 UNITS = {
-    **dict.fromkeys((n for n in FIGURES if "D_" in n), "%"),
+    **dict.fromkeys((n for n in FIGURES if "D_" in n and "rho" not in n), "%"),
     **dict.fromkeys(("relearn", "retrained relearn"), "steps"),
     "JS forget": "bits",
     **dict.fromkeys(("s", "retrained s"), "seconds"),

@@ -21,8 +21,8 @@ class Step:
         step: from 1.
         total: steps of the stage.
         scalars: losses and rates, on the device until somebody reads them.
-        observed: test accuracies in percent of the student (`retain`, `forget`), where the
-            runner looked.
+        observed: of the student where the runner looked: test accuracies in percent (`retain`,
+            `forget`), and figures without data (`proxy.retain`, ...).
     """
 
     stage: str

@@ -27,7 +27,7 @@ class History:
         self._steps.append(step)
 
     def finish(self, record: Mapping[str, Any], directory: Path) -> None:
-        """Write history.parquet: stage, step, one column a scalar, retain and forget (percent)."""
+        """Write history.parquet: stage, step, a column a scalar and a figure of the looks."""
         self.frame().to_parquet(directory / "history.parquet", index=False)
 
     def stages(self) -> set[str]:

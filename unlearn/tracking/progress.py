@@ -14,6 +14,7 @@ from rich.progress import TimeRemainingColumn as Remaining
 from unlearn.config import RunConfig
 from unlearn.tracking.base import Step
 
+_NAMES = {"retain": "D_r", "forget": "D_f"}  # of what was observed, as shown
 _READ_EVERY = 0.5  # seconds between reads of the scalars: each waits for the device
 
 
@@ -50,7 +51,8 @@ class ProgressBar:
         last = step.step == step.total
         if step.observed or last or now - self._read_at > _READ_EVERY:
             self._read_at = now
-            self._seen |= step.read()
+            names = {*step.scalars, *_NAMES}
+            self._seen |= {k: v for k, v in step.read().items() if k in names}
         self._progress.update(self._task, completed=step.step, values=_shown(self._seen))
 
     def finish(self, record: Mapping[str, Any], directory: Path) -> None:
@@ -59,9 +61,8 @@ class ProgressBar:
 
 
 def _shown(values: Mapping[str, float | None]) -> str:
-    names = {"retain": "D_r", "forget": "D_f"}
     return "  ".join(
-        f"{names.get(name, name)} {value:.4g}"
+        f"{_NAMES.get(name, name)} {value:.4g}"
         for name, value in values.items()
         if value is not None
     )
