@@ -182,3 +182,23 @@ def test_it_runs_as_a_program(tmp_path: Path) -> None:
 def test_a_folder_without_records(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match=r"holds no record\.json"):
         load([tmp_path])
+
+
+def test_last_proxy_and_oracle_stand_side_by_side(tmp_path: Path) -> None:
+    for seed, (picked, best, rho) in enumerate([(90.0, 96.0, 0.5), (94.0, 98.0, 0.9)]):
+        selection = {
+            "proxy": {"step": 4, "retain": picked, "forget": 0.0},
+            "oracle": {"step": 6, "retain": best, "forget": 1.0},
+            "spearman": {"retain": rho, "forget": None, "score": -rho},
+        }
+        put(tmp_path, seed=seed, D_r=97.0, selection=selection)
+    names = ["D_r", "D_r proxy", "D_r oracle", "D_f oracle", "rho", "rho D_r", "rho D_f"]
+    done = report(tmp_path, "--rows", "method", "--figures", ",".join(names), "--format", "csv")
+    (line,) = csv.DictReader(io.StringIO(done.stdout))
+    assert line["D_r"].startswith("97.00")
+    assert line["D_r proxy"] == interval(pd.Series([90.0, 94.0]))
+    assert line["D_r oracle"] == interval(pd.Series([96.0, 98.0]))
+    assert line["D_f oracle"].startswith("1.00")
+    assert line["rho"] == interval(pd.Series([-0.5, -0.9]))
+    assert line["rho D_r"] == interval(pd.Series([0.5, 0.9]))
+    assert line["rho D_f"] == "-"

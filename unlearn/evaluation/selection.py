@@ -44,14 +44,14 @@ class Selection:
         """
         proxies = dict.fromkeys((self.retain, self.forget, self.score))
         seen = looks(setting.history, "retain", "forget", *proxies)
-        scores = seen[self.score].dropna().iloc[::-1]
+        scores = seen[self.score].dropna()
         real = seen.dropna(subset=["retain", "forget"])
         best = real.sort_values(["forget", "retain", "step"], ascending=[True, False, True])
-        last = _at(seen, seen.index[-1] if len(seen) else None)
+        last = _at(seen, seen.index.tolist()[-1:])
         return {
             "last": {"retain": last["retain"], "forget": last["forget"]},
-            "proxy": _at(seen, scores.idxmax() if len(scores) else None),
-            "oracle": _at(seen, best.index[0] if len(best) else None),
+            "proxy": _at(seen, scores.index[scores == scores.max()].tolist()[-1:]),
+            "oracle": _at(seen, best.index.tolist()[:1]),
             "spearman": {
                 "retain": spearman(seen[self.retain], seen["retain"]),
                 "forget": spearman(seen[self.forget], seen["forget"]),
@@ -68,9 +68,10 @@ def spearman(one: pd.Series[float], other: pd.Series[float]) -> float | None:
     return float(one[both].rank().corr(other[both].rank()))
 
 
-def _at(seen: pd.DataFrame, step: int | None) -> dict[str, float | int | None]:
-    if step is None:
+def _at(seen: pd.DataFrame, steps: list[int]) -> dict[str, float | int | None]:
+    """The real figures of the look at the one step, if there is one."""
+    if not steps:
         return {"step": None, "retain": None, "forget": None}
-    found = {name: float(seen[name].loc[step]) for name in ("retain", "forget")}
+    found = {name: float(seen[name].loc[steps[0]]) for name in ("retain", "forget")}
     known = {name: None if math.isnan(value) else value for name, value in found.items()}
-    return {"step": int(step), **known}
+    return {"step": steps[0], **known}

@@ -1,0 +1,82 @@
+"""Figures without data at every look, and what they would have picked, in whole runs."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pandas as pd
+import pytest
+from command_line import TINY, Cli, record_in
+from jsonschema import Draft202012Validator
+
+import unlearn
+
+WORDS = [
+    *(word for word in TINY if not word.startswith("evaluation")),
+    "evaluation=figures",
+    "evaluation.every=1",
+    "evaluation.metrics.proxy.steps=10",
+    "~evaluation.metrics.relearn",
+    "~evaluation.metrics.membership",
+]
+SCHEMA = Path(unlearn.__file__).parent / "record.schema.json"
+
+
+def looks_of(directory: Path) -> pd.DataFrame:
+    """The method's steps, with the columns of the looks under their short names."""
+    history = pd.read_parquet(directory / "history.parquet")
+    return history[history["stage"] == "transfer"].set_index("step")
+
+
+def test_the_record_compares_what_the_looks_saw(cli: Cli, tmp_path: Path) -> None:
+    done = cli(*WORDS, "run_dir=here")
+    assert done.returncode == 0, done.stderr
+    record, seen = record_in(tmp_path / "here"), looks_of(tmp_path / "here")
+    Draft202012Validator(json.loads(SCHEMA.read_text())).validate(record)
+    selection = record["selection"]
+    assert record["oracle"] is False
+    assert selection["last"] == record["accuracy"]["unlearned"]["test"]
+    assert record["proxy"] == {
+        name.removeprefix("proxy."): seen[name].iloc[-1] for name in seen if "proxy." in name
+    }
+    scores = seen["proxy.score"]
+    assert scores.nunique() == 4
+    assert selection["proxy"]["step"] == scores.idxmax()
+    assert selection["proxy"]["retain"] == seen["retain"][scores.idxmax()]
+    least = seen[seen["forget"] == seen["forget"].min()]
+    assert selection["oracle"]["step"] == least["retain"].idxmax()
+    assert selection["oracle"]["retain"] == least["retain"].max()
+
+
+def test_stacked_runs_are_looked_at_each_for_itself(cli: Cli, tmp_path: Path) -> None:
+    done = cli(*WORDS, "seeds=[0,1]", "stack=true")
+    assert done.returncode == 0, done.stderr
+    first, second = sorted(path.parent for path in tmp_path.rglob("seed-*/record.json"))
+    proxies = ["proxy.score", "proxy.likelihood", "proxy.margin"]
+    histories = [looks_of(directory)[proxies] for directory in (first, second)]
+    assert all(history.notna().all(axis=None) for history in histories)
+    assert not histories[0].equals(histories[1])
+    alone = cli(*WORDS, "seed=1", "run_dir=alone")
+    assert alone.returncode == 0, alone.stderr
+    wanted = looks_of(tmp_path / "alone")[proxies]
+    pd.testing.assert_frame_equal(histories[1], wanted, rtol=1e-2)
+    picked = record_in(second)["selection"]["proxy"]["step"]
+    assert picked == record_in(tmp_path / "alone")["selection"]["proxy"]["step"]
+
+
+def test_without_any_data_the_looks_are_the_same(cli: Cli, tmp_path: Path) -> None:
+    done = cli(*WORDS, "run_dir=seeing")
+    assert done.returncode == 0, done.stderr
+    (teacher,) = (tmp_path / "outputs" / "cache").glob("teacher-*/model.safetensors")
+    nowhere = ["dataset=none", "dataset.shape=[1,8,8]", "dataset.num_classes=10"]
+    nowhere += ["dataset.mean=[0.305]", "dataset.std=[0.377]", f"model.checkpoint={teacher}"]
+    done = cli(*WORDS, *nowhere, "run_dir=blind")
+    assert done.returncode == 0, done.stderr
+    seeing, blind = record_in(tmp_path / "seeing"), record_in(tmp_path / "blind")
+    assert blind["proxy"] == seeing["proxy"]
+    assert blind["selection"]["proxy"]["step"] == seeing["selection"]["proxy"]["step"]
+    assert blind["selection"]["proxy"]["retain"] is None
+    assert blind["selection"]["oracle"] == {"step": None, "retain": None, "forget": None}
+    looks = [looks_of(tmp_path / name)["proxy.score"] for name in ("seeing", "blind")]
+    assert looks[0].tolist() == pytest.approx(looks[1].tolist())
