@@ -90,7 +90,7 @@ def row(path: Path) -> dict[str, Any]:
     """What a table can show of the record at a path."""
     record = json.loads(path.read_text())
     known: dict[str, Any] = {"directory": str(path.parent), "command": record.get("command")}
-    known |= _flat(record.get("config") or {})
+    known |= flat(record.get("config") or {})
     known |= {key: _shown(record.get(key)) for key in _IDENTITY}
     known["oracle"] = bool(record.get("oracle")) or record.get("access") == "oracle"
     return known | {name: _figure(record, place) for name, place in FIGURES.items()}
@@ -103,14 +103,15 @@ def _figure(record: Mapping[str, Any], path: str) -> float | None:
     return None if value is None else float(value)
 
 
-def _flat(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
-    flat: dict[str, Any] = {}
+def flat(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    """Nested values under dotted keys, lists as text: a config as the columns of a row."""
+    found: dict[str, Any] = {}
     for key, value in values.items():
         if isinstance(value, dict):
-            flat |= _flat(value, f"{prefix}{key}.")
+            found |= flat(value, f"{prefix}{key}.")
         else:
-            flat[prefix + key] = _shown(value)
-    return flat
+            found[prefix + key] = _shown(value)
+    return found
 
 
 def _shown(value: Any) -> Any:

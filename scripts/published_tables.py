@@ -1,0 +1,158 @@
+"""The paper's tables beside our runs of its settings.
+
+    unlearn experiment=published/mnist dataset.root=DIR
+    python scripts/published_tables.py outputs
+
+Shown are the runs with `method.as_published=true`. Those that differ in anything that matters from
+`experiment=published/...`, such as shortened ones, make rows of their own, which say in what. The
+published settings choose the student by test accuracies (`test-selected`); `last` is the student
+at the end of all iterations, which nothing selected.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+import pandas as pd
+from hydra import compose, initialize_config_dir
+
+from unlearn.errors import ConfigError, UnlearnError
+from unlearn.report.notes import as_lines
+from unlearn.report.pivot import interval, pivot
+from unlearn.report.runs import DAGGER, as_text, flat, load, only
+from unlearn.report.write import FORMATS
+from unlearn.settle import settle
+
+PAPER = Path(__file__).with_suffix(".csv")
+CONF = Path(__file__).resolve().parent.parent / "conf"
+JOINED = ["dataset", "model", "forget", "method"]
+KEYS = ["dataset", "model", "forget", "differs in", "method"]
+WHOLE = {"allcnn": "allcnn_full"}  # networks whose published size is an option of its own
+# What decides a run's figures, but for its data, classes and seed.
+DECISIVE = (
+    *("dataset.validation", "model.", "training.", "method.", "filter."),
+    *("hardware.autocast", "evaluation.every", "evaluation.metrics.relearn."),
+)
+PAIRS = {  # cells of D_r / D_f
+    "original": ("original D_r", "original D_f"),
+    "retrained": ("retrained D_r", "retrained D_f"),
+    "test-selected": ("selected D_r", "selected D_f"),
+    "last": ("last D_r", "last D_f"),
+}
+FIGURES = [*(name for pair in PAIRS.values() for name in pair), "AIN", "D_r - paper"]
+
+
+def published(folders: Sequence[Path], paper: pd.DataFrame) -> pd.DataFrame:
+    """The runs as published of the paper's methods, with every figure of `FIGURES` and `KEYS`.
+
+    Args:
+        folders: that hold run directories.
+        paper: its figures, by `JOINED`.
+
+    Raises:
+        ConfigError: if there are no such runs.
+    """
+    runs = only(load(folders), ["method.as_published=true"])
+    methods = paper.index.unique("method")
+    runs = runs[runs["method"].isin(methods)].reset_index(drop=True)
+    if runs.empty:
+        raise ConfigError("outputs", folders[0], f"holds no run of {' or '.join(methods)}")
+    steered = runs.reindex(columns=["method.selection"]).squeeze(axis=1).eq("oracle")
+    own = runs[["D_r", "D_f"]]
+    last = pd.DataFrame(
+        [last_iterate(Path(directory)) for directory in runs["directory"]], columns=own.columns
+    )
+    runs[list(PAIRS["test-selected"])] = own.where(steered)
+    runs[list(PAIRS["last"])] = own.where(~steered, last)
+    theirs = paper["D_r"].reindex(pd.MultiIndex.from_frame(runs[JOINED])).to_numpy()
+    return runs.assign(**{"D_r - paper": runs["D_r"] - theirs, "differs in": departures(runs)})
+
+
+def last_iterate(directory: Path) -> tuple[float, float]:
+    """D_r and D_f at the end of the iterations, before an earlier student takes the place."""
+    file = directory / "history.parquet"
+    seen = pd.read_parquet(file) if file.exists() else pd.DataFrame()
+    seen = seen.reindex(columns=["stage", "step", "retain", "forget"]).dropna(subset=["forget"])
+    if seen.empty:
+        return float("nan"), float("nan")
+    end = seen[seen["stage"].eq(seen["stage"].iloc[-1]) & seen["step"].eq(seen["step"].iloc[-1])]
+    return end["retain"].iloc[0], end["forget"].iloc[0]
+
+
+def departures(runs: pd.DataFrame) -> pd.Series[str]:
+    """What each run's config has other than its experiment's, as `key=value, ...`."""
+    found = pd.Series("", index=runs.index)
+    for (dataset, model, method), group in runs.groupby(["dataset", "model", "method"]):
+        wanted = settings(dataset, model, method)
+        texts = group.reindex(columns=list(wanted)).map(as_text)
+        for index, own in texts.iterrows():
+            other = [f"{key}={own[key]}" for key in wanted if own[key] != wanted[key]]
+            found[index] = ", ".join(other)
+    return found
+
+
+def settings(dataset: str, model: str, method: str) -> dict[str, str]:
+    """The decisive keys of `experiment=published/...` and their values; none if there is none."""
+    places = {"experiment": f"published/{dataset}", "model": WHOLE.get(model, model)}
+    if not all((CONF / group / f"{name}.yaml").exists() for group, name in places.items()):
+        return {"dataset.name": "", "model.name": ""}
+    words = [f"{group}={name}" for group, name in (places | {"method": method}).items()]
+    values = flat(settle(compose("config", words), words).plain())
+    loose = ("training.seed", "model.checkpoint")
+    return {k: as_text(v) for k, v in values.items() if k.startswith(DECISIVE) and k not in loose}
+
+
+def beside(paper: pd.DataFrame, runs: pd.DataFrame) -> pd.DataFrame:
+    """The paper's cells and ours as text: a row for each of its figures and each setting of ours.
+
+    Args:
+        paper: its figures, by `JOINED`.
+        runs: from `published`.
+    """
+    ours = pivot(runs, KEYS, [], FIGURES)
+    counts = [name for name in ours if name not in FIGURES]
+    ours = ours[counts].join(_cells(ours, "")).join(ours[["AIN", "D_r - paper"]]).reset_index()
+    text = paper.map(lambda value: interval(pd.Series([value])))
+    theirs = _cells(text, "paper ")
+    theirs["paper D_r / D_f"] = text["D_r"] + " / " + text["D_f"]
+    theirs = theirs.assign(**{"paper AIN": text["AIN"]}).reset_index()
+    ours["joined"], theirs["joined"] = ours["method"].str.rstrip(DAGGER), theirs["method"]
+    on = [*JOINED[:-1], "joined"]
+    table = theirs.merge(ours, how="outer", on=on, suffixes=("", " of ours"))
+    table["method"] = table.pop("method of ours").fillna(table["method"])
+    table = table.fillna({"runs": "none", "differs in": ""}).fillna("-").drop(columns="joined")
+    return table.set_index(KEYS).sort_index()
+
+
+def _cells(figures: pd.DataFrame, prefix: str) -> pd.DataFrame:
+    """Pairs of D_r / D_f in one cell each."""
+    return pd.DataFrame(
+        {
+            f"{prefix}{name}": figures[first] + " / " + figures[second]
+            for name, (first, second) in PAIRS.items()
+            if first in figures
+        }
+    )
+
+
+def main(words: Sequence[str] | None = None) -> None:
+    """Run the command line, or these words in its place; exit 2 if there are no such runs."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("outputs", type=Path, nargs="+", help="folders that hold run directories")
+    parser.add_argument("--format", choices=sorted(FORMATS), default="markdown")
+    arguments = parser.parse_args(words)
+    paper = pd.read_csv(PAPER, comment="#", dtype={"forget": str}).set_index(JOINED)
+    try:
+        with initialize_config_dir(str(CONF), version_base="1.3"):
+            runs = published(arguments.outputs, paper)
+    except UnlearnError as error:
+        sys.stderr.write(f"published_tables: {error}\n")
+        sys.exit(error.exit_code)
+    print(FORMATS[arguments.format](beside(paper, runs)) + as_lines(runs, KEYS))
+
+
+if __name__ == "__main__":
+    main()
