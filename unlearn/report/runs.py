@@ -39,6 +39,7 @@ UNITS = {
     **dict.fromkeys(("s", "retrained s"), "seconds"),
 }
 DAGGER = "†"  # after whatever shows a run that real test accuracies steered
+_ABOUT = ("directory", "command", "oracle", "censored")
 _IDENTITY = ("status", "dataset", "model", "method", "access", "forget", "seed", "error")
 # Config keys in which the runs of one cell may differ without being another setting.
 _DRAWN = (
@@ -50,9 +51,10 @@ _DRAWN = (
 def load(folders: Sequence[Path]) -> pd.DataFrame:
     """One row for every record under the folders, those of runs that were cut off among them.
 
-    Columns are `directory`, `command`, the record's identity (`status`, `method`, ...), every
-    config key with its dots (`method.start`), and every figure of `FIGURES`. The status is
-    complete, failed, or unfinished: cut off, or still running.
+    Columns are `directory`, `command`, `oracle`, `censored` (a count of relearning hit its
+    limit), the record's identity (`status`, `method`, ...), every config key with its dots
+    (`method.start`), and every figure of `FIGURES`. The status is complete, failed, or
+    unfinished: cut off, or still running.
 
     Raises:
         ConfigError: if a folder holds no record.
@@ -86,6 +88,7 @@ def row(path: Path) -> dict[str, Any]:
     known |= _flat(record.get("config") or {})
     known |= {key: _shown(record.get(key)) for key in _IDENTITY}
     known["oracle"] = bool(record.get("oracle")) or record.get("access") == "oracle"
+    known["censored"] = bool((record.get("relearn") or {}).get("censored"))
     return known | {name: _figure(record, place) for name, place in FIGURES.items()}
 
 
@@ -159,7 +162,7 @@ def as_text(value: Any) -> str:
 def mixed(runs: pd.DataFrame, keys: Sequence[str]) -> list[str]:
     """Config keys in which complete runs of one group differ, though the group is one setting."""
     complete = runs[runs["status"] == "complete"]
-    about = {*FIGURES, *_IDENTITY, *_DRAWN, "directory", "command", "oracle", *keys}
+    about = {*FIGURES, *_IDENTITY, *_DRAWN, *_ABOUT, *keys}
     candidates = [
         key
         for key in map(str, complete.columns)
