@@ -14,7 +14,7 @@ from unlearn.errors import ConfigError, UnlearnError
 from unlearn.report.groups import panels
 from unlearn.report.notes import DIFFERENCES, as_lines, remarks
 from unlearn.report.pivot import pivot
-from unlearn.report.runs import FIGURES, check_keys, load, only, referenced
+from unlearn.report.runs import FIGURES, LINE, check_keys, load, only, referenced
 from unlearn.report.write import FORMATS
 
 _PAGE, _FRONTIER = "html", "frontier"
@@ -138,7 +138,7 @@ def _page(runs: pd.DataFrame, arguments: argparse.Namespace, command: str) -> st
 
 def _write_runs(runs: pd.DataFrame, arguments: argparse.Namespace) -> None:
     """One line a run."""
-    shown = ["dataset", "model", "method", "access", "forget", "seed", "status", *FIGURES]
+    shown = [*LINE, "oracle", "censored", *FIGURES]
     named = [*arguments.rows, *arguments.columns]
     named += [word.partition("=")[0] for word in arguments.effects]
     if arguments.format == _FRONTIER:
@@ -175,7 +175,7 @@ def _parser() -> argparse.ArgumentParser:
         description="Many runs as a table or page by any keys: mean ± 95% confidence interval.",
     )
     add = parser.add_argument
-    add("outputs", type=Path, nargs="+", help="folders that hold run directories")
+    add("outputs", type=Path, nargs="+", help="folders of runs, or files of --runs-csv")
     add("--rows", type=_words, metavar="KEY,...", help=f"otherwise {','.join(_ROWS)}")
     add("--columns", default=[], type=_words, metavar="KEY,...", help="keys side by side")
     add(

@@ -213,4 +213,5 @@ def _count(texts: pd.DataFrame, contrast: Contrast) -> int:
 def _cell(difference: Any, half: Any) -> str:
     if np.isnan(difference):
         return "-"
-    return f"{difference:+.2f}" + ("" if np.isnan(half) else f" ± {half:.2f}")
+    shown = round(float(difference), 2) + 0.0  # no -0
+    return f"{shown:+.2f}" + ("" if np.isnan(half) else f" ± {half:.2f}")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import textwrap
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -37,7 +38,7 @@ def against_relearning(name: str, panel: Panel, key: str) -> str:
     """One panel for the page: a point a value of the key, and the target."""
 
     def paint(axes: Axes) -> None:
-        _labelled(axes, _drawn(axes, panel, key))
+        _finished(axes, _drawn(axes, panel, key))
 
     return chart(name, titled(f"D_r against AIN along {key}", panel.title), _X, _Y, paint)
 
@@ -69,11 +70,11 @@ def picture(drawn: Panels, key: str, title: str, notes: Sequence[str]) -> str:
         shared[0].set_ylabel(_Y)
         painted = []
         for axes, panel in zip(shared, drawn.drawn, strict=True):
-            axes.set(xlabel=_X, title=panel.title)
+            axes.set(xlabel=_X if len(shared) == 1 else "AIN", title=panel.title)
             axes.grid(color=GREY, alpha=0.25, linewidth=0.6)
             painted.append(_drawn(axes, panel, key))
         for axes, lines in zip(shared, painted, strict=True):
-            _labelled(axes, lines)
+            _finished(axes, lines)
 
     return standalone("frontier", title, (_WIDTH, _HEIGHT + 0.15 * text.count("\n")), compose)
 
@@ -82,7 +83,8 @@ def caption(drawn: Panels, key: str) -> str:
     """Sentences on what the picture shows."""
     text = (
         f"A label is a value of {key}; at it, the mean over runs and its 95% confidence interval "
-        f"(of AIN, the geometric mean). D_r's axis is logarithmic beyond ±{_LINEAR:g}. "
+        "(of AIN, the geometric mean). Whiskers end at the frame. D_r's axis is "
+        f"logarithmic beyond ±{_LINEAR:g}. "
     )
     models = sum(len(retrained(panel.runs)) for panel in drawn.drawn)
     if models:
@@ -96,7 +98,8 @@ def caption(drawn: Panels, key: str) -> str:
 
 
 def _drawn(axes: Axes, panel: Panel, key: str) -> dict[int, pd.DataFrame]:
-    """Draw all but the labels; the points of each group by its place."""
+    """Draw all that the frame must hold; the points of each group by its place."""
+    axes.margins(0.08, 0.1)
     axes.set_xscale("log")
     axes.set_yscale("symlog", linthresh=_LINEAR, linscale=0.8)
     models = retrained(panel.runs)
@@ -105,6 +108,7 @@ def _drawn(axes: Axes, panel: Panel, key: str) -> dict[int, pd.DataFrame]:
     for place, line in lines.items():
         _line(axes, line, STYLES[place])
     _ticks(axes)
+    axes.autoscale_view()
     return lines
 
 
@@ -126,6 +130,18 @@ def _target(axes: Axes, models: pd.DataFrame, target: Region | None) -> None:
 
 def _line(axes: Axes, line: pd.DataFrame, style: Style) -> None:
     axes.plot(line["ain"], line["difference"], color=style.colour, linestyle=style.line)
+    for bound, part in line.groupby("bound"):
+        axes.plot(
+            part["ain"],
+            part["difference"],
+            color=style.colour,
+            linestyle="none",
+            marker=style.marker,
+            fillstyle="none" if bound else "full",
+        )
+
+
+def _whiskers(axes: Axes, line: pd.DataFrame, style: Style) -> None:
     axes.errorbar(
         line["ain"],
         line["difference"],
@@ -136,16 +152,8 @@ def _line(axes: Axes, line: pd.DataFrame, style: Style) -> None:
         capsize=2,
         elinewidth=0.9,
         alpha=0.55,
+        zorder=1.5,
     )
-    for bound, part in line.groupby("bound"):
-        axes.plot(
-            part["ain"],
-            part["difference"],
-            color=style.colour,
-            linestyle="none",
-            marker=style.marker,
-            fillstyle="none" if bound else "full",
-        )
 
 
 def _ticks(axes: Axes) -> None:
@@ -166,21 +174,30 @@ def _places(line: pd.DataFrame) -> Iterator[tuple[float, float]]:
 
 
 def _boxes(axes: Axes, line: pd.DataFrame) -> Iterator[Bbox]:
-    """What points and whiskers cover, pixels."""
+    """What points, whiskers and the line between them cover, pixels."""
+    ends = axes.transData.transform(list(_places(line)))
+    for begin, end in pairwise(ends):
+        for share in np.linspace(0, 1, 30):
+            x, y = begin + share * (end - begin)
+            yield Bbox.from_bounds(x, y, 2, 2)
     for _, at in line.iterrows():
         yield _at(axes, at["ain"], at["difference"], 6, 6)
         if not np.isnan(at["half"]):
-            ends = [(at["low"], at["difference"]), (at["high"], at["difference"])]
-            yield Bbox(axes.transData.transform(ends)).padded(1)
-            ends = [(at["ain"], at["difference"] + side * at["half"]) for side in (-1, 1)]
-            yield Bbox(axes.transData.transform(ends)).padded(1)
+            across = [(at["low"], at["difference"]), (at["high"], at["difference"])]
+            along = [(at["ain"], at["difference"] + side * at["half"]) for side in (-1, 1)]
+            for whisker in (across, along):
+                yield Bbox(axes.transData.transform(whisker)).padded(1)
 
 
-def _labelled(axes: Axes, lines: Mapping[int, pd.DataFrame]) -> None:
+def _finished(axes: Axes, lines: Mapping[int, pd.DataFrame]) -> None:
+    """Add whiskers and labels, which do not move the frame that all panels share by now."""
+    axes.autoscale(False)  # two runs alone have whiskers of decades
+    for place, line in lines.items():
+        _whiskers(axes, line, STYLES[place])
     _root(axes).draw_without_rendering()  # so that labels know where the points are
     taken = [box for line in lines.values() for box in _boxes(axes, line)]
-    for place, line in lines.items():
-        _labels(axes, line, STYLES[place].colour, taken)
+    for line in lines.values():
+        _labels(axes, line, taken)
 
 
 def _root(axes: Axes) -> Figure:
@@ -189,7 +206,7 @@ def _root(axes: Axes) -> Figure:
     return figure
 
 
-def _labels(axes: Axes, line: pd.DataFrame, colour: str, taken: list[Bbox]) -> None:
+def _labels(axes: Axes, line: pd.DataFrame, taken: list[Bbox]) -> None:
     """Write each value beside its point, where it covers least of what is there."""
     for value, (x, y) in zip(line.index, _places(line), strict=True):
         if value == "null" and len(line) == 1:
@@ -206,7 +223,6 @@ def _labels(axes: Axes, line: pd.DataFrame, colour: str, taken: list[Bbox]) -> N
             (dx, dy),
             textcoords="offset points",
             ha=("right", "center", "left")[np.sign(dx) + 1],
-            color=colour,
             fontsize=_LABEL,
             in_layout=False,
         )
