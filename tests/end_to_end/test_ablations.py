@@ -11,6 +11,7 @@ FOLDER = Path(__file__).parents[2] / "conf" / "experiment" / "ablation"
 FULL = {
     "entropy": 250,
     "entropy_definitions": 480,
+    "frontier": 180,
     "gate": 150,
     "inconsistency": 180,
     "inversion": 360,

@@ -11,13 +11,15 @@ from pathlib import Path
 import pandas as pd
 
 from unlearn.errors import ConfigError, UnlearnError
-from unlearn.report.notes import as_lines
+from unlearn.report.groups import panels
+from unlearn.report.notes import DIFFERENCES, as_lines, remarks
 from unlearn.report.pivot import pivot
-from unlearn.report.runs import FIGURES, check_keys, load, only, referenced
+from unlearn.report.runs import FIGURES, LINE, check_keys, load, only, referenced
 from unlearn.report.write import FORMATS
 
-_PAGE = "html"
-_TITLE = "Unlearning report"
+_PAGE, _FRONTIER = "html", "frontier"
+_ROWS = ["dataset", "model", "method", "forget"]
+_ALONG = "method.start"
 
 
 def report(arguments: argparse.Namespace, command: str) -> str:
@@ -31,35 +33,85 @@ def report(arguments: argparse.Namespace, command: str) -> str:
         ConfigError: naming the option that cannot be used.
     """
     _check(arguments)
+    if arguments.rows is None:
+        arguments.rows = ["method"] if arguments.format == _FRONTIER else _ROWS
     runs = only(load(arguments.outputs), arguments.where)
     for option in ("rows", "columns", "curve"):
         check_keys(runs, option, getattr(arguments, option))
+    if arguments.along is not None or arguments.format == _FRONTIER:
+        check_keys(runs, "along", [arguments.along or _ALONG])
     if arguments.runs_csv is not None:
         _write_runs(runs, arguments)
     if arguments.format == _PAGE:
         return _page(runs, arguments, command)
+    if arguments.format == _FRONTIER:
+        return _frontier(runs, arguments)
+    if arguments.effects:
+        return _effects(runs, arguments)
     table = pivot(runs, arguments.rows, arguments.columns, arguments.figures)
-    text = FORMATS[arguments.format](table)
-    if arguments.format in ("terminal", "markdown"):
-        text += as_lines(runs, [*arguments.rows, *arguments.columns])
-    return text
+    return _text(table, remarks(runs, [*arguments.rows, *arguments.columns]), runs, arguments)
 
 
 def _check(arguments: argparse.Namespace) -> None:
     unknown = [name for name in arguments.figures if name not in FIGURES]
     if unknown:
         raise ConfigError("figures", unknown[0], f"allowed are {', '.join(FIGURES)}")
-    if not arguments.rows:
+    if arguments.rows == []:
         raise ConfigError("rows", "", "must name a key")
-    if arguments.format == _PAGE:
-        if arguments.output is None:
-            raise ConfigError("output", None, "must name a file for --format html")
-        return
-    for option, unset in (("curve", []), ("title", _TITLE)):
-        if getattr(arguments, option) != unset:
-            shown = getattr(arguments, option)
-            value = ",".join(shown) if isinstance(shown, list) else shown
-            raise ConfigError(option, value, "is for --format html")
+    drawn = arguments.format in (_PAGE, _FRONTIER)
+    if drawn and arguments.output is None:
+        raise ConfigError("output", None, f"must name a file for --format {arguments.format}")
+    for option in ("rows", "columns"):
+        if arguments.effects:
+            _unset(arguments, option, "cannot be had with --effects")
+    if not arguments.effects:
+        _unset(arguments, "interactions", "is for --effects")
+    if drawn:
+        _unset(arguments, "effects", f"is for a table, not for --format {arguments.format}")
+    else:
+        for option in ("title", "along"):
+            _unset(arguments, option, "is for --format html or frontier")
+    if arguments.format != _PAGE:
+        _unset(arguments, "curve", "is for --format html")
+
+
+def _unset(arguments: argparse.Namespace, option: str, why: str) -> None:
+    """Raise `ConfigError` if an option was given."""
+    value = getattr(arguments, option)
+    if value:
+        raise ConfigError(option, ",".join(value) if isinstance(value, list) else value, why)
+
+
+def _text(
+    table: pd.DataFrame, said: Sequence[str], runs: pd.DataFrame, arguments: argparse.Namespace
+) -> str:
+    """A table, with what a reader must know where the format has room for it."""
+    text = FORMATS[arguments.format](table)
+    if arguments.format in ("terminal", "markdown"):
+        text += as_lines(runs, said)
+    return text
+
+
+def _effects(runs: pd.DataFrame, arguments: argparse.Namespace) -> str:
+    from unlearn.report.effects import BLOCKS, effects, factors
+
+    named = factors(runs, arguments.effects)
+    table = effects(runs, named, arguments.figures, arguments.interactions)
+    keys = list(dict.fromkeys([*(factor.key for factor in named), *BLOCKS]))
+    return _text(table, remarks(runs, keys, DIFFERENCES), runs, arguments)
+
+
+def _frontier(runs: pd.DataFrame, arguments: argparse.Namespace) -> str:
+    from unlearn.report.frontier import measured, unmeasured
+    from unlearn.report.frontier_chart import picture
+
+    key = arguments.along or _ALONG
+    if measured(runs).empty:
+        raise ConfigError("outputs", arguments.outputs[0], "no complete run has D_r and AIN")
+    rows, columns = ([k for k in keys if k != key] for keys in (arguments.rows, arguments.columns))
+    notes = [*remarks(runs, [*rows, *columns, key])[1:], *unmeasured(runs)]
+    title = arguments.title or f"D_r against AIN along {key}"
+    return picture(panels(measured(runs), rows, columns), key, title, notes)
 
 
 def _page(runs: pd.DataFrame, arguments: argparse.Namespace, command: str) -> str:
@@ -73,14 +125,25 @@ def _page(runs: pd.DataFrame, arguments: argparse.Namespace, command: str) -> st
     keys = [*arguments.rows, *arguments.columns]
     curves = [*arguments.curve, *(k for k in swept(runs, keys) if k not in arguments.curve)]
     table = pivot(runs, arguments.rows, arguments.columns, referenced(arguments.figures))
-    wanted = Wanted(arguments.rows, arguments.columns, curves, arguments.title, command)
+    wanted = Wanted(
+        arguments.rows,
+        arguments.columns,
+        curves,
+        arguments.along or _ALONG,
+        arguments.title or "Unlearning report",
+        command,
+    )
     return page(runs, table, wanted)
 
 
 def _write_runs(runs: pd.DataFrame, arguments: argparse.Namespace) -> None:
     """One line a run."""
-    shown = ["dataset", "model", "method", "access", "forget", "seed", "status", *FIGURES]
-    keys = [key for key in (*arguments.rows, *arguments.columns) if key not in shown]
+    shown = [*LINE, "oracle", "censored", *FIGURES]
+    named = [*arguments.rows, *arguments.columns]
+    named += [word.partition("=")[0] for word in arguments.effects]
+    if arguments.format == _FRONTIER:
+        named.append(arguments.along or _ALONG)
+    keys = [key for key in dict.fromkeys(named) if key not in shown]
     _write("runs-csv", arguments.runs_csv, runs[[*shown, *keys]].to_csv(index=False))
 
 
@@ -93,39 +156,8 @@ def _write(option: str, path: Path, text: str) -> None:
 
 def main(words: Sequence[str] | None = None) -> None:
     """Run the command line, or these words in its place; exit 2 for the user's mistakes."""
-    parser = argparse.ArgumentParser(
-        prog="unlearn-report",
-        description="Many runs as a table or page by any keys: mean ± 95% confidence interval.",
-    )
-    parser.add_argument("outputs", type=Path, nargs="+", help="folders that hold run directories")
-    rows = _words("dataset,model,method,forget")
-    parser.add_argument("--rows", default=rows, type=_words, metavar="KEY,...")
-    parser.add_argument(
-        "--columns", default=[], type=_words, metavar="KEY,...", help="keys side by side"
-    )
-    parser.add_argument(
-        "--figures",
-        default=_words("original D_r,retrained D_r,D_r,D_f,max D_f,AIN,s"),
-        type=_words,
-        metavar="NAME,...",
-        help=f"of {', '.join(FIGURES)}",
-    )
-    parser.add_argument(
-        "--where", action="append", default=[], metavar="KEY=VALUE", help="only these runs"
-    )
-    parser.add_argument("--format", choices=sorted([*FORMATS, _PAGE]), default="terminal")
-    parser.add_argument("--output", type=Path, help="write to this file instead")
-    parser.add_argument("--runs-csv", type=Path, help="also write one line a run to this file")
-    parser.add_argument("--title", default=_TITLE, help="of the page")
-    parser.add_argument(
-        "--curve",
-        default=[],
-        type=_words,
-        metavar="KEY,...",
-        help="in the page, draw figures against these; numeric rows and columns are drawn anyway",
-    )
     words = sys.argv[1:] if words is None else words
-    arguments = parser.parse_args(words)
+    arguments = _parser().parse_args(words)
     try:
         text = report(arguments, shlex.join(["unlearn-report", *words]))
         if arguments.output is not None:
@@ -135,6 +167,52 @@ def main(words: Sequence[str] | None = None) -> None:
         sys.exit(2)
     if arguments.output is None:
         sys.stdout.write(text)
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="unlearn-report",
+        description="Many runs as a table or page by any keys: mean ± 95% confidence interval.",
+    )
+    add = parser.add_argument
+    add("outputs", type=Path, nargs="+", help="folders of runs, or files of --runs-csv")
+    add("--rows", type=_words, metavar="KEY,...", help=f"otherwise {','.join(_ROWS)}")
+    add("--columns", default=[], type=_words, metavar="KEY,...", help="keys side by side")
+    add(
+        "--figures",
+        default=_words("original D_r,retrained D_r,D_r,D_f,max D_f,AIN,s"),
+        type=_words,
+        metavar="NAME,...",
+        help=f"of {', '.join(FIGURES)}",
+    )
+    add("--where", action="append", default=[], metavar="KEY=VALUE", help="only these runs")
+    add("--format", choices=sorted([*FORMATS, _PAGE, _FRONTIER]), default="terminal")
+    add("--output", type=Path, help="write to this file instead")
+    add("--runs-csv", type=Path, help="also write one line a run to this file")
+    add("--title", help="of the page or the picture")
+    add(
+        "--curve",
+        default=[],
+        type=_words,
+        metavar="KEY,...",
+        help="in the page, draw figures against these; numeric rows and columns are drawn anyway",
+    )
+    add(
+        "--along",
+        metavar="KEY",
+        help="a line of the frontier (an SVG picture, by method unless --rows says otherwise, and "
+        f"a section of the page) has a point for each value of this: {_ALONG} otherwise",
+    )
+    add(
+        "--effects",
+        default=[],
+        type=_words,
+        metavar="KEY[=REFERENCE],...",
+        help="instead: how figures differ from those at the reference, by least squares over all "
+        "of these keys, with data set, model, method, classes and seed as blocks",
+    )
+    add("--interactions", action="store_true", help="of each two of --effects' keys too")
+    return parser
 
 
 def _words(text: str) -> list[str]:

@@ -38,7 +38,7 @@ def against_iterations(name: str, title: str, curves: Sequence[Curve]) -> list[s
             axes.xaxis.set_major_locator(MaxNLocator(integer=True))
             _room(axes, 5.0, percent=True)
 
-        heading = _titled(f"{figure} against iterations", title)
+        heading = titled(f"{figure} against iterations", title)
         charts.append(chart(f"{name}-{part}", heading, x, f"{figure}, test (%)", paint))
     return charts
 
@@ -56,7 +56,7 @@ def retain_against_forget(name: str, panel: Panel) -> str:
             _points(axes, seen[f"{model} D_f"], seen[f"{model} D_r"], style)
         _room(axes, 5.0, percent=True)
 
-    heading = _titled("Retain against forget accuracy", panel.title)
+    heading = titled("Retain against forget accuracy", panel.title)
     return chart(name, heading, "D_f, test (%)", "D_r, test (%)", paint)
 
 
@@ -89,7 +89,7 @@ def against_threshold(name: str, panel: Panel, key: str) -> list[str]:
 
         if values.isna().all():
             continue
-        heading = _titled(f"{figure} against {key}", panel.title)
+        heading = titled(f"{figure} against {key}", panel.title)
         charts.append(chart(f"{name}-{number}", heading, key, label, paint))
     return charts
 
@@ -215,5 +215,6 @@ def _room(axes: Axes, least: float, percent: bool) -> None:
     axes.set_ylim(low - margin, high + margin)
 
 
-def _titled(title: str, panel: str) -> str:
+def titled(title: str, panel: str) -> str:
+    """A chart's heading: its title, and what its panel is, in lines as long as the chart."""
     return "\n".join([title, *textwrap.wrap(panel, 50)])

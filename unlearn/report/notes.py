@@ -10,6 +10,14 @@ import pandas as pd
 
 from unlearn.report.runs import DAGGER, mixed
 
+AVERAGES = "Mean ± 95% confidence interval (Student's t) over complete runs, test set."
+DIFFERENCES = (
+    "Difference from the reference (against) ± 95% confidence interval, averaged evenly over the "
+    "other keys' values; for two keys, how the one's difference differs with the other. Least "
+    "squares over complete runs, test set, with data set, model, method, classes and seed as "
+    "blocks where they are no keys; each run may have a spread of its own (HC3)."
+)
+
 
 @dataclass(frozen=True)
 class Missing:
@@ -28,14 +36,14 @@ class Missing:
     directory: str
 
 
-def remarks(runs: pd.DataFrame, keys: Sequence[str]) -> list[str]:
-    """Sentences on how the runs of each cell were averaged, and what they mix."""
-    lines = ["Mean ± 95% confidence interval (Student's t) over complete runs, test set."]
+def remarks(runs: pd.DataFrame, keys: Sequence[str], first: str = AVERAGES) -> list[str]:
+    """Sentences on what the cells are, and what they mix besides the keys."""
+    lines = [first]
     differing = mixed(runs, keys)
     if differing:
         lines.append(
             f"Mixed: some cells average runs that differ in {', '.join(differing)}; "
-            "name these in --rows or --columns, or choose with --where."
+            "name these as keys, or choose with --where."
         )
     oracle = runs["oracle"].sum()
     if oracle:
@@ -65,9 +73,9 @@ def missing(runs: pd.DataFrame, status: str) -> list[Missing]:
     return found
 
 
-def as_lines(runs: pd.DataFrame, keys: Sequence[str]) -> str:
-    """All of it as text to put below a table."""
-    lines = ["", *remarks(runs, keys)]
+def as_lines(runs: pd.DataFrame, said: Sequence[str]) -> str:
+    """The remarks, and the runs that are missing, as text to put below a table."""
+    lines = ["", *said]
     failed, unfinished = missing(runs, "failed"), missing(runs, "unfinished")
     if failed:
         lines.append(f"Failed: {len(failed)} of {len(runs)} runs. To run them again:")

@@ -31,6 +31,7 @@ class Wanted:
         rows: keys whose combinations are rows of the table, and lines of the charts.
         columns: keys whose combinations stand side by side, as blocks and as charts.
         curves: numeric keys against which figures are drawn.
+        along: the key whose values are the points of the frontier's lines.
         title: of the page.
         command: that makes it.
     """
@@ -38,6 +39,7 @@ class Wanted:
     rows: Sequence[str]
     columns: Sequence[str]
     curves: Sequence[str]
+    along: str
     title: str
     command: str
 
@@ -66,7 +68,7 @@ def page(runs: pd.DataFrame, table: pd.DataFrame, wanted: Wanted) -> str:
         table=_table(table, blocks=bool(wanted.columns)),
         remarks=remarks(runs, [*wanted.rows, *wanted.columns]),
         sweeps=folded(list(runs["command"])),
-        sections=sections(runs, drawn, wanted.rows, wanted.columns, wanted.curves),
+        sections=sections(runs, drawn, wanted.rows, wanted.columns, wanted.curves, wanted.along),
         examples=shown,
         most_examples=MOST_EXAMPLES,
         examples_sweeps=folded([example.command for example in shown]),

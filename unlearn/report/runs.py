@@ -46,6 +46,8 @@ UNITS = {
     **dict.fromkeys(("s", "retrained s"), "seconds"),
 }
 DAGGER = "†"  # after whatever shows a run that real test accuracies steered
+LINE = ("dataset", "model", "method", "access", "forget", "seed", "status")
+_ABOUT = ("directory", "command", "oracle", "censored")
 _IDENTITY = ("status", "dataset", "model", "method", "access", "forget", "seed", "error")
 # Config keys in which the runs of one cell may differ without being another setting.
 _DRAWN = (
@@ -57,21 +59,42 @@ _DRAWN = (
 def load(folders: Sequence[Path]) -> pd.DataFrame:
     """One row for every record under the folders, those of runs that were cut off among them.
 
-    Columns are `directory`, `command`, the record's identity (`status`, `method`, ...), every
-    config key with its dots (`method.start`), and every figure of `FIGURES`. The status is
-    complete, failed, or unfinished: cut off, or still running.
+    In place of a folder, a `.csv` that `--runs-csv` wrote: its lines, with the keys that it has.
+
+    Columns are `directory`, `command`, `oracle`, `censored` (a count of relearning hit its
+    limit), the record's identity (`status`, `method`, ...), every config key with its dots
+    (`method.start`), and every figure of `FIGURES`. The status is complete, failed, or
+    unfinished: cut off, or still running.
 
     Raises:
-        ConfigError: if a folder holds no record.
+        ConfigError: if a folder holds no record, or a file is no such table.
     """
     rows = []
     for folder in folders:
+        if folder.suffix == ".csv":
+            rows += _lines(folder)
+            continue
         found = [row(path) for path in sorted(_records(folder))]
         found = [run for run in found if run["status"] == "unfinished" or not _hidden(run)]
         if not found:
             raise ConfigError("outputs", folder, "holds no record.json")
         rows += found
     return pd.DataFrame(rows).astype(dict.fromkeys(FIGURES, float))
+
+
+def _lines(path: Path) -> list[dict[str, Any]]:
+    """Runs as `--runs-csv` wrote them; what a table of long ago does not say is taken as not so."""
+    try:
+        table = pd.read_csv(path, dtype={"forget": str})
+    except (OSError, ValueError) as error:
+        raise ConfigError("outputs", path, f"cannot be read ({error})") from error
+    missing = [key for key in LINE if key not in table]
+    if missing:
+        raise ConfigError("outputs", path, f"not written by --runs-csv: it has no {missing[0]}")
+    unsaid: dict[str, Any] = {"oracle": table["access"] == "oracle", "censored": False}
+    unsaid |= {"directory": str(path), "command": None, "error": None, **dict.fromkeys(FIGURES)}
+    table = table.assign(**{key: v for key, v in unsaid.items() if key not in table})
+    return [{str(key): value for key, value in line.items()} for line in table.to_dict("records")]
 
 
 def _records(folder: Path) -> Iterator[Path]:
@@ -93,6 +116,7 @@ def row(path: Path) -> dict[str, Any]:
     known |= flat(record.get("config") or {})
     known |= {key: _shown(record.get(key)) for key in _IDENTITY}
     known["oracle"] = bool(record.get("oracle")) or record.get("access") == "oracle"
+    known["censored"] = bool((record.get("relearn") or {}).get("censored"))
     return known | {name: _figure(record, place) for name, place in FIGURES.items()}
 
 
@@ -167,7 +191,7 @@ def as_text(value: Any) -> str:
 def mixed(runs: pd.DataFrame, keys: Sequence[str]) -> list[str]:
     """Config keys in which complete runs of one group differ, though the group is one setting."""
     complete = runs[runs["status"] == "complete"]
-    about = {*FIGURES, *_IDENTITY, *_DRAWN, "directory", "command", "oracle", *keys}
+    about = {*FIGURES, *_IDENTITY, *_DRAWN, *_ABOUT, *keys}
     candidates = [
         key
         for key in map(str, complete.columns)

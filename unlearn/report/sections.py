@@ -7,8 +7,9 @@ from dataclasses import dataclass, field, replace
 
 import pandas as pd
 
-from unlearn.report import charts
+from unlearn.report import charts, frontier_chart
 from unlearn.report.commands import Sweep, folded
+from unlearn.report.frontier import measured, unmeasured
 from unlearn.report.groups import Panels, panels
 from unlearn.report.observed import MOST_RUNS, curve
 from unlearn.report.runs import as_text
@@ -46,6 +47,7 @@ def sections(
     rows: Sequence[str],
     columns: Sequence[str],
     keys: Sequence[str],
+    along: str,
 ) -> list[Section]:
     """Those that have something to show.
 
@@ -55,11 +57,17 @@ def sections(
         rows: keys whose combinations are lines.
         columns: keys whose combinations are charts side by side.
         keys: numeric keys against which figures are drawn.
+        along: the key whose values are the points of the frontier's lines.
     """
+
+    def others(key: str) -> list[list[str]]:
+        return [[name for name in names if name != key] for names in (rows, columns)]
+
     found = [_iterations(drawn), _scatter(drawn)]
+    if along in runs and measured(runs)[along].nunique() > 1:
+        found.append(_frontier(runs, panels(measured(runs), *others(along)), along))
     for number, key in enumerate(keys):
-        others = [[name for name in names if name != key] for names in (rows, columns)]
-        found.append(_threshold(f"threshold-{number}", panels(runs, *others), key))
+        found.append(_threshold(f"threshold-{number}", panels(runs, *others(key)), key))
     return [section for section in found if section.charts]
 
 
@@ -123,6 +131,19 @@ def _scatter(drawn: Panels) -> Section:
     legend = _legend("scatter", drawn.labels, *models)
     title = "Retain against forget accuracy"
     return Section(title, text, pictured, folded(behind), drawn.limits(), legend)
+
+
+def _frontier(runs: pd.DataFrame, drawn: Panels, key: str) -> Section:
+    pictured = [
+        frontier_chart.against_relearning(f"frontier-{number}", panel, key)
+        for number, panel in enumerate(drawn.drawn)
+    ]
+    behind = [command for panel in drawn.drawn for command in panel.runs["command"]]
+    models = (replace(RETRAINED, line="none"), "retrained models")
+    legend = _legend("frontier", drawn.labels, models)
+    notes = [*drawn.limits(), *unmeasured(runs)]
+    text = frontier_chart.caption(drawn, key)
+    return Section("Frontier", text, pictured, folded(behind), notes, legend)
 
 
 def _threshold(name: str, drawn: Panels, key: str) -> Section:

@@ -1,4 +1,4 @@
-"""matplotlib's charts as SVG that stands in a page: real text, in the page's font and colour."""
+"""matplotlib's charts as SVG, for a page in its font and colour, or alone: with real text."""
 
 from __future__ import annotations
 
@@ -33,6 +33,15 @@ _RC: dict[Any, Any] = {
         FOREGROUND,
     ),
 }
+
+
+_GROUND = """<style>
+svg { color: #1d2024; font-family: system-ui, "Liberation Sans", Arial, sans-serif; }
+.ground { fill: #ffffff; }
+@media (prefers-color-scheme: dark) { svg { color: #e4e7eb; } .ground { fill: #16181b; } }
+</style>
+<rect class="ground" width="100%" height="100%"/>
+"""
 
 
 @dataclass(frozen=True)
@@ -77,6 +86,25 @@ def chart(name: str, title: str, x: str, y: str, paint: Callable[[Axes], None]) 
         axes.grid(color=GREY, alpha=0.25, linewidth=0.6)
         paint(axes)
         return _inline(figure, name, title)
+
+
+def standalone(
+    name: str, title: str, size: tuple[float, float], compose: Callable[[Figure], None]
+) -> str:
+    """An SVG file that brings its own ground, light or dark as its reader prefers.
+
+    Args:
+        name: before the ids in it.
+        title: what a screen reader says.
+        size: width and height, inches.
+        compose: draws into the figure.
+    """
+    with rc_context(_RC):
+        figure = Figure(figsize=size, layout="constrained")
+        compose(figure)
+        text = _inline(figure, name, title)
+    opening, rest = text.split(">", 1)
+    return f"{opening}>\n{_GROUND}{rest}"
 
 
 def swatch(name: str, style: Style) -> str:

@@ -1,0 +1,291 @@
+"""The frontier: points, whiskers and the target against SciPy, and what the picture shows."""
+
+from __future__ import annotations
+
+import json
+import re
+import xml.etree.ElementTree as ElementTree
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+from scipy import stats
+from synthetic import put, report
+
+from unlearn.report.frontier import points, region, retrained
+from unlearn.report.runs import load
+
+SVG = "{http://www.w3.org/2000/svg}"
+SHARES = (0, 0.6, 1)
+
+
+def run(
+    outputs: Path, steps: float, D_r: float, reference: tuple[float, float], **more: Any
+) -> Path:
+    """A run with these steps of relearning and D_r, beside a retrained model's."""
+    counts = {
+        "unlearned_steps": steps,
+        "retrained_steps": reference[0],
+        "ain": steps / reference[0],
+        "censored": more.pop("censored", False),
+    }
+    directory = put(outputs, relearn=counts, **more)
+    record = json.loads((directory / "record.json").read_text())
+    record["accuracy"]["unlearned"]["test"]["retain"] = D_r
+    record["accuracy"]["retrained"] = {"test": {"retain": reference[1], "forget": 0.0}}
+    (directory / "record.json").write_text(json.dumps(record))
+    return directory
+
+
+def swept(outputs: Path) -> dict[str, Any]:
+    """Two methods, three shares, two classes, four seeds; what was put in."""
+    random = np.random.default_rng(0)
+    references = {
+        (forget, seed): (float(random.uniform(10, 30)), float(random.uniform(96, 99)))
+        for forget in (0, 1)
+        for seed in range(4)
+    }
+    put_in: dict[tuple[str, float], list[tuple[float, float]]] = {}
+    for method in ("gkt", "inversion"):
+        for share in SHARES:
+            for (forget, seed), reference in references.items():
+                steps, D_r = float(random.uniform(3, 40)), float(random.uniform(60, 98))
+                config = {"method.name": method, "method.start": share}
+                more = {"seed": seed, "forget": [forget], "config": config}
+                run(outputs, steps, D_r, reference, **more)
+                pair = (steps / reference[0], D_r - reference[1])
+                put_in.setdefault((method, share), []).append(pair)
+    return {"runs": put_in, "references": references}
+
+
+@pytest.fixture(scope="module")
+def sweep(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dict[str, Any]]:
+    outputs = tmp_path_factory.mktemp("frontier") / "outputs"
+    return outputs, swept(outputs)
+
+
+def test_points_are_means_with_students_intervals(sweep: tuple[Path, dict[str, Any]]) -> None:
+    outputs, known = sweep
+    runs = load([outputs])
+    for method in ("gkt", "inversion"):
+        found = points(runs[runs["method"] == method], "method.start")
+        assert list(found.index) == ["0", "0.6", "1"]
+        for share, at in zip(SHARES, found.itertuples(), strict=True):
+            ain, apart = np.array(known["runs"][method, share]).T
+            logs = np.log(ain)
+            ends = stats.t.interval(0.95, 7, logs.mean(), stats.sem(logs))
+            np.testing.assert_allclose(at.ain, stats.gmean(ain))
+            np.testing.assert_allclose([at.low, at.high], np.exp(ends))
+            low, high = stats.t.interval(0.95, 7, apart.mean(), stats.sem(apart))
+            np.testing.assert_allclose([at.difference, at.half], [apart.mean(), (high - low) / 2])
+            assert not at.bound
+
+
+def test_each_retrained_model_is_set_against_the_others_of_its_classes(
+    sweep: tuple[Path, dict[str, Any]],
+) -> None:
+    outputs, known = sweep
+    expected = []
+    for (forget, seed), (steps, accuracy) in known["references"].items():
+        others = [v for (f, s), v in known["references"].items() if f == forget and s != seed]
+        mean_steps, mean_accuracy = np.mean(others, axis=0)
+        expected.append((steps / mean_steps, accuracy - mean_accuracy))
+    models = retrained(load([outputs]))
+    assert len(models) == 8  # not one a run
+    found = sorted(zip(models["ain"], models["difference"], strict=True))
+    np.testing.assert_allclose(found, sorted(expected))
+    target = region(models)
+    assert target is not None
+    ain, apart = np.array(expected).T
+    np.testing.assert_allclose(np.log(target.factor), 1.96 * np.sqrt(np.mean(np.log(ain) ** 2)))
+    np.testing.assert_allclose(target.margin, 1.96 * np.sqrt(np.mean(apart**2)))
+
+
+def test_the_target_is_as_wide_as_students_like_retrained_models_would_be() -> None:
+    random, classes = np.random.default_rng(1), 2000
+    models = pd.DataFrame(
+        {
+            "dataset": "digits",
+            "model": "lenet",
+            "forget": np.repeat(range(classes), 5),
+            "seed": np.tile(range(5), classes),
+            "status": "complete",
+            "D_r": 90.0,
+            "AIN": 1.0,
+            "retrained D_r": random.normal(97, 0.5, 5 * classes) + np.repeat(range(classes), 5),
+            "retrained relearn": 20 * np.exp(random.normal(0, 0.1, 5 * classes)),
+        }
+    )
+    target = region(retrained(models))
+    assert target is not None
+    # one more model of a class against the mean of four others
+    one, others = random.normal(0, 1, 20_000), random.normal(0, 1, (4, 20_000)).mean(axis=0)
+    held = np.quantile(abs(one - others), 0.95)
+    assert target.margin == pytest.approx(0.5 * held, rel=0.03)
+    assert np.log(target.factor) == pytest.approx(0.1 * held, rel=0.03)
+
+
+def test_models_of_different_networks_are_not_compared(tmp_path: Path) -> None:
+    for width in (0.25, 1.0):
+        for seed in (0, 1):
+            made = run(tmp_path, 10, 90, (10 * width + seed, 97), seed=seed)
+            record = json.loads((made / "record.json").read_text())
+            record["config"]["model"] = {"width": width}
+            (made / "record.json").write_text(json.dumps(record))
+    ratios = sorted(retrained(load([tmp_path]))["ain"])
+    np.testing.assert_allclose(ratios, sorted([2.5 / 3.5, 3.5 / 2.5, 10 / 11, 11 / 10]))
+
+
+def test_what_is_relearned_at_once_or_never_has_a_place(tmp_path: Path) -> None:
+    run(tmp_path, 0, 98, (10, 97), config={"method.start": 1})
+    run(tmp_path, 200, 98, (10, 97), censored=True, config={"method.start": 0})
+    found = points(load([tmp_path]), "method.start")
+    np.testing.assert_allclose(found["ain"], [20, 0.05])
+    assert list(found["bound"]) == [True, False]
+    assert found[["low", "high", "half"]].isna().all(axis=None)
+    assert region(retrained(load([tmp_path]))) is None
+
+
+def drawn(outputs: Path, *arguments: str) -> ElementTree.Element:
+    target = outputs.parent / "frontier.svg"
+    words = [*arguments, "--format", "frontier", "--output", str(target)]
+    done = report(outputs, *words)
+    assert (done.returncode, done.stdout) == (0, ""), done.stderr
+    return ElementTree.fromstring(target.read_text())
+
+
+def markers(picture: ElementTree.Element, colour: str) -> list[tuple[float, float]]:
+    """Where a colour's filled markers stand, in the order in which they were drawn."""
+    return [
+        (float(use.get("x", "nan")), float(use.get("y", "nan")))
+        for use in picture.iter(f"{SVG}use")
+        if f"fill: {colour}" in (use.get("style") or "").lower()
+    ]
+
+
+def frame(picture: ElementTree.Element) -> tuple[float, float, float, float]:
+    """Left, bottom, right and top of the axes, in the picture's units, which count downwards."""
+    (axes,) = (part for part in picture.iter(f"{SVG}g") if part.get("id") == "frontier-axes_1")
+    path = next(axes.iter(f"{SVG}path")).get("d", "")
+    x, y = np.array(re.findall(r"[-\d.]+", path), dtype=float).reshape(-1, 2).T
+    return x.min(), y.max(), x.max(), y.min()
+
+
+def test_the_picture_has_each_point_in_its_place(sweep: tuple[Path, dict[str, Any]]) -> None:
+    outputs, known = sweep
+    picture = drawn(outputs, "--title", "Of digits & shares")
+    texts = ["".join(text.itertext()) for text in picture.iter(f"{SVG}text")]
+    assert {"Of digits & shares", "gkt", "inversion", *map(str, SHARES)} <= set(texts)
+    assert "Stars: 8 retrained models" in " ".join(texts)
+    places = {"#0072b2": "gkt", "#d55e00": "inversion"}
+    seen, wanted = [], []
+    for colour, method in places.items():
+        spots = markers(picture, colour)[-4:]  # of them, the legend's is the first or the last
+        means = [np.mean(known["runs"][method, share], axis=0) for share in SHARES]
+        ratios = [stats.gmean(np.array(known["runs"][method, s])[:, 0]) for s in SHARES]
+        assert len(spots) >= 3
+        seen += spots[:3]
+        wanted += [(np.log(r), m[1]) for r, m in zip(ratios, means, strict=True)]
+    (x, y), (ain, apart) = np.array(seen).T, np.array(wanted).T
+    left, bottom, right, top = frame(picture)
+    assert left < x.min() < x.max() < right
+    assert top < y.min() < y.max() < bottom
+    # a logarithmic axis: pixels are a straight line in the logarithm; up is better
+    assert apart.max() < -1  # D_r's axis is logarithmic there
+    for at, logs in ((x, ain), (y, np.log(-apart))):  # SVG counts y downwards
+        slope, _, match, *_ = stats.linregress(logs, at)
+        assert slope > 0
+        assert match > 0.99999
+
+
+def test_the_picture_can_be_read_on_light_and_dark_ground(sweep: tuple[Path, Any]) -> None:
+    outputs, _ = sweep
+    picture = drawn(outputs)
+    text = ElementTree.tostring(picture, encoding="unicode")
+    assert "prefers-color-scheme: dark" in text
+    assert re.search(r'class="ground" width="100%" height="100%"', text)
+    assert "currentColor" in text
+    assert "#010203" not in text
+    width = float(picture.get("width", "0").removesuffix("pt"))
+    assert width == pytest.approx(600, abs=5)  # points: 800 pixels
+
+
+def test_the_page_has_the_frontier_where_the_key_varies(sweep: tuple[Path, Any]) -> None:
+    outputs, _ = sweep
+    target = outputs.parent / "report.html"
+    keys = ["--rows", "method,method.start", "--columns", "forget", "--format", "html"]
+    assert report(outputs, *keys, "--output", str(target)).returncode == 0
+    page = target.read_text()
+    assert "<h2>Frontier</h2>" in page
+    for forget in (0, 1):
+        label = f"D_r against AIN along method.start forget={forget}"
+        assert page.count(f'aria-label="{label}"') == 1
+    assert report(outputs, *keys, "--where", "method.start=1", "--output", str(target)).stderr == ""
+    assert "<h2>Frontier</h2>" not in target.read_text()
+
+
+def test_the_picture_says_what_it_mixes_and_leaves_out(tmp_path: Path) -> None:
+    outputs = tmp_path / "outputs"
+    for target in ("raw", "masked"):
+        for seed in (0, 1):
+            config = {"method.target": target, "method.start": 0.6}
+            oracle = target == "raw"
+            run(outputs, 10, 90, (10, 97), seed=seed, config=config, oracle=oracle)
+    put(outputs, seed=5, status="failed", error="RunError: x")
+    words = " ".join("".join(t.itertext()) for t in drawn(outputs).iter(f"{SVG}text"))
+    assert "differ in method.target;" in words
+    assert "1 of 5 runs failed, are unfinished or have no AIN: not drawn." in words
+    assert "gkt†" in words
+    assert "Oracle†: real test figures steered 2 runs" in words
+
+
+def test_the_lines_of_runs_make_the_same_picture(sweep: tuple[Path, Any], tmp_path: Path) -> None:
+    outputs, _ = sweep
+    lines, target = tmp_path / "runs.csv", tmp_path / "again.svg"
+    first = ElementTree.tostring(drawn(outputs, "--runs-csv", str(lines)))
+    done = report(lines, "--format", "frontier", "--output", str(target))
+    assert done.returncode == 0, done.stderr
+    assert ElementTree.tostring(ElementTree.fromstring(target.read_text())) == first
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--format", "frontier"], "output=null: must name a file for --format frontier"),
+        (["--along", "method.start"], "along=method.start: is for --format html or frontier"),
+        (
+            ["--format", "frontier", "--output", "f.svg", "--along", "method.strat"],
+            "along=method.strat: no record has it; near it are method.start",
+        ),
+        (
+            ["--format", "frontier", "--output", "f.svg", "--curve", "filter.gate"],
+            "curve=filter.gate: is for --format html",
+        ),
+        (
+            ["--format", "frontier", "--output", "f.svg", "--effects", "filter.gate"],
+            "effects=filter.gate: is for a table, not for --format frontier",
+        ),
+    ],
+)
+def test_bad_input(tmp_path: Path, arguments: list[str], message: str) -> None:
+    put(tmp_path)
+    done = report(tmp_path, *arguments)
+    assert done.returncode == 2
+    (line,) = done.stderr.strip().splitlines()
+    assert line.startswith(f"unlearn-report: {message}")
+
+
+def test_runs_without_ain_make_no_frontier(tmp_path: Path) -> None:
+    put(tmp_path, relearn={"unlearned_steps": None, "retrained_steps": None, "ain": None})
+    done = report(tmp_path, "--format", "frontier", "--output", str(tmp_path / "f.svg"))
+    assert done.returncode == 2
+    assert "no complete run has D_r and AIN" in done.stderr
+
+
+def test_a_file_that_holds_no_runs(tmp_path: Path) -> None:
+    other = tmp_path / "other.csv"
+    other.write_text("row,seed\na,1\n")
+    assert "not written by --runs-csv: it has no dataset" in report(other).stderr
+    assert "cannot be read" in report(tmp_path / "absent.csv").stderr

@@ -1,0 +1,252 @@
+"""The frontier as a picture: lines of points against the region where retrained models lie."""
+
+from __future__ import annotations
+
+import textwrap
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
+from itertools import pairwise
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+from matplotlib.ticker import FixedLocator, FuncFormatter, LogLocator, NullLocator
+from matplotlib.transforms import Bbox
+
+from unlearn.report.charts import titled
+from unlearn.report.frontier import Region, points, region, retrained
+from unlearn.report.groups import Panel, Panels
+from unlearn.report.svg import FOREGROUND, GREY, RETRAINED, STYLES, Style, chart, standalone
+
+_X = "AIN: steps of relearning / the retrained model's"
+_Y = "D_r − retrained D_r (% points)"
+# Where a label may stand from its point, the best first (points).
+_OFFSETS = [(5, 4), (-5, 4), (5, -10), (-5, -10), (0, 6), (0, -13), (7, -3), (-7, -3)]
+# D_r's axis is linear within this of the retrained model's and logarithmic beyond: all of the
+# way down from it, and the region around it, can be seen at once (percentage points).
+_LINEAR = 1.0
+_TICKS = (0.0, 0.5, 1.0, 2.0, 5.0, 10.0, 20.0, 50.0, 100.0)
+_LABEL = 7.5  # size of the labels' font, points
+_WIDTH, _HEIGHT = 8.3, 5.2  # inches: about 800 pixels in a browser
+_LINE_OF_TEXT = 135
+
+
+def against_relearning(name: str, panel: Panel, key: str) -> str:
+    """One panel for the page: a point a value of the key, and the target."""
+
+    def paint(axes: Axes) -> None:
+        _finished(axes, _drawn(axes, panel, key))
+
+    return chart(name, titled(f"D_r against AIN along {key}", panel.title), _X, _Y, paint)
+
+
+def picture(drawn: Panels, key: str, title: str, notes: Sequence[str]) -> str:
+    """An SVG file with the panels side by side, a legend, and what a reader must know.
+
+    Args:
+        drawn: panels and groups, as `groups.panels` gives them.
+        key: whose values are the points of a line.
+        title: above all.
+        notes: sentences below all, after those that say what is drawn.
+    """
+    words = " ".join([caption(drawn, key), *drawn.limits(), *notes])
+    text = "\n".join(textwrap.wrap(words, _LINE_OF_TEXT))
+
+    def compose(figure: Figure) -> None:
+        figure.supxlabel(text, x=0.01, ha="left", fontsize=8, linespacing=1.4)
+        shared = figure.subplots(1, len(drawn.drawn), sharey=True, squeeze=False)[0]
+        figure.legend(
+            title=title,
+            alignment="left",
+            title_fontsize=11,
+            handles=list(_handles(drawn)),
+            loc="outside upper left",
+            ncols=4,
+            frameon=False,
+        )
+        shared[0].set_ylabel(_Y)
+        painted = []
+        for axes, panel in zip(shared, drawn.drawn, strict=True):
+            axes.set(xlabel=_X if len(shared) == 1 else "AIN", title=panel.title)
+            axes.grid(color=GREY, alpha=0.25, linewidth=0.6)
+            painted.append(_drawn(axes, panel, key))
+        for axes, lines in zip(shared, painted, strict=True):
+            _finished(axes, lines)
+
+    return standalone("frontier", title, (_WIDTH, _HEIGHT + 0.15 * text.count("\n")), compose)
+
+
+def caption(drawn: Panels, key: str) -> str:
+    """Sentences on what the picture shows."""
+    text = (
+        f"A label is a value of {key}; at it, the mean over runs and its 95% confidence interval "
+        "(of AIN, the geometric mean). Whiskers end at the frame. D_r's axis is "
+        f"logarithmic beyond ±{_LINEAR:g}. "
+    )
+    models = sum(len(retrained(panel.runs)) for panel in drawn.drawn)
+    if models:
+        text += (
+            f"Stars: {models} retrained models, each against the mean of the others of its classes "
+            "over seeds; shaded: ±1.96 standard deviations of these. "
+        )
+    if any(points(group.runs, key)["bound"].any() for p in drawn.drawn for group in p.groups):
+        text += "Hollow: a count hit its limit, so that AIN is a lower bound. "
+    return text.strip()
+
+
+def _drawn(axes: Axes, panel: Panel, key: str) -> dict[int, pd.DataFrame]:
+    """Draw all that the frame must hold; the points of each group by its place."""
+    axes.margins(0.08, 0.1)
+    axes.set_xscale("log")
+    axes.set_yscale("symlog", linthresh=_LINEAR, linscale=0.8)
+    models = retrained(panel.runs)
+    _target(axes, models, region(models))
+    lines = {group.place: points(group.runs, key) for group in panel.groups}
+    for place, line in lines.items():
+        _line(axes, line, STYLES[place])
+    _ticks(axes)
+    axes.autoscale_view()
+    return lines
+
+
+def _target(axes: Axes, models: pd.DataFrame, target: Region | None) -> None:
+    axes.axvline(1, color=FOREGROUND, linestyle=":", linewidth=1)
+    axes.axhline(0, color=FOREGROUND, linestyle=":", linewidth=1)
+    if target is not None:
+        sides = [1 / target.factor, target.factor]
+        axes.axvspan(*sides, color=FOREGROUND, alpha=0.05, linewidth=0)
+        axes.axhspan(-target.margin, target.margin, color=FOREGROUND, alpha=0.05, linewidth=0)
+        axes.fill_between(
+            sides, -target.margin, target.margin, color=FOREGROUND, alpha=0.12, linewidth=0
+        )
+    axes.scatter(
+        models["ain"], models["difference"], s=16, marker="*", color=FOREGROUND, alpha=0.45,
+        linewidths=0,
+    )  # fmt: skip
+
+
+def _line(axes: Axes, line: pd.DataFrame, style: Style) -> None:
+    axes.plot(line["ain"], line["difference"], color=style.colour, linestyle=style.line)
+    for bound, part in line.groupby("bound"):
+        axes.plot(
+            part["ain"],
+            part["difference"],
+            color=style.colour,
+            linestyle="none",
+            marker=style.marker,
+            fillstyle="none" if bound else "full",
+        )
+
+
+def _whiskers(axes: Axes, line: pd.DataFrame, style: Style) -> None:
+    axes.errorbar(
+        line["ain"],
+        line["difference"],
+        xerr=[line["ain"] - line["low"], line["high"] - line["ain"]],
+        yerr=line["half"],
+        color=style.colour,
+        linestyle="none",
+        capsize=2,
+        elinewidth=0.9,
+        alpha=0.55,
+        zorder=1.5,
+    )
+
+
+def _ticks(axes: Axes) -> None:
+    """Plain numbers at 1, 2 and 5 of each power of ten, and at half a point of D_r."""
+    axes.xaxis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0)))
+    axes.yaxis.set_major_locator(FixedLocator([side * at for at in _TICKS for side in (-1, 1)]))
+    for axis, form in ((axes.xaxis, "{:g}"), (axes.yaxis, "{:+g}")):
+        axis.set_minor_locator(NullLocator())
+        axis.set_major_formatter(FuncFormatter(lambda value, _, form=form: _number(form, value)))
+
+
+def _number(form: str, value: float) -> str:
+    return "0" if value == 0 else form.format(value).replace("-", "−")
+
+
+def _places(line: pd.DataFrame) -> Iterator[tuple[float, float]]:
+    return zip(line["ain"], line["difference"], strict=True)
+
+
+def _boxes(axes: Axes, line: pd.DataFrame) -> Iterator[Bbox]:
+    """What points, whiskers and the line between them cover, pixels."""
+    ends = axes.transData.transform(list(_places(line)))
+    for begin, end in pairwise(ends):
+        for share in np.linspace(0, 1, 30):
+            x, y = begin + share * (end - begin)
+            yield Bbox.from_bounds(x, y, 2, 2)
+    for _, at in line.iterrows():
+        yield _at(axes, at["ain"], at["difference"], 6, 6)
+        if not np.isnan(at["half"]):
+            across = [(at["low"], at["difference"]), (at["high"], at["difference"])]
+            along = [(at["ain"], at["difference"] + side * at["half"]) for side in (-1, 1)]
+            for whisker in (across, along):
+                yield Bbox(axes.transData.transform(whisker)).padded(1)
+
+
+def _finished(axes: Axes, lines: Mapping[int, pd.DataFrame]) -> None:
+    """Add whiskers and labels, which do not move the frame that all panels share by now."""
+    axes.autoscale(False)  # two runs alone have whiskers of decades
+    for place, line in lines.items():
+        _whiskers(axes, line, STYLES[place])
+    _root(axes).draw_without_rendering()  # so that labels know where the points are
+    taken = [box for line in lines.values() for box in _boxes(axes, line)]
+    for line in lines.values():
+        _labels(axes, line, taken)
+
+
+def _root(axes: Axes) -> Figure:
+    figure = axes.get_figure(root=True)
+    assert figure is not None
+    return figure
+
+
+def _labels(axes: Axes, line: pd.DataFrame, taken: list[Bbox]) -> None:
+    """Write each value beside its point, where it covers least of what is there."""
+    for value, (x, y) in zip(line.index, _places(line), strict=True):
+        if value == "null" and len(line) == 1:
+            continue  # of a method without the key
+        text = "off" if value == "null" else value
+        size = (0.62 * _LABEL * len(text), _LABEL)
+        spots = [_at(axes, x, y, *size, dx, dy) for dx, dy in _OFFSETS]
+        best = min(range(len(spots)), key=lambda n: _covered(spots[n], taken))
+        taken.append(spots[best])
+        dx, dy = _OFFSETS[best]
+        axes.annotate(
+            text,
+            (x, y),
+            (dx, dy),
+            textcoords="offset points",
+            ha=("right", "center", "left")[np.sign(dx) + 1],
+            fontsize=_LABEL,
+            in_layout=False,
+        )
+
+
+def _at(
+    axes: Axes, x: float, y: float, width: float, height: float, dx: float = 0, dy: float = 0
+) -> Bbox:
+    """The box of a text or marker beside a point of the data; sizes in points, box in pixels."""
+    scale = _root(axes).dpi / 72
+    left, bottom = axes.transData.transform((x, y)) + np.array([dx, dy]) * scale
+    left -= (width * scale) * {-1: 1.0, 0: 0.5, 1: 0.0}[int(np.sign(dx))]
+    if dx == dy == 0:
+        bottom -= height * scale / 2
+    return Bbox.from_bounds(left, bottom, width * scale, height * scale)
+
+
+def _covered(spot: Bbox, taken: Sequence[Bbox]) -> float:
+    both = (Bbox.intersection(spot, other) for other in taken)
+    return sum(float(box.width * box.height) for box in both if box is not None)
+
+
+def _handles(drawn: Panels) -> Iterator[Line2D]:
+    models = replace(RETRAINED, line="none"), "retrained models (shaded: 95% of them)"
+    for style, label in [*zip(STYLES, drawn.labels, strict=False), models]:
+        look: dict[str, Any] = {"marker": style.marker, "linestyle": style.line}
+        yield Line2D([], [], color=style.colour, label=label, **look)
