@@ -182,6 +182,7 @@ class EvaluationConfig(_Closed):
     """How often the student is looked at, and what is measured at the end."""
 
     every: PositiveInt | None
+    floor: bool = False
     metrics: dict[str, dict[str, Any]]
 
 

@@ -22,8 +22,11 @@ from unlearn.errors import ConfigError, RunError
 
 RECORD = "record.json"
 _PACKAGES = ("unlearn", "torch", "torchvision", "hydra-core", "numpy", "scikit-learn", "wandb")
-_FIGURES = ("accuracy", "relearn", "membership", "divergence", "onset", "proxy", "seconds")
-_MODELS = ("original", "retrained", "unlearned")
+_FIGURES = (
+    *("accuracy", "relearn", "probe", "membership", "divergence"),
+    *("onset", "proxy", "seconds"),
+)
+_MODELS = ("original", "retrained", "twin", "unlearned")
 _SPARE_BYTES = 8 * 2**20
 
 
@@ -57,11 +60,20 @@ def blank(config: RunConfig, identity: str, command: Sequence[str] | None = None
             "resolution": None,
             "censored": None,
         },
-        "membership": {name: {"auc": None} for name in _MODELS},
-        "divergence": dict(both),
+        "probe": dict.fromkeys(
+            ("layers", *_MODELS, "random", "penultimate", "excess", "floor"),
+        ),
+        "membership": {
+            **{name: {"auc": None} for name in _MODELS},
+            "gap": None,
+            "floor": None,
+        },
+        "divergence": {**both, "floor": dict(both)},
         "proxy": dict.fromkeys(("retain", "forget", "score")),
         "onset": {"step": None, "area": None, "largest": None, "final": None},
-        "seconds": dict.fromkeys(("teacher", "retrained", "unlearn", "evaluation", "total")),
+        "seconds": dict.fromkeys(
+            ("teacher", "retrained", "twin", "unlearn", "evaluation", "total")
+        ),
         "resumed": 0,
         "versions": versions(),
         "error": None,

@@ -28,14 +28,20 @@ FIGURES = {
     "AIN": "relearn.ain",
     "MIA": "membership.unlearned.auc",
     "retrained MIA": "membership.retrained.auc",
+    "MIA gap": "membership.gap",
     "JS forget": "divergence.forget",
+    "JS floor": "divergence.floor.forget",
+    "probe": "probe.penultimate",
+    "probe max": "probe.excess",
+    "probe floor": "probe.floor",
     "s": "seconds.unlearn",
     "retrained s": "seconds.retrained",
 }
 UNITS = {
     **dict.fromkeys((n for n in FIGURES if "D_" in n), "%"),
     **dict.fromkeys(("relearn", "retrained relearn"), "steps"),
-    "JS forget": "bits",
+    **dict.fromkeys(("JS forget", "JS floor"), "bits"),
+    **dict.fromkeys(("probe", "probe max", "probe floor"), "points"),
     **dict.fromkeys(("s", "retrained s"), "seconds"),
 }
 DAGGER = "†"  # after whatever shows a run that real test accuracies steered
