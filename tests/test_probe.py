@@ -90,8 +90,8 @@ def test_the_difference_from_the_retrained_model_is_signed_and_by_layer(
     assert found["retrained"][1:] == [50, 50]
     assert found["penultimate"] == found["unlearned"][2] - 50 > 20
     assert found["excess"] == max(found["unlearned"][1:]) - 50
-    assert found["floor"] == 0
+    assert found["floor"] == {"penultimate": 0, "excess": 0}
     assert len(found["random"]) == 3
     swapped = probe(Models(seeing, seeing, blind(seeing)), setting)
     assert swapped["penultimate"] == -found["penultimate"]
-    assert swapped["floor"] is None
+    assert swapped["floor"] == {"penultimate": None, "excess": None}

@@ -60,9 +60,10 @@ def blank(config: RunConfig, identity: str, command: Sequence[str] | None = None
             "resolution": None,
             "censored": None,
         },
-        "probe": dict.fromkeys(
-            ("layers", *_MODELS, "random", "penultimate", "excess", "floor"),
-        ),
+        "probe": {
+            **dict.fromkeys(("layers", *_MODELS, "random", "penultimate", "excess")),
+            "floor": {"penultimate": None, "excess": None},
+        },
         "membership": {
             **{name: {"auc": None} for name in _MODELS},
             "gap": None,

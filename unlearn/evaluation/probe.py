@@ -46,8 +46,8 @@ class Probe:
         Returns:
             `layers`: where features are read, the penultimate last; a list of scores for each
             model and for `random`; `penultimate`: unlearned - retrained at the last of them;
-            `excess` and `floor`: the largest absolute difference from the retrained model over
-            the layers, of the unlearned model and of the twin (None without one).
+            `excess`: the largest absolute difference over the layers; `floor`: both, without
+            their sign, of the twin from the retrained model (None without one).
         """
         request, data = setting.request, setting.data
         assert data is not None
@@ -59,13 +59,22 @@ class Probe:
         score = partial(self._scores, places=places, taught=taught, asked=asked, setting=setting)
         found = each_model(models, score)
         found["random"] = score(request.hardware.place(request.fresh()).eval())
-        off = {name: np.subtract(scores, found["retrained"]) for name, scores in found.items()}
+        off = {
+            name: [
+                score - reached for score, reached in zip(scores, found["retrained"], strict=True)
+            ]
+            for name, scores in found.items()
+        }
+        floor = [abs(points) for points in off.get("twin", [])]
         return {
             "layers": list(places),
             **found,
-            "penultimate": float(off["unlearned"][-1]),
-            "excess": float(abs(off["unlearned"]).max()),
-            "floor": float(abs(off["twin"]).max()) if "twin" in off else None,
+            "penultimate": off["unlearned"][-1],
+            "excess": max(map(abs, off["unlearned"])),
+            "floor": {
+                "penultimate": floor[-1] if floor else None,
+                "excess": max(floor, default=None),
+            },
         }
 
     def _scores(

@@ -32,8 +32,9 @@ FIGURES = {
     "JS forget": "divergence.forget",
     "JS floor": "divergence.floor.forget",
     "probe": "probe.penultimate",
+    "probe floor": "probe.floor.penultimate",
     "probe max": "probe.excess",
-    "probe floor": "probe.floor",
+    "probe max floor": "probe.floor.excess",
     "s": "seconds.unlearn",
     "retrained s": "seconds.retrained",
 }
@@ -41,7 +42,7 @@ UNITS = {
     **dict.fromkeys((n for n in FIGURES if "D_" in n), "%"),
     **dict.fromkeys(("relearn", "retrained relearn"), "steps"),
     **dict.fromkeys(("JS forget", "JS floor"), "bits"),
-    **dict.fromkeys(("probe", "probe max", "probe floor"), "points"),
+    **dict.fromkeys((n for n in FIGURES if n.startswith("probe")), "points"),
     **dict.fromkeys(("s", "retrained s"), "seconds"),
 }
 DAGGER = "†"  # after whatever shows a run that real test accuracies steered
