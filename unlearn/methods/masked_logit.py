@@ -44,7 +44,7 @@ class MaskedLogit:
         """
         student = copy.deepcopy(request.teacher).requires_grad_(True)
         last = readout(student, request.num_classes)
-        if last.bias is None:
+        if "bias" not in dict(last.named_parameters()):
             raise RunError("method=masked_logit: the last linear layer has no bias to hold down")
         forget = list(request.forget)
         with torch.no_grad():

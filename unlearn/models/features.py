@@ -60,12 +60,11 @@ def features_at(
     with ExitStack() as hooks:
         for index, place in enumerate(places):
             module = network.get_submodule(place.removesuffix(_INPUT))
-            listen = (
-                module.register_forward_pre_hook
-                if place.endswith(_INPUT)
-                else module.register_forward_hook
-            )
-            hooks.callback(listen(keep(index)).remove)
+            if place.endswith(_INPUT):
+                handle = module.register_forward_pre_hook(keep(index))
+            else:
+                handle = module.register_forward_hook(keep(index))
+            hooks.callback(handle.remove)
         for batch in images.split(size):
             with hardware.autocast():
                 network(hardware.layout(batch))
