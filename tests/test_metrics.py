@@ -222,7 +222,7 @@ def test_divergence_is_zero_from_itself_and_split_by_class(
 ) -> None:
     assert models.retrained is not None
     same = Divergence()(Models(models.original, models.retrained, models.retrained), setting)
-    assert same == {"retain": 0.0, "forget": 0.0}
+    assert same == {"retain": 0.0, "forget": 0.0, "floor": {"retain": None, "forget": None}}
     other = Divergence()(Models(models.original, models.retrained, models.original), setting)
     assert other["forget"] > 0.5 > other["retain"]
 

@@ -89,7 +89,7 @@ def _check_network(config: RunConfig, network: nn.Module) -> None:
 
 
 def _check_space(config: RunConfig, network: nn.Module) -> None:
-    """Room for the student, and for the trained teacher and reference in the cache."""
+    """Room for the student, and for the trained teacher and references in the cache."""
     size = sum(t.numel() * t.element_size() for t in network.state_dict().values())
     run_dir = config.run_dir is not None
     key, value = ("run_dir", config.run_dir) if run_dir else ("outputs", config.outputs)
@@ -104,7 +104,7 @@ def _check_space(config: RunConfig, network: nn.Module) -> None:
             raise ConfigError(
                 "outputs", config.outputs, f"cannot be written ({error.strerror})"
             ) from error
-        records.require_space("outputs", config.outputs, cache, 2 * size)
+        records.require_space("outputs", config.outputs, cache, 3 * size)
 
 
 def _load(config: RunConfig, device: torch.device) -> Data | None:

@@ -131,6 +131,7 @@ class MethodConfig(_Open):
     batch_norm_weight: NonNegativeFloat = 0
     first_layer_factor: NonNegativeFloat = 1
     tv_weight: NonNegativeFloat = 0
+    bias: float = 0
     l2_weight: NonNegativeFloat = 0
     jitter: NonNegativeInt = 0
     flip: bool = False
@@ -182,6 +183,7 @@ class EvaluationConfig(_Closed):
     """How often the student is looked at, and what is measured at the end."""
 
     every: PositiveInt | None
+    floor: bool = False
     metrics: dict[str, dict[str, Any]]
 
 

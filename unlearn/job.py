@@ -18,7 +18,7 @@ from torch import nn
 from unlearn import record as records
 from unlearn.build import Parts
 from unlearn.cache import Wanted
-from unlearn.config import RunConfig
+from unlearn.config import RunConfig, TrainingConfig
 from unlearn.data.tensors import Split
 from unlearn.evaluation.base import Models, Setting, Watch, Watched, accuracy
 from unlearn.methods.base import Observed, Samples, State
@@ -144,36 +144,44 @@ class Job:
         return Outcome(self.record, self.directory, self.failure)
 
     def trains(self, role: str) -> bool:
-        """Whether this network is trained here: there is data, and it is not the user's own."""
-        own = role == "teacher" and self.config.model.checkpoint is not None
-        return self.parts.data is not None and not own
+        """Whether this network is trained here: there is data, and it is wanted, not given."""
+        given = role == "teacher" and self.config.model.checkpoint is not None
+        unwanted = role == "twin" and not self.config.evaluation.floor
+        return self.parts.data is not None and not given and not unwanted
+
+    def training(self, role: str) -> TrainingConfig:
+        """How a network is trained: the twin as the retrained reference of the next seed."""
+        training = self.config.training
+        return training.model_copy(update={"seed": training.seed + (role == "twin")})
 
     def classes(self, role: str) -> tuple[int, ...]:
-        """The classes that the teacher, or the retrained reference, is trained on."""
+        """The classes that the teacher, or a retrained reference, is trained on."""
         every = tuple(range(self.config.dataset.num_classes))
         return every if role == "teacher" else self.config.retain
 
     def rows(self, role: str) -> Split:
-        """The training rows of the teacher, or of the retrained reference."""
-        assert self.parts.data is not None
-        return self.parts.data.train.only(self.classes(role))
+        """The training rows of the teacher, or of a retrained reference."""
+        data = self.parts.data
+        assert data is not None
+        rows = data.train_drawn_by(self.training(role).seed) if role == "twin" else data.train
+        return rows.only(self.classes(role))
 
     def wanted(self, role: str) -> Wanted:
         """A fresh network, and all that decides what training makes of it."""
         config, data, hardware = self.config, self.parts.data, self.parts.hardware
         assert data is not None
-        plain = config.plain()
+        plain, seed = config.plain(), self.training(role).seed
         determinants = {
             "data": data.fingerprint,
             "validation": config.dataset.validation,
             "model": {
                 k: v for k, v in plain["model"].items() if k not in ("checkpoint", "attention")
             },
-            "training": plain["training"],
+            "training": plain["training"] | {"seed": seed},
             "hardware": [config.hardware.autocast, hardware.device.type],
             "classes": list(self.classes(role)),
         }
-        network = hardware.place(self.parts.new_network(derived(config.training.seed, role)))
+        network = hardware.place(self.parts.new_network(derived(seed, cached_as(role))))
         return Wanted(
             determinants,
             network,
@@ -262,7 +270,12 @@ class Job:
         start = time.perf_counter()
         dataset = self.config.dataset
         names = dataset.classes or tuple(str(c) for c in range(dataset.num_classes))
-        models = Models(self.networks["teacher"], self.networks.get("retrained"), student)
+        models = Models(
+            self.networks["teacher"],
+            self.networks.get("retrained"),
+            student,
+            self.networks.get("twin"),
+        )
         setting = Setting(
             self.request,
             self.parts.data,
@@ -282,6 +295,11 @@ class Job:
         """Let everyone who listens know of a step."""
         for observer in self.observers:
             observer.step(step)
+
+
+def cached_as(role: str) -> str:
+    """The role under which a network is cached: the twin is the next seed's retrained one."""
+    return "retrained" if role == "twin" else role
 
 
 def derived(seed: int, role: str) -> int:

@@ -23,14 +23,14 @@ from unlearn.errors import ConfigError, RunError
 RECORD = "record.json"
 _PACKAGES = ("unlearn", "torch", "torchvision", "hydra-core", "numpy", "scikit-learn", "wandb")
 _FIGURES = (
-    *("accuracy", "relearn", "membership", "divergence"),
+    *("accuracy", "relearn", "probe", "membership", "divergence"),
     *("onset", "proxy", "selection", "seconds"),
 )
 _PROXIES = (
     *("retain", "forget", "soft_retain", "soft_forget"),
     *("score", "likelihood", "margin"),
 )
-_MODELS = ("original", "retrained", "unlearned")
+_MODELS = ("original", "retrained", "twin", "unlearned")
 _SPARE_BYTES = 8 * 2**20
 
 
@@ -64,8 +64,16 @@ def blank(config: RunConfig, identity: str, command: Sequence[str] | None = None
             "resolution": None,
             "censored": None,
         },
-        "membership": {name: {"auc": None} for name in _MODELS},
-        "divergence": dict(both),
+        "probe": {
+            **dict.fromkeys(("layers", *_MODELS, "random", "penultimate", "excess")),
+            "floor": {"penultimate": None, "excess": None},
+        },
+        "membership": {
+            **{name: {"auc": None} for name in _MODELS},
+            "gap": None,
+            "floor": None,
+        },
+        "divergence": {**both, "floor": dict(both)},
         "proxy": dict.fromkeys(_PROXIES),
         "onset": {"step": None, "area": None, "largest": None, "final": None},
         "selection": {
@@ -74,7 +82,9 @@ def blank(config: RunConfig, identity: str, command: Sequence[str] | None = None
             "oracle": {"step": None, **both},
             "spearman": {**both, "score": None},
         },
-        "seconds": dict.fromkeys(("teacher", "retrained", "unlearn", "evaluation", "total")),
+        "seconds": dict.fromkeys(
+            ("teacher", "retrained", "twin", "unlearn", "evaluation", "total")
+        ),
         "resumed": 0,
         "versions": versions(),
         "error": None,

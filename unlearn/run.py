@@ -15,7 +15,7 @@ from unlearn import record as records
 from unlearn.build import build
 from unlearn.cache import trained_once
 from unlearn.config import RunConfig
-from unlearn.job import Job, Outcome
+from unlearn.job import Job, Outcome, cached_as
 from unlearn.methods.base import Observed, State, Steps, StepsTogether, Together
 from unlearn.resume import Progress
 from unlearn.tracking.base import Step
@@ -104,7 +104,7 @@ def _prepare(jobs: list[Job]) -> None:
     """Start the observers, and get teachers, retrained references and requests."""
     for job in jobs:
         job.attempt(job.start)
-    for role in ("teacher", "retrained"):
+    for role in ("teacher", "retrained", "twin"):
         waiting = [job for job in jobs if job.failure is None and job.trains(role)]
         for group in _alike(waiting, partial(_size, role)):
             _all_or_each(group, partial(_train, role))
@@ -125,7 +125,7 @@ def _train(role: str, jobs: list[Job]) -> None:
         for epoch, losses in train(
             [wanted[index].network for index in missing],
             [job.rows(role) for job in chosen],
-            [job.config.training for job in chosen],
+            [job.training(role) for job in chosen],
             first.parts.hardware,
             progress,
         ):
@@ -136,7 +136,7 @@ def _train(role: str, jobs: list[Job]) -> None:
         file.remove()
 
     cache = Path(first.config.outputs).absolute() / "cache"
-    seconds = trained_once(cache, role, wanted, fit)
+    seconds = trained_once(cache, cached_as(role), wanted, fit)
     for job, want, spent in zip(jobs, wanted, seconds, strict=True):
         job.networks[role] = want.network
         job.record["seconds"][role] = spent

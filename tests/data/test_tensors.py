@@ -235,3 +235,13 @@ def test_batches_are_shuffled_by_their_generator_alone() -> None:
     generator = torch.Generator().manual_seed(0)
     epochs = [[len(b) for _, b in train.batches(16, generator)] for _ in range(2)]
     assert epochs == [[16, 16, 16, 2]] * 2
+
+
+@pytest.mark.parametrize("validation", [0.0, 0.2])
+def test_another_seeds_training_rows_are_those_of_its_own_run(validation: float) -> None:
+    here, there = prepared(seed=3, validation=validation), prepared(seed=4, validation=validation)
+    redrawn = here.train_drawn_by(4)
+    assert rows(redrawn) == rows(there.train) != rows(here.train)
+    assert torch.equal(redrawn.labels, there.train.labels)
+    with here.sealed(), pytest.raises(DataContractError):
+        _ = redrawn.images

@@ -25,6 +25,8 @@ from unlearn.run import run
 from unlearn.settle import settle
 
 METHODS = {
+    "masked_logit": ["method=masked_logit"],
+    "head_only": ["method=head_only", "method.images=2", "method.inversion_steps=3"],
     "gkt": ["method=gkt", "method.iterations=3", "method.batch_size=16"],
     "noise": ["method=noise", "method.noises=4", "method.noise_steps=3", "method.repair_epochs=1"],
     "inversion": [

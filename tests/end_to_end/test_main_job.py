@@ -83,10 +83,15 @@ def test_the_same_seed_gives_the_same_student_and_another_seed_another(
 def test_help_and_cfg_are_readable_and_need_no_torch(cli: Cli, tmp_path: Path) -> None:
     (tmp_path / "mine" / "method").mkdir(parents=True)
     (tmp_path / "mine" / "method" / "own.yaml").write_text("_target_: own.Method\n")
-    assert "noise, original, own, retrain" in cli("--config-dir", "mine", "--help").stdout
+    assert (
+        "masked_logit, noise, original, own, retrain"
+        in cli("--config-dir", "mine", "--help").stdout
+    )
     shown = cli("--help")
     assert shown.returncode == 0
-    assert "method: gkt, inversion, noise, original, retrain" in shown.stdout
+    assert (
+        "method: gkt, head_only, inversion, masked_logit, noise, original, retrain" in shown.stdout
+    )
     for line in ("unlearn -m forget=[0],[1],[2]", "--shell-completion"):
         assert line in shown.stdout
     composed = cli("--cfg", "job", "method.start=0.25", "--package", "method")

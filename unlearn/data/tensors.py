@@ -77,6 +77,7 @@ class Data:
     test: Split
     num_classes: int
     fingerprint: str
+    _order: Tensor
     _seal: Seal
 
     @contextmanager
@@ -91,6 +92,18 @@ class Data:
     def retained(self, forget: tuple[int, ...]) -> tuple[int, ...]:
         """The classes that are not forgotten."""
         return tuple(c for c in range(self.num_classes) if c not in forget)
+
+    def train_drawn_by(self, seed: int) -> Split:
+        """The training rows, in their order, of a run with another seed."""
+        place = self._order.argsort()  # of each of the data set's rows in validation and train
+        held_out = len(self.validation)
+        rows = place[_drawn(len(place), seed)[held_out:]].to(self.train.labels.device)
+        parts = (self.validation, self.train)
+        return Split(
+            torch.cat([part.images for part in parts])[rows],
+            torch.cat([part.labels for part in parts])[rows],
+            self._seal,
+        )
 
     def view(self, access: Access, forget: tuple[int, ...]) -> Split | None:
         """A copy of the training rows that `access` grants, readable while the rest is sealed."""
@@ -126,7 +139,7 @@ def prepare(
         device: where the tensors go.
     """
     seal = Seal()
-    order = torch.randperm(len(raw.train_labels), generator=torch.Generator().manual_seed(seed))
+    order = _drawn(len(raw.train_labels), seed)
     held_out = round(validation * len(order))
 
     def split(images: Tensor, labels: Tensor) -> Split:
@@ -138,8 +151,14 @@ def prepare(
         test=split(raw.test_images, raw.test_labels),
         num_classes=num_classes,
         fingerprint=_fingerprint(raw),
+        _order=order,
         _seal=seal,
     )
+
+
+def _drawn(count: int, seed: int) -> Tensor:
+    """The order in which a seed deals the rows to validation and train."""
+    return torch.randperm(count, generator=torch.Generator().manual_seed(seed))
 
 
 def _normalise(images: Tensor, mean: tuple[float, ...], std: tuple[float, ...]) -> Tensor:

@@ -23,14 +23,19 @@ Figures = Mapping[str, Any]
 
 @dataclass(frozen=True)
 class Models:
-    """The networks to compare, in eval mode; `retrained` is None where there is no data."""
+    """The networks to compare, in eval mode; `retrained` is None where there is no data.
+
+    `twin` is another retrained network, of the next seed, where the config asks for one: what
+    the retrained network differs by from it is noise.
+    """
 
     original: nn.Module
     retrained: nn.Module | None
     unlearned: nn.Module
+    twin: nn.Module | None = None
 
     def items(self) -> Iterator[tuple[str, nn.Module]]:
-        """Name and network of those that exist."""
+        """Name and network of those that exist, short of the twin."""
         for name in ("original", "retrained", "unlearned"):
             network = getattr(self, name)
             if network is not None:
@@ -110,5 +115,6 @@ def _percent(correct: Tensor) -> float | None:
 
 
 def each_model(models: Models, measure: Callable[[nn.Module], Any]) -> dict[str, Any]:
-    """The same measurement of every model that exists."""
-    return {name: measure(network) for name, network in models.items()}
+    """The same measurement of every model that exists, the twin among them."""
+    twin = [] if models.twin is None else [("twin", models.twin)]
+    return {name: measure(network) for name, network in [*models.items(), *twin]}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
@@ -16,12 +17,13 @@ from unlearn.filters.entropy import entropy
 
 @dataclass(frozen=True)
 class Membership:
-    """AUC of the entropy attack on the forget classes, {model: {auc}}.
+    """AUC of the entropy attack on the forget classes, {model: {auc}}, and how far it is off.
 
     "Zero-Shot Machine Unlearning", section VI, balanced: an RBF support-vector machine on the
     entropy of the softmax learns members (retain rows of train) from non-members (retain rows of
     test), as many of each. Its decision values then rank the forget classes' train rows against
-    their test rows. 0.5 is chance; the reference is the retrained model's figure.
+    their test rows. 0.5 is chance; the reference is the retrained model's figure: `gap` is the
+    unlearned model's distance from it, `floor` that of another retrained model, where there is one.
 
     Args:
         most: rows of each kind, at most.
@@ -34,7 +36,12 @@ class Membership:
 
     def __call__(self, models: Models, setting: Setting) -> Figures:
         """Attack all models; see `Metric`."""
-        return each_model(models, lambda network: {"auc": self._auc(network, setting)})
+        found = each_model(models, lambda network: self._auc(network, setting))
+        figures: dict[str, Any] = {name: {"auc": auc} for name, auc in found.items()}
+        for name, key in (("unlearned", "gap"), ("twin", "floor")):
+            known = name in found and "retrained" in found
+            figures[key] = abs(found[name] - found["retrained"]) if known else None
+        return figures
 
     def _auc(self, network: nn.Module, setting: Setting) -> float:
         from sklearn.metrics import roc_auc_score

@@ -11,7 +11,7 @@ from hydra.utils import instantiate
 from torch import nn
 
 from unlearn.config import DatasetConfig, ModelConfig
-from unlearn.errors import ConfigError
+from unlearn.errors import ConfigError, RunError
 from unlearn.models.attention import default_layers
 
 _BATCH_NORMS = (nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d)
@@ -94,19 +94,31 @@ def renew_readout(
     others, from where it is relearned at once. A network whose last layer is not linear with one
     row a class is left as it is.
     """
-    heads = [
-        name
-        for name, module in student.named_modules()
-        if isinstance(module, nn.Linear) and module.out_features == classes
-    ]
-    if not heads:
+    try:
+        taught, new = readout(student, classes), readout(fresh, classes)
+    except RunError:
         return
-    taught, new = student.get_submodule(heads[-1]), fresh.get_submodule(heads[-1])
     with torch.no_grad():
         for (_, weight), (_, replacement) in zip(
             taught.named_parameters(), new.named_parameters(), strict=True
         ):
             weight[list(forget)] = replacement[list(forget)]
+
+
+def readout(network: nn.Module, classes: int) -> nn.Linear:
+    """The last linear layer with one row a class.
+
+    Raises:
+        RunError: if there is none.
+    """
+    found = [
+        module
+        for module in network.modules()
+        if isinstance(module, nn.Linear) and module.out_features == classes
+    ]
+    if not found:
+        raise RunError(f"{type(network).__name__} has no linear layer with one row a class")
+    return found[-1]
 
 
 def _check_logits(network: nn.Module, model: ModelConfig, dataset: DatasetConfig) -> None:

@@ -35,14 +35,21 @@ FIGURES = {
     "AIN": "relearn.ain",
     "MIA": "membership.unlearned.auc",
     "retrained MIA": "membership.retrained.auc",
+    "MIA gap": "membership.gap",
     "JS forget": "divergence.forget",
+    "JS floor": "divergence.floor.forget",
+    "probe": "probe.penultimate",
+    "probe floor": "probe.floor.penultimate",
+    "probe max": "probe.excess",
+    "probe max floor": "probe.floor.excess",
     "s": "seconds.unlearn",
     "retrained s": "seconds.retrained",
 }
 UNITS = {
     **dict.fromkeys((n for n in FIGURES if "D_" in n and "rho" not in n), "%"),
     **dict.fromkeys(("relearn", "retrained relearn"), "steps"),
-    "JS forget": "bits",
+    **dict.fromkeys(("JS forget", "JS floor"), "bits"),
+    **dict.fromkeys((n for n in FIGURES if n.startswith("probe")), "points"),
     **dict.fromkeys(("s", "retrained s"), "seconds"),
 }
 DAGGER = "†"  # after whatever shows a run that real test accuracies steered

@@ -84,7 +84,9 @@ class WeightsAndBiases:
     def start(self, config: RunConfig, directory: Path, config_hash: str) -> None:
         """Get ready; the run's name is its forget classes and seed."""
         epochs = config.training.epochs
-        self._before, self._next = {"teacher": 0, "retrained": epochs}, 2 * epochs
+        trained = ("teacher", "retrained", "twin")
+        self._before = {role: epochs * index for index, role in enumerate(trained)}
+        self._next = epochs * len(trained)
         folder = config.run_dir or config.outputs
         self._send_with = shlex.join(["unlearn-sync", folder])
         if self.mode == "disabled":

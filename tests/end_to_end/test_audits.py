@@ -1,0 +1,63 @@
+"""The audits tell a network that hides a class from one that has never seen it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import torch
+from command_line import Cli, record_in
+from safetensors.torch import load_file
+
+ARGUMENTS = ["model=lenet", "hardware=cpu", "hardware.threads=1", "tracking.mode=disabled"]
+FIGURES = ["evaluation=figures", "~evaluation.metrics.proxy", "evaluation.every=null"]
+
+
+def test_the_twin_is_the_retrained_network_of_the_next_seed(cli: Cli, tmp_path: Path) -> None:
+    """Bit for bit, so that a sweep over seeds trains one network more and no other."""
+    shared = [*ARGUMENTS, "method=original", "training.epochs=2", "evaluation=quick"]
+    for seed, floor in ((0, "true"), (1, "false")):
+        outputs = f"outputs=outputs-{seed}"
+        done = cli(
+            *shared, f"seed={seed}", f"evaluation.floor={floor}", outputs, f"run_dir=run-{seed}"
+        )
+        assert done.returncode == 0, done.stderr
+    own = {p.name: p for p in (tmp_path / "outputs-1" / "cache").glob("retrained-*")}
+    both = {p.name: p for p in (tmp_path / "outputs-0" / "cache").glob("retrained-*")}
+    assert len(own) == 1
+    assert len(both) == 2
+    assert own.keys() < both.keys()
+    (name,) = own
+    (other,) = both.keys() - own.keys()
+    twin, retrained, again = (
+        load_file(folder / "model.safetensors") for folder in (both[name], both[other], own[name])
+    )
+    for key, weight in twin.items():
+        assert torch.equal(weight, again[key])
+        assert not torch.equal(weight, retrained[key])
+    record, without = record_in(tmp_path / "run-0"), record_in(tmp_path / "run-1")
+    assert record["divergence"]["floor"]["forget"] > 0
+    assert record["accuracy"]["twin"]["test"]["forget"] == 0
+    assert record["seconds"]["twin"] > 0
+    assert without["divergence"]["floor"] == {"retain": None, "forget": None}
+    assert without["seconds"]["twin"] is None
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("method", ["masked_logit", "head_only", "retrain"])
+def test_the_probe_tells_a_hidden_class_from_one_never_seen(
+    cli: Cli, tmp_path: Path, method: str
+) -> None:
+    """What no method may look like, and what one that retrains does look like."""
+    done = cli(*ARGUMENTS, f"method={method}", *FIGURES, "forget=[1]", "run_dir=here")
+    assert done.returncode == 0, done.stderr
+    record = record_in(tmp_path / "here")
+    probe = record["probe"]
+    assert record["accuracy"]["unlearned"]["test"]["forget"] <= (10 if method == "head_only" else 0)
+    if method == "retrain":
+        assert abs(probe["penultimate"]) < 10
+        return
+    assert probe["unlearned"] == pytest.approx(probe["original"], abs=1e-6)
+    assert probe["penultimate"] > 10
+    assert probe["penultimate"] > 2 * probe["floor"]["penultimate"]
+    assert not 0.8 <= record["relearn"]["ain"] <= 1.25

@@ -1,0 +1,150 @@
+"""Linear probes: how readily the forgotten classes are read out of each block's features."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import partial
+
+import numpy as np
+from numpy.typing import NDArray
+from torch import nn
+
+from unlearn.data.tensors import Split
+from unlearn.evaluation.base import Figures, Models, Setting, each_model
+from unlearn.models.features import feature_places, features_at
+
+Rows = NDArray[np.float64]
+Labels = NDArray[np.int64]
+_STEPS = 100  # of the solver, at most
+
+
+@dataclass(frozen=True)
+class Probe:
+    """Scores of a linear probe of a few labelled rows, {model: a score for each layer}, percent.
+
+    Masking a class in the last layer leaves it as readable as ever in the features before it.
+    With all labels a probe reads even a class that a network has never seen; what tells networks
+    apart is how few labels it takes, so that the probe gets `shots` rows of each class (see
+    `readout`). The reference is the retrained model's score, not chance.
+
+    Args:
+        shots: labelled training rows of each class.
+        draws: of those rows, over which the score is averaged.
+        most: test rows of each class, at most.
+        grid: maps are averaged to so many by so many positions.
+    """
+
+    shots: int
+    draws: int
+    most: int
+    grid: int
+    needs_data: bool = True
+
+    def __call__(self, models: Models, setting: Setting) -> Figures:
+        """Probe all models and a fresh network; see `Metric`.
+
+        Returns:
+            `layers`: where features are read, the penultimate last; a list of scores for each
+            model and for `random`; `penultimate`: unlearned - retrained at the last of them;
+            `excess`: the largest absolute difference over the layers; `floor`: both, without
+            their sign, of the twin from the retrained model (None without one).
+        """
+        request, data = setting.request, setting.data
+        assert data is not None
+        assert models.retrained is not None
+        places = feature_places(models.original, request.attention)
+        random = np.random.default_rng(request.seed)
+        taught = _some(data.train, self.shots * self.draws, random)
+        asked = _some(data.test, self.most, random)
+        score = partial(self._scores, places=places, taught=taught, asked=asked, setting=setting)
+        found = each_model(models, score)
+        found["random"] = score(request.hardware.place(request.fresh()).eval())
+        off = {
+            name: [
+                score - reached for score, reached in zip(scores, found["retrained"], strict=True)
+            ]
+            for name, scores in found.items()
+        }
+        floor = [abs(points) for points in off.get("twin", [])]
+        return {
+            "layers": list(places),
+            **found,
+            "penultimate": off["unlearned"][-1],
+            "excess": max(map(abs, off["unlearned"])),
+            "floor": {
+                "penultimate": floor[-1] if floor else None,
+                "excess": max(floor, default=None),
+            },
+        }
+
+    def _scores(
+        self,
+        network: nn.Module,
+        places: tuple[str, ...],
+        taught: Split,
+        asked: Split,
+        setting: Setting,
+    ) -> list[float]:
+        hardware, forget = setting.request.hardware, setting.request.forget
+        known, unseen = (
+            features_at(network, places, split.images, hardware, grid=self.grid)
+            for split in (taught, asked)
+        )
+        labels, truth = taught.labels.cpu().numpy(), asked.labels.cpu().numpy()
+        return [
+            readout(x.numpy(), labels, z.numpy(), truth, forget, shots=self.shots, draws=self.draws)
+            for x, z in zip(known, unseen, strict=True)
+        ]
+
+
+def readout(
+    known: Rows,
+    labels: Labels,
+    unseen: Rows,
+    truth: Labels,
+    forget: tuple[int, ...],
+    *,
+    shots: int,
+    draws: int,
+) -> float:
+    """How well a few labelled rows tell the forget classes from the rest: percent, 50 is chance.
+
+    Logistic regression of all K classes on `shots` rows of each; the score is the balanced
+    accuracy of its answering with a forget class, averaged over the draws of those rows.
+
+    Args:
+        known: features (N, D) of rows to draw from.
+        labels: their classes (N,).
+        unseen: features (M, D) to score on.
+        truth: their classes (M,).
+        forget: the forget classes.
+        shots: rows of each class a draw; a class with too few of them is drawn anew.
+        draws: over which the score is averaged.
+    """
+    from sklearn.linear_model import LogisticRegression
+    from sklearn.metrics import balanced_accuracy_score
+    from sklearn.preprocessing import StandardScaler
+
+    scaler = StandardScaler().fit(known)
+    known, unseen, wanted = (
+        scaler.transform(known),
+        scaler.transform(unseen),
+        np.isin(truth, forget),
+    )
+    pools = [np.flatnonzero(labels == c) for c in np.unique(labels)]
+    scores = []
+    for draw in range(draws):
+        turn = np.arange(draw * shots, (draw + 1) * shots)
+        rows = np.concatenate([pool.take(turn, mode="wrap") for pool in pools])
+        probe = LogisticRegression(max_iter=_STEPS).fit(known[rows], labels[rows])
+        scores.append(balanced_accuracy_score(wanted, np.isin(probe.predict(unseen), forget)))
+    return 100 * float(np.mean(scores))
+
+
+def _some(split: Split, most: int, random: np.random.Generator) -> Split:
+    """At most so many rows of each class, in random order."""
+    labels = split.labels.cpu().numpy()
+    rows = np.concatenate(
+        [random.permutation(np.flatnonzero(labels == c))[:most] for c in np.unique(labels)]
+    )
+    return Split(split.images[rows], split.labels[rows])

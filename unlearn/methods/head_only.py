@@ -1,0 +1,117 @@
+"""The degenerate baseline that changes the last layer alone: masked distillation of the head.
+
+    X = images of each class, by gradient ascent on the teacher's log-probability of it
+    p = softmax of the teacher's retain logits on X, 0 at the forget classes
+    minimise KL(p || head(features(X))) over the head; the features stay the teacher's
+
+"An Illusion of Unlearning?" (AISTATS 2026, arXiv 2604.08271) finds that adjusting the classifier
+is enough for a D_f of nearly 0; so a low D_f says nothing of the features.
+"""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Generator
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from unlearn.data.tensors import Access, Split
+from unlearn.methods.base import Samples, State, Steps
+from unlearn.methods.distillation import answers, distil, target_probabilities
+from unlearn.models.members import Members
+from unlearn.models.network import readout
+from unlearn.request import Request
+from unlearn.synthesis.inversion import DeepInversion
+
+_SHOWN = 64  # samples kept for pictures
+
+
+@dataclass(frozen=True, kw_only=True)
+class HeadOnly:
+    """The teacher with a last linear layer taught its masked answers on inverted images.
+
+    Args:
+        images: inverted for each class.
+        inversion_steps: of Adam, and the other keys of `DeepInversion`, whose batch-norm term is
+            left out, so that any network will do.
+        inversion_learning_rate: at the peak.
+        tv_weight: of the total variation.
+        epochs: of the head, over all images.
+        batch_size: of the head.
+        learning_rate: of the head (Adam, cosine).
+    """
+
+    images: int
+    inversion_steps: int
+    inversion_learning_rate: float
+    tv_weight: float
+    epochs: int
+    batch_size: int
+    learning_rate: float
+
+    @property
+    def access(self) -> Access:
+        """No data."""
+        return "none"
+
+    def unlearn(self, request: Request, data: Split | None) -> Steps:
+        """Yield the state after each inversion step and each epoch; see `Method`.
+
+        Raises:
+            RunError: if the network has no linear layer with one row a class.
+        """
+        random = torch.Generator().manual_seed(request.seed)
+        student = copy.deepcopy(request.teacher).requires_grad_(True)
+        head = readout(student, request.num_classes)
+        images = yield from self._invert(request, random)
+        logits = answers(request.teacher, images, self.batch_size, request.hardware)
+        weights = request.filter(logits, request.forget_mask)
+        samples = Samples(images[:_SHOWN], weights[:_SHOWN], logits[:_SHOWN].argmax(1))
+        for epoch, losses in distil(
+            Members([head], request.hardware),
+            self._features(request, images)[None],
+            target_probabilities(logits, request.forget_mask, "masked")[None],
+            weights[None],
+            epochs=self.epochs,
+            batch_size=self.batch_size,
+            learning_rate=self.learning_rate,
+            temperature=1.0,
+            randoms=[random],
+            progress=request.progress,
+        ):
+            shown = samples if epoch == self.epochs else None
+            yield State("distil", epoch, self.epochs, student, {"loss": losses[0]}, shown)
+
+    def _invert(self, request: Request, random: torch.Generator) -> Generator[State, None, Tensor]:
+        """Yield the state of each inversion step; return all images (N, C, H, W)."""
+        classes = torch.arange(request.num_classes).repeat(self.images)
+        inversion = DeepInversion(
+            steps=self.inversion_steps,
+            learning_rate=self.inversion_learning_rate,
+            warmup=0,
+            batch_norm_weight=0.0,
+            first_layer_factor=1.0,
+            tv_weight=self.tv_weight,
+            l2_weight=0.0,
+            jitter=0,
+            flip=False,
+        )
+        steps = inversion.invert(request, classes.to(request.hardware.device), random)
+        while True:
+            try:
+                step, terms = next(steps)
+            except StopIteration as end:
+                images: Tensor = end.value
+                return images
+            yield State("invert", step, self.inversion_steps, None, dict(terms))
+
+    def _features(self, request: Request, images: Tensor) -> Tensor:
+        """What the teacher's last linear layer takes in (N, D), on images (N, C, H, W)."""
+        taken: list[Tensor] = []
+        head = readout(request.teacher, request.num_classes)
+        hook = head.register_forward_pre_hook(lambda _, inputs: taken.append(inputs[0].float()))
+        answers(request.teacher, images, self.batch_size, request.hardware)
+        hook.remove()
+        return torch.cat(taken)
