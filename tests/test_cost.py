@@ -144,6 +144,7 @@ def test_noise_asks_the_teacher_once_a_step_for_all_classes(make_request: MakeRe
         regularisation=0.1,
         patience=10,
         valid=False,
+        fresh_readout=False,
         impair=True,
         copies=1,
         batch_size=16,

@@ -129,6 +129,7 @@ def method(**changes: Any) -> ErrorNoise:
         "regularisation": 0.1,
         "patience": 10,
         "valid": False,
+        "fresh_readout": False,
         "impair": True,
         "copies": 1,
         "batch_size": 1000,

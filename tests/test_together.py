@@ -137,6 +137,7 @@ def test_noise_of_three_members_is_three_lone_runs(
         regularisation=0.1,
         patience=2,
         valid=True,
+        fresh_readout=True,
         impair=True,
         copies=2,
         batch_size=16,

@@ -14,7 +14,7 @@ FULL = {
     "gate": 150,
     "inconsistency": 180,
     "inversion": 360,
-    "noise": 360,
+    "noise": 480,
 }
 
 

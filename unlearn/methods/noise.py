@@ -55,6 +55,7 @@ class ErrorNoise:
         regularisation: lambda, on the norm of the noises that maximise.
         patience: in steps.
         valid: whether noises stay between black and white.
+        fresh_readout: whether the forget classes' rows of the last layer start fresh.
         impair: whether to train on each noise's own class first, without the forget classes'
             noises that minimise the error.
         copies: of each noise in an impair epoch.
@@ -74,6 +75,7 @@ class ErrorNoise:
     regularisation: float
     patience: int
     valid: bool
+    fresh_readout: bool
     impair: bool
     copies: int
     batch_size: int
@@ -105,8 +107,15 @@ class ErrorNoise:
         hardware = requests[0].hardware
         teachers = Members([r.teacher for r in requests], hardware, stacked=hardware.stacks)
         noises = yield from self._synthesise(teachers, requests, randoms)
-        frozen = self.batch_norm == "frozen"
-        starts = [start_student(r, share=1.0, fresh_readout=False, frozen=frozen) for r in requests]
+        starts = [
+            start_student(
+                request,
+                share=1.0,
+                fresh_readout=self.fresh_readout,
+                frozen=self.batch_norm == "frozen",
+            )
+            for request in requests
+        ]
         students = Members(starts, hardware, stacked=hardware.stacks)
         if self.impair:
             yield from self._impair(students, noises, requests, randoms)
