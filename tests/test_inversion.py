@@ -26,6 +26,7 @@ from unlearn.synthesis.inversion import (
     statistics_distance,
     total_variation,
 )
+from unlearn.synthesis.verdict import answered, verdict
 
 MakeRequest = Callable[..., Request]
 
@@ -156,6 +157,7 @@ def method(**changes: Any) -> Inversion:
         "l2_weight": 1e-5,
         "jitter": 1,
         "flip": False,
+        "kept": "answered",
         "labels": "soft",
         "target": "masked",
         "postfilter_threshold": 0.01,
@@ -176,8 +178,8 @@ def states(m: Inversion, request: Request) -> list[State]:
 
 def test_stages_and_the_student_appears_with_the_distillation(make_request: MakeRequest) -> None:
     found = states(method(), make_request())
-    assert [s.stage for s in found] == ["invert"] * 12 + ["distil"] * 2
-    assert [s.student is None for s in found] == [True] * 12 + [False] * 2
+    assert [s.stage for s in found] == ["invert"] * 12 + ["check"] + ["distil"] * 2
+    assert [s.student is None for s in found] == [True] * 13 + [False] * 2
     samples = found[-1].samples
     assert samples is not None
     assert samples.images.shape == (24, 1, 8, 8)
@@ -188,6 +190,47 @@ def test_retain_alone_inverts_no_forget_class(make_request: MakeRequest) -> None
     samples = found[-1].samples
     assert samples is not None
     assert len(samples.images) == 6 * 2
+
+
+LOGITS = torch.tensor(
+    [[9.0, 0, 0, 0], [0, 9, 0, 0], [0, 0, 9, 0], [9, 0, 0, 0], [9, 0, 0, 0], [0, 0, 9, 0]]
+)
+WANTED = torch.tensor([0, 1, 2, 0, 1, 2])
+
+
+def test_the_verdict_by_hand() -> None:
+    found = verdict(LOGITS, WANTED)
+    sure, unsure = math.exp(9) / (math.exp(9) + 3), 1 / (math.exp(9) + 3)
+    assert set(found) == {*(f"confidence.{k}" for k in range(3)), "answered", "balance"}
+    assert found["confidence.0"].item() == pytest.approx(sure)
+    assert found["confidence.1"].item() == pytest.approx((sure + unsure) / 2)
+    assert found["answered"].item() == pytest.approx(5 / 6)
+    spread = -(math.log(3 / 6) * 3 + math.log(1 / 6) + math.log(2 / 6) * 2) / 6
+    assert found["balance"].item() == pytest.approx(spread / math.log(3))
+
+
+def test_images_answered_otherwise_are_dropped_but_no_class_is() -> None:
+    assert answered(LOGITS, WANTED).tolist() == [True, True, True, True, False, True]
+    none_of_one = torch.tensor([0, 3, 2, 0, 3, 2])
+    assert answered(LOGITS, none_of_one).all()
+
+
+def test_the_check_says_what_is_dropped(make_request: MakeRequest) -> None:
+    """Images of one step are noise still; the teacher is made to answer it with every class."""
+    request = make_request()
+    noise = torch.randn(200, 1, 8, 8, generator=torch.Generator().manual_seed(0))
+    noise = noise.clamp(request.lowest, request.highest)
+    with torch.no_grad():
+        request.teacher.get_parameter("head.bias").sub_(request.teacher(noise).mean(dim=0))
+    few = {"inversion_steps": 1, "images": 12}
+    every, some = (states(method(kept=kept, **few), request) for kept in ("all", "answered"))
+    checks = [next(s for s in found if s.stage == "check").scalars for found in (every, some)]
+    assert checks[0]["dropped"] == 0
+    assert 0 < checks[1]["dropped"] <= 48 * (1 - float(checks[1]["answered"])) + 1e-6
+    assert checks[0]["balance"] == checks[1]["balance"] < 1
+    samples = some[-1].samples
+    assert samples is not None
+    assert (samples.weights == 0).sum() == int(checks[1]["dropped"])
 
 
 def test_hard_labels_are_one_hot_of_the_target() -> None:

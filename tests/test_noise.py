@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable
 from typing import Any
 
 import numpy as np
+import pytest
 import torch
+import torch.nn.functional as F
 from scipy import special
 from torch import Tensor
 
+from unlearn.errors import ConfigError
 from unlearn.methods.base import State
 from unlearn.methods.noise import ErrorNoise
 from unlearn.models.members import Members
@@ -26,6 +30,8 @@ def noises(**changes: Any) -> ClassNoises:
         "learning_rate": 0.1,
         "regularisation": 0.1,
         "patience": 3,
+        "maximised": 1.0,
+        "valid": False,
     }
     return ClassNoises(**{**settings, **changes})
 
@@ -58,6 +64,40 @@ def test_each_class_has_its_own_loss(make_request: MakeRequest) -> None:
     np.testing.assert_allclose(found, expected, rtol=1e-5)
 
 
+def test_the_share_that_maximises_is_regularised_and_the_rest_minimises(
+    make_request: MakeRequest,
+) -> None:
+    request = make_request(forget=(2,))
+    images = torch.randn(4, 8, 1, 8, 8, generator=torch.Generator().manual_seed(0))
+    expected = cross_entropies(request, images)
+    log_p = special.log_softmax(request.teacher(images[2]).detach().numpy(), axis=1)[:, 2]
+    norms = (images[2].numpy() ** 2).sum(axis=(1, 2, 3))
+    expected[2] = np.concatenate([0.1 * norms[:2] + log_p[:2], -log_p[2:]]).mean()
+    teacher = Members([request.teacher], request.hardware).member(0)
+    found = noises(maximised=0.25).losses(teacher, images, request.forget_mask)
+    np.testing.assert_allclose(found, expected, rtol=1e-5)
+
+
+def test_minimising_noises_of_the_forget_class_are_answered_with_it(
+    make_request: MakeRequest,
+) -> None:
+    request = make_request()
+    images = optimised(noises(maximised=0.0, steps=60), request, 0)[-1]
+    shared = optimised(noises(maximised=0.5, steps=60, regularisation=0.0), request, 0)[-1]
+    with torch.no_grad():
+        assert (request.teacher(images[0]).argmax(dim=1) == 0).all()
+        answers = request.teacher(shared[0]).argmax(dim=1)
+    assert (answers[:4] != 0).all()
+    assert (answers[4:] == 0).all()
+
+
+def test_valid_noises_stay_between_black_and_white(make_request: MakeRequest) -> None:
+    request = make_request()
+    steps = optimised(noises(valid=True), request, 0)
+    assert all(step.min() >= request.lowest and step.max() <= request.highest for step in steps)
+    assert optimised(noises(), request, 0)[-1].max() > request.highest
+
+
 def test_optimising_minimises_retain_and_maximises_forget_error(make_request: MakeRequest) -> None:
     request = make_request()
     steps = optimised(noises(regularisation=0.0), request, 0)
@@ -85,8 +125,12 @@ def method(**changes: Any) -> ErrorNoise:
         "noises": 8,
         "noise_steps": 3,
         "noise_learning_rate": 0.1,
+        "maximised": 1.0,
         "regularisation": 0.1,
         "patience": 10,
+        "valid": False,
+        "fresh_readout": False,
+        "impair": True,
         "copies": 1,
         "batch_size": 1000,
         "epochs": 1,
@@ -121,6 +165,52 @@ def test_impair_is_one_sgd_step_on_every_noise_and_its_own_class(make_request: M
     np.testing.assert_allclose(
         student.get_parameter("head.weight").detach(), weight - 0.05 * gradient, atol=1e-5
     )
+
+
+def test_impair_leaves_out_the_forget_noises_that_minimise(make_request: MakeRequest) -> None:
+    """With none that maximise it is the step on the retain classes' noises alone."""
+    request = make_request()
+    found = states(method(maximised=0.0), request)[-1].student
+    assert found is not None
+    images = optimised(noises(steps=3, patience=10, maximised=0.0), request, request.seed)[-1]
+    student = copy.deepcopy(request.teacher).requires_grad_(True)
+    labels = torch.arange(4).repeat_interleave(8)[8:]
+    F.cross_entropy(student(images.flatten(0, 1)[8:]), labels).backward()
+    head = student.get_parameter("head.weight")
+    assert head.grad is not None
+    torch.testing.assert_close(found.get_parameter("head.weight"), head - 0.05 * head.grad)
+
+
+def test_without_impair_the_repair_starts_at_the_teacher(make_request: MakeRequest) -> None:
+    request = make_request()
+    changes = {"impair": False, "repair_epochs": 1, "repair_learning_rate": 1e-12}
+    found = states(method(**changes), request)
+    assert [s.stage for s in found] == ["noise"] * 3 + ["repair"]
+    student = found[-1].student
+    assert student is not None
+    for name, weight in request.teacher.named_parameters():
+        torch.testing.assert_close(student.get_parameter(name), weight, msg=name)
+
+
+def test_neither_impair_nor_repair_is_refused(make_request: MakeRequest) -> None:
+    with pytest.raises(ConfigError, match=r"method\.repair_epochs=0: at least 1"):
+        states(method(impair=False), make_request())
+
+
+def test_repair_on_minimising_noises_unlearns_the_class(make_request: MakeRequest) -> None:
+    """The student no longer gives the forget class to what the teacher gives it to."""
+    request = make_request()
+    settings = {"maximised": 0.0, "impair": False, "noise_steps": 60, "valid": True}
+    settings |= {"repair_epochs": 30, "batch_size": 16, "repair_learning_rate": 0.01}
+    student = states(method(**settings), request)[-1].student
+    assert student is not None
+    unseen = optimised(noises(maximised=0.0, steps=60, valid=True), request, 99)[-1]
+    with torch.no_grad():
+        taught = request.teacher(unseen.flatten(0, 1)).argmax(dim=1)
+        learned = student.eval()(unseen.flatten(0, 1)).argmax(dim=1)
+    assert (taught[:8] == 0).all()
+    assert (learned != 0).all()
+    assert (learned == taught)[8:].double().mean() > 0.9
 
 
 def test_repair_brings_the_student_to_the_masked_teacher(make_request: MakeRequest) -> None:

@@ -95,7 +95,15 @@ def test_gkt_as_published_makes_our_student(
 
 def test_noises_as_published_are_our_noises(make_request: MakeRequest) -> None:
     """One class after the other, or all as one batch; with the rate halved on a plateau."""
-    settings = ClassNoises(noises=6, steps=30, learning_rate=0.3, regularisation=0.1, patience=2)
+    settings = ClassNoises(
+        noises=6,
+        steps=30,
+        learning_rate=0.3,
+        regularisation=0.1,
+        patience=2,
+        maximised=1.0,
+        valid=False,
+    )
     request = make_request(forget=(1,))
     steps = list(published_noises(settings, request, torch.Generator().manual_seed(3)))
     assert len(steps) == 4 * 30

@@ -120,8 +120,11 @@ class MethodConfig(_Open):
     noises: PositiveInt = 1
     noise_steps: PositiveInt = 1
     noise_learning_rate: PositiveFloat = 1
+    maximised: Share = 1
     regularisation: NonNegativeFloat = 0
     patience: PositiveInt = 1
+    valid: bool = False
+    impair: bool = True
     copies: PositiveInt = 1
     images: PositiveInt = 1
     inversion_steps: PositiveInt = 1
@@ -136,6 +139,7 @@ class MethodConfig(_Open):
     jitter: NonNegativeInt = 0
     flip: bool = False
     inverted: Literal["all", "retain"] = "all"
+    kept: Literal["answered", "all"] = "answered"
     labels: Literal["soft", "hard"] = "soft"
 
     @property

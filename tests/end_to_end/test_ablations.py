@@ -15,7 +15,7 @@ FULL = {
     "gate": 150,
     "inconsistency": 180,
     "inversion": 360,
-    "noise": 180,
+    "noise": 480,
     "stopping": 45,
     "stopping_late": 15,
 }

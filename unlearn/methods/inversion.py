@@ -1,7 +1,7 @@
 """Inversion: DeepInversion images from the teacher's own statistics, then a student on them.
 
 X, Y = DeepInversion images of each class, by batches ("Dreaming to Distill", CVPR 2020)
-p = target(T(X)), w = filter(T(X))
+p = target(T(X)), w = filter(T(X)), 0 where T does not answer X with Y
 minimise KL(p || S(X)), rows weighed by w, from a student between teacher and random
 """
 
@@ -25,6 +25,7 @@ from unlearn.models.members import Members
 from unlearn.models.network import has_batch_norm
 from unlearn.request import Request
 from unlearn.synthesis.inversion import DeepInversion, Inverting
+from unlearn.synthesis.verdict import answered, verdict
 
 _SHOWN = 64  # samples kept for pictures
 
@@ -38,6 +39,8 @@ class Inversion:
         inverted: classes to synthesise: `all`, or `retain` alone.
         inversion_batch: images optimised together, classes balanced.
         inversion_steps: and the other keys of `DeepInversion`.
+        kept: `answered`: images that the teacher answers with the class they were made for, or
+            `all`.
         labels: `soft`: the teacher's target probabilities; `hard`: their argmax.
         target: raw, masked or postfilter (`target_probabilities`).
         postfilter_threshold: forget mass above which `postfilter` acts.
@@ -63,6 +66,7 @@ class Inversion:
     l2_weight: float
     jitter: int
     flip: bool
+    kept: Literal["answered", "all"]
     labels: Literal["soft", "hard"]
     target: Target
     postfilter_threshold: float
@@ -99,9 +103,11 @@ class Inversion:
             fresh_readout=self.fresh_readout,
             frozen=self.batch_norm == "frozen",
         )
-        images = yield from self._synthesise(request, random)
+        wanted = self._wanted(request)
+        images = yield from self._synthesise(request, wanted, random)
         logits = answers(request.teacher, images, self.batch_size, request.hardware)
-        weights = request.filter(logits, request.forget_mask)
+        yield State("check", 1, 1, None, self._verdict(logits, wanted))
+        weights = request.filter(logits, request.forget_mask) * self._kept(logits, wanted)
         if not weights.any():
             raise RunError(
                 f"filter={request.filter}: lets none of {len(images)} inverted images through; "
@@ -125,11 +131,9 @@ class Inversion:
             yield State("distil", epoch, self.epochs, student, {"loss": losses[0], **rates}, shown)
 
     def _synthesise(
-        self, request: Request, random: torch.Generator
+        self, request: Request, wanted: Tensor, random: torch.Generator
     ) -> Generator[State, None, Tensor]:
         """Yield the state of each inversion step; return all images (N, C, H, W)."""
-        classes = range(request.num_classes) if self.inverted == "all" else request.retain
-        labels = torch.tensor(list(classes)).repeat(self.images).to(request.hardware.device)
         inversion = DeepInversion(
             steps=self.inversion_steps,
             learning_rate=self.inversion_learning_rate,
@@ -141,7 +145,7 @@ class Inversion:
             jitter=self.jitter,
             flip=self.flip,
         )
-        batches = labels.split(self.inversion_batch)
+        batches = wanted.split(self.inversion_batch)
         total = len(batches) * self.inversion_steps
         finished: list[Tensor] = []
         parts = {"finished": finished, "randoms": [random]}
@@ -150,6 +154,22 @@ class Inversion:
             before = (batch - 1) * self.inversion_steps
             finished.append((yield from _invert_states(inverting, before, total)))
         return torch.cat(finished)
+
+    def _wanted(self, request: Request) -> Tensor:
+        """The class of each image, (N,), classes taking turns."""
+        classes = range(request.num_classes) if self.inverted == "all" else request.retain
+        return torch.tensor(list(classes)).repeat(self.images).to(request.hardware.device)
+
+    def _kept(self, logits: Tensor, wanted: Tensor) -> Tensor:
+        """Bool (N,)."""
+        if self.kept == "all":
+            return torch.ones_like(wanted, dtype=torch.bool)
+        return answered(logits, wanted)
+
+    def _verdict(self, logits: Tensor, wanted: Tensor) -> dict[str, Tensor]:
+        """What the teacher makes of the images, and how many are dropped."""
+        dropped = (~self._kept(logits, wanted)).sum()
+        return {**verdict(logits, wanted), "dropped": dropped}
 
     def _targets(self, logits: Tensor, forget: Tensor) -> Tensor:
         targets = target_probabilities(

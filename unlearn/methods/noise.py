@@ -1,12 +1,16 @@
-"""Error minimization-maximization noise (EMMN): noises that stand for the classes, then impair.
+"""Noise: error-minimising noises stand for the classes, and teach what a masked teacher answers.
 
-"Zero-Shot Machine Unlearning", Chundawat et al., TIFS 2023, section IV and algorithm 1:
+After the error minimization-maximization noise (EMMN) of "Zero-Shot Machine Unlearning",
+Chundawat et al., TIFS 2023, section IV and algorithm 1:
 
     for each class k, N_k ~ N(0, I):
-        forget k:  minimise -CE(T(N_k), k) + lambda * ||N_k||^2
-        retain k:  minimise  CE(T(N_k), k)
-    impair: train the network on all (N_k, k) with cross-entropy
-    repair: distil the teacher's masked answers on the same noises (ours; not in the paper)
+        minimise CE(T(N_k), k), between black and white
+        as published, forget k:  minimise -CE(T(N_k), k) + lambda * ||N_k||^2, anywhere
+    as published, impair: train the network on all (N_k, k) with cross-entropy
+    repair: distil the teacher's masked answers on the same noises (not in the paper)
+
+A noise that maximises the error of a class is not answered with it, so that masked answers to it
+say nothing of the class; to noises that minimise it they say what else it looks like.
 """
 
 from __future__ import annotations
@@ -21,9 +25,16 @@ from torch import Tensor
 from torch.optim import SGD
 
 from unlearn.data.tensors import Access, Split
-from unlearn.errors import RunError
+from unlearn.errors import ConfigError, RunError
 from unlearn.methods.base import Observed, Samples, State, Steps, StepsTogether, lone
-from unlearn.methods.distillation import answers, distil, shuffled, take, target_probabilities
+from unlearn.methods.distillation import (
+    answers,
+    distil,
+    shuffled,
+    take,
+    target_probabilities,
+    weighted_mean,
+)
 from unlearn.methods.student import start_student
 from unlearn.models.members import Member, Members, each
 from unlearn.request import Request
@@ -40,11 +51,16 @@ class ErrorNoise:
         noises: optimised for each class.
         noise_steps: of Adam on the noises.
         noise_learning_rate: halved for a class whose loss stays for `patience` steps.
-        regularisation: lambda, on the norm of the forget classes' noises.
+        maximised: share of a forget class's noises that maximise the error; 1 as published.
+        regularisation: lambda, on the norm of the noises that maximise.
         patience: in steps.
+        valid: whether noises stay between black and white.
+        fresh_readout: whether the forget classes' rows of the last layer start fresh.
+        impair: whether to train on each noise's own class first, without the forget classes'
+            noises that minimise the error.
         copies: of each noise in an impair epoch.
         batch_size: rows of an impair or repair step.
-        epochs: of impair, plain SGD on each noise's own class.
+        epochs: of impair, plain SGD.
         learning_rate: of impair.
         repair_epochs: of masked distillation from the teacher on the noises; 0 as published.
         repair_learning_rate: of repair (Adam, cosine).
@@ -55,8 +71,12 @@ class ErrorNoise:
     noises: int
     noise_steps: int
     noise_learning_rate: float
+    maximised: float
     regularisation: float
     patience: int
+    valid: bool
+    fresh_readout: bool
+    impair: bool
     copies: int
     batch_size: int
     epochs: int
@@ -76,21 +96,31 @@ class ErrorNoise:
         return lone(self.unlearn_together([request]))
 
     def unlearn_together(self, requests: Sequence[Request]) -> StepsTogether:
-        """The same for several requests at once; see `Together`."""
+        """The same for several requests at once; see `Together`.
+
+        Raises:
+            ConfigError: if it would neither impair nor repair.
+        """
+        if not (self.impair or self.repair_epochs):
+            raise ConfigError("method.repair_epochs", 0, "at least 1 where method.impair=false")
         randoms = [torch.Generator().manual_seed(request.seed) for request in requests]
         hardware = requests[0].hardware
         teachers = Members([r.teacher for r in requests], hardware, stacked=hardware.stacks)
         noises = yield from self._synthesise(teachers, requests, randoms)
-        frozen = self.batch_norm == "frozen"
-        starts = [start_student(r, share=1.0, fresh_readout=False, frozen=frozen) for r in requests]
+        starts = [
+            start_student(
+                request,
+                share=1.0,
+                fresh_readout=self.fresh_readout,
+                frozen=self.batch_norm == "frozen",
+            )
+            for request in requests
+        ]
         students = Members(starts, hardware, stacked=hardware.stacks)
-        images = noises.flatten(1, 2)
-        parts = {"students": students, "randoms": randoms}
-        for epoch in requests[0].progress.steps("impair", self.epochs, lambda: parts):
-            losses = self._impair(students, images, noises.shape[1], randoms)
-            yield _epoch_states("impair", epoch, self.epochs, students, losses)
+        if self.impair:
+            yield from self._impair(students, noises, requests, randoms)
         if self.repair_epochs:
-            yield from self._repair(students, images, requests, randoms)
+            yield from self._repair(students, noises.flatten(1, 2), requests, randoms)
 
     def _synthesise(
         self, teachers: Members, requests: Sequence[Request], randoms: Sequence[torch.Generator]
@@ -117,26 +147,39 @@ class ErrorNoise:
             learning_rate=self.noise_learning_rate,
             regularisation=self.regularisation,
             patience=self.patience,
+            maximised=self.maximised,
+            valid=self.valid,
         )
 
     def _impair(
-        self, students: Members, images: Tensor, classes: int, randoms: Sequence[torch.Generator]
-    ) -> Tensor:
+        self,
+        students: Members,
+        noises: Tensor,
+        requests: Sequence[Request],
+        randoms: Sequence[torch.Generator],
+    ) -> StepsTogether:
+        forget = torch.stack([request.forget_mask for request in requests])
+        maximising = torch.stack([self.synthesis().maximising(member) for member in forget])
+        weights = (maximising | ~forget[..., None]).to(noises.dtype).flatten(1)
+        images = noises.flatten(1, 2)
+        labels = torch.arange(noises.shape[1], device=noises.device).repeat_interleave(self.noises)
         optimizer = SGD(students.parameters(), self.learning_rate)
         count = images.shape[1]
-        labels = torch.arange(classes, device=images.device).repeat_interleave(self.noises)
-        for rows in shuffled(count * self.copies, self.batch_size, randoms, images.device):
-            losses = each(_class_loss, [students], take(images, rows % count), labels[rows % count])
-            optimizer.zero_grad()
-            losses.sum().backward()
-            optimizer.step()
-        if not torch.isfinite(losses).all():
-            raise RunError(
-                f"method.learning_rate={self.learning_rate}: the impair loss is not finite; "
-                "lower it"
-            )
-        reached: Tensor = losses.detach()
-        return reached
+        parts = {"students": students, "randoms": list(randoms)}
+        for epoch in requests[0].progress.steps("impair", self.epochs, lambda: parts):
+            for rows in shuffled(count * self.copies, self.batch_size, randoms, images.device):
+                picked = rows % count
+                batch = (take(images, picked), labels[picked], take(weights, picked))
+                losses = each(_class_loss, [students], *batch)
+                optimizer.zero_grad()
+                losses.sum().backward()
+                optimizer.step()
+            if not torch.isfinite(losses).all():
+                raise RunError(
+                    f"method.learning_rate={self.learning_rate}: the impair loss is not finite; "
+                    "lower it"
+                )
+            yield _epoch_states("impair", epoch, self.epochs, students, losses.detach())
 
     def _repair(
         self,
@@ -165,8 +208,8 @@ class ErrorNoise:
             yield _epoch_states("repair", epoch, self.repair_epochs, students, losses)
 
 
-def _class_loss(student: Member, images: Tensor, labels: Tensor) -> Tensor:
-    return F.cross_entropy(student(images), labels)
+def _class_loss(student: Member, images: Tensor, labels: Tensor, weights: Tensor) -> Tensor:
+    return weighted_mean(F.cross_entropy(student(images), labels, reduction="none"), weights)
 
 
 def _noise_state(

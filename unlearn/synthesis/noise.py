@@ -1,4 +1,4 @@
-"""Error-minimising and error-maximising noises, all classes optimised as one batch."""
+"""Noises that minimise or maximise the error of a class, all classes optimised as one batch."""
 
 from __future__ import annotations
 
@@ -25,9 +25,12 @@ class ClassNoises:
         steps: of Adam.
         learning_rate: at the start; halved for a class whose loss has not improved for
             `patience` steps.
-        regularisation: lambda, on the forget classes' squared norm (summed over C, H, W,
-            averaged over noises).
+        regularisation: lambda, on the squared norm (summed over C, H, W) of the noises that
+            maximise.
         patience: in steps.
+        maximised: share of a forget class's noises that maximise the error, in [0, 1]; the
+            others, and all of the retain classes', minimise it. 1 as published.
+        valid: whether noises stay between black and white; as published they go anywhere.
     """
 
     noises: int
@@ -35,6 +38,8 @@ class ClassNoises:
     learning_rate: float
     regularisation: float
     patience: int
+    maximised: float
+    valid: bool
 
     def optimise(
         self, teachers: Members, requests: Sequence[Request], randoms: Sequence[torch.Generator]
@@ -59,6 +64,7 @@ class ClassNoises:
             ]
             for random in randoms
         ]
+        self._confine(noises, requests)
         forget = torch.stack([request.forget_mask for request in requests])
         groups = [{"params": [noise]} for member in noises for noise in member]
         optimizer = Adam(groups, self.learning_rate, fused=True)
@@ -73,6 +79,7 @@ class ClassNoises:
             optimizer.zero_grad()
             losses.sum().backward()
             optimizer.step()
+            self._confine(noises, requests)
             reached = losses.detach().cpu()
             if not torch.isfinite(reached).all():
                 raise RunError(
@@ -90,9 +97,23 @@ class ClassNoises:
         classes, count = noises.shape[:2]
         labels = torch.arange(classes, device=noises.device).repeat_interleave(count)
         logits = teacher(noises.flatten(0, 1))
-        error = F.cross_entropy(logits, labels, reduction="none").view(classes, count).mean(dim=1)
-        norms = noises.square().flatten(2).sum(dim=2).mean(dim=1)
-        return torch.where(forget, self.regularisation * norms - error, error)
+        errors = F.cross_entropy(logits, labels, reduction="none").view(classes, count)
+        norms = noises.square().flatten(2).sum(dim=2)
+        return torch.where(
+            self.maximising(forget), self.regularisation * norms - errors, errors
+        ).mean(dim=1)
+
+    def maximising(self, forget: Tensor) -> Tensor:
+        """Which noises maximise the error, bool (K, n), for the forget classes (K,)."""
+        turn = torch.arange(self.noises, device=forget.device)
+        return forget[:, None] & (turn < round(self.maximised * self.noises))
+
+    @torch.no_grad()
+    def _confine(self, noises: list[list[Tensor]], requests: Sequence[Request]) -> None:
+        if self.valid:
+            for member, request in zip(noises, requests, strict=True):
+                for noise in member:
+                    noise.clamp_(request.lowest, request.highest)
 
     def _halve(self, optimizer: Adam, stale: Tensor) -> None:
         for index in torch.nonzero(stale.flatten() >= self.patience).flatten().tolist():
