@@ -132,6 +132,7 @@ class MethodConfig(_Open):
     inversion_learning_rate: PositiveFloat = 1
     warmup: NonNegativeInt = 0
     batch_norm_weight: NonNegativeFloat = 0
+    batch_norm_prior: NonNegativeFloat = 0
     first_layer_factor: NonNegativeFloat = 1
     tv_weight: NonNegativeFloat = 0
     bias: float = 0

@@ -18,9 +18,13 @@ from unlearn.models.attention import AttentionTaps
 
 @dataclass(frozen=True)
 class Member:
-    """One network as `each` hands it over: it runs in the hardware's precision and layout."""
+    """One network as `each` hands it over: it runs in the hardware's precision and layout.
+
+    `body` is the module whose layers a forward pass goes through, for whoever hooks them.
+    """
 
     forward: Callable[[Tensor], Tensor]
+    body: nn.Module
     taps: AttentionTaps
     hardware: Hardware
     stacked: bool
@@ -130,10 +134,12 @@ class Members(ExitStack):
     def member(self, index: int, state: Any = None) -> Member:
         """One network; of stacked ones, the one with this state."""
         if not self.stacked:
-            return Member(self.networks[index], self._taps[index], self.hardware, stacked=False)
+            network = self.networks[index]
+            return Member(network, network, self._taps[index], self.hardware, stacked=False)
         body = self.networks[0]
         return Member(
             lambda inputs: functional_call(body, state, (inputs,)),
+            body,
             self._taps[0],
             self.hardware,
             stacked=True,

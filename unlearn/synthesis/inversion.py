@@ -34,7 +34,7 @@ class BatchNormPrior(ExitStack):
     def __init__(self, network: nn.Module, first_layer_factor: float) -> None:
         super().__init__()
         self._layers = batch_norms(network)
-        self._factors = [first_layer_factor] + [1.0] * (len(self._layers) - 1)
+        self._factors = [first_layer_factor, *[1.0] * len(self._layers)][: len(self._layers)]
         self._distances: dict[int, Tensor] = {}
 
     def __enter__(self) -> Self:
@@ -49,9 +49,9 @@ class BatchNormPrior(ExitStack):
         return super().__enter__()
 
     def penalty(self) -> Tensor:
-        """R_BN of the last forward pass, a scalar."""
+        """R_BN of the last forward pass, a scalar; 0 for a network without batch norm."""
         terms = [factor * self._distances[i] for i, factor in enumerate(self._factors)]
-        return torch.stack(terms).sum()
+        return torch.stack(terms).sum() if terms else torch.zeros(())
 
 
 def statistics_distance(inputs: Tensor, layer: nn.BatchNorm2d) -> Tensor:
