@@ -24,7 +24,7 @@ from unlearn.__main__ import main
 cifar.check_integrity = svhn.check_integrity = lambda path, md5=None: Path(path).is_file()
 main()
 """
-ROWS = {"train": 300, "test": 100}
+ROWS = {"train": 100, "test": 50}
 
 
 def drawn(part: str, size: int, channels: int) -> tuple[np.ndarray, np.ndarray]:
@@ -81,9 +81,10 @@ def test_the_quick_size_runs_and_stands_in_the_table(
 ) -> None:
     write(tmp_path)
     typed = [f"experiment=published/{dataset}_quick", f"dataset.root={tmp_path}", *words]
-    shrunk = ["evaluation.metrics.relearn.max_steps=2", "hardware.threads=1"]
+    small = ["max_steps=2", "batch_size=16"]
+    shrunk = [*(f"evaluation.metrics.relearn.{word}" for word in small), "method.batch_size=8"]
     run = subprocess.run(
-        [sys.executable, "-c", ANY_FILE, *typed, *shrunk],
+        [sys.executable, "-c", ANY_FILE, *typed, *shrunk, "hardware.threads=1"],
         cwd=tmp_path,
         capture_output=True,
         text=True,
