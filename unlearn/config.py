@@ -114,6 +114,7 @@ class MethodConfig(_Open):
     postfilter_threshold: Share = 0
     start: Share = 0
     fresh_readout: bool = False
+    readout_steps: NonNegativeInt = 0
     batch_norm: Literal["train", "frozen", "published"] = "train"
     schedule: Literal["cosine", "published"] = "cosine"
     selection: Literal["last", "oracle"] = "last"
@@ -127,6 +128,8 @@ class MethodConfig(_Open):
     impair: bool = True
     copies: PositiveInt = 1
     images: PositiveInt = 1
+    pool: NonNegativeInt = 0
+    inverted_share: Share = 0
     inversion_steps: PositiveInt = 1
     inversion_batch: PositiveInt = 1
     inversion_learning_rate: PositiveFloat = 1

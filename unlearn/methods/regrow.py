@@ -1,11 +1,14 @@
 """Regrowth: shrink the teacher, renew what reads the classes out, regrow it on masked answers.
 
-    S = start * teacher + (1 - start) * fresh, the forget classes' rows of the readout fresh
+    X = images of every class, forgotten ones too, inverted from T under the prior R_BN
+    S = start * T + (1 - start) * fresh, the forget classes' rows of the readout fresh
     p(x) = softmax of T's retain logits, 0 at the forget classes
     for each iteration
-        z ~ N(0, I)
-        generator step:  minimise batch_norm_weight * R_BN(T, G(z)) - KL(p(G(z)) || S(G(z)))
-        student steps:   x = G(z), z anew;  minimise KL(p(x) || S(x)), S's batch norm in train mode
+        generator step:  z ~ N(0, I);  minimise prior * R_BN(T, G(z)) - KL(p(G(z)) || S(G(z)))
+        student steps:   x = G(z), z anew, and rows of X;  minimise KL(p(x) || S(x)),
+                         S's batch norm in train mode
+    move the forget classes' rows of the readout towards T's depth: the log-probability that T
+    holds the least likely class at, where a network trained without a class comes to hold it
 
 What it is made of: the adversarial generator of gated knowledge transfer ("Zero-Shot Machine
 Unlearning", TIFS 2023) without its gate; shrink-and-perturb (Ash & Adams, 2020); and the
@@ -31,21 +34,35 @@ from unlearn.data.tensors import Access, Split
 from unlearn.errors import RunError
 from unlearn.filters.compose import pass_rates
 from unlearn.methods.base import Samples, State, Steps, StepsTogether, lone
-from unlearn.methods.distillation import Target, row_divergence, target_probabilities, weighted_mean
+from unlearn.methods.distillation import (
+    Target,
+    answers,
+    row_divergence,
+    take,
+    target_probabilities,
+    weighted_mean,
+)
+from unlearn.methods.readout import settle_readout
 from unlearn.methods.student import start_student
 from unlearn.models.members import Member, Members, each
+from unlearn.models.network import has_batch_norm
 from unlearn.request import Request
 from unlearn.synthesis.generator import ImageGenerator
-from unlearn.synthesis.inversion import BatchNormPrior
+from unlearn.synthesis.inversion import BatchNormPrior, DeepInversion, advance
 
 _SHOWN = 64  # samples kept for pictures
 
 
 @dataclass(frozen=True, kw_only=True)
 class Regrowth:
-    """A student regrown from a shrunk teacher on what a generator finds to teach it.
+    """A student regrown on inverted images and on what a generator finds to teach it.
 
     Args:
+        pool: images inverted for each class, all at once; 0: the generator's alone.
+        inversion_steps: of Adam on the inverted images, a tenth of them to warm up.
+        inversion_learning_rate: at the peak.
+        tv_weight: of the inverted images' total variation.
+        inverted_share: of a student's batch, in [0, 1]; the other rows are generated.
         iterations: each of generator steps and student steps.
         batch_size: images a step.
         student_steps: an iteration, each on new images.
@@ -57,15 +74,21 @@ class Regrowth:
         clip: largest norm of a gradient.
         start: the teacher's share in the student's starting weights, 0 random, 1 the teacher.
         fresh_readout: whether the forget classes' rows of the last layer start fresh.
+        readout_steps: that move the forget classes' rows at the end (`settle_readout`); 0 is off.
         target: what the student is taught: masked, raw or postfilter (`target_probabilities`).
         postfilter_threshold: forget mass above which `postfilter` acts.
         temperature: divides the logits of both.
         batch_norm: the student's: `train`, or `frozen` at the teacher's statistics.
-        batch_norm_prior: weight of R_BN in the generator's loss; a teacher without batch norm has
-            no such term.
+        batch_norm_prior: weight of R_BN in the losses of the inverted and of the generated images;
+            a teacher without batch norm has no such term.
         first_layer_factor: of the first layer in R_BN.
     """
 
+    pool: int
+    inversion_steps: int
+    inversion_learning_rate: float
+    tv_weight: float
+    inverted_share: float
     iterations: int
     batch_size: int
     student_steps: int
@@ -77,6 +100,7 @@ class Regrowth:
     clip: float
     start: float
     fresh_readout: bool
+    readout_steps: int
     target: Target
     postfilter_threshold: float
     temperature: float
@@ -89,6 +113,20 @@ class Regrowth:
         """No data."""
         return "none"
 
+    def inversion(self, prior: bool) -> DeepInversion:
+        """How the images are inverted: with or without the batch-norm prior."""
+        return DeepInversion(
+            steps=self.inversion_steps,
+            learning_rate=self.inversion_learning_rate,
+            warmup=self.inversion_steps // 10,
+            batch_norm_weight=self.batch_norm_prior if prior else 0.0,
+            first_layer_factor=self.first_layer_factor,
+            tv_weight=self.tv_weight,
+            l2_weight=0.0,
+            jitter=1,
+            flip=False,
+        )
+
     def unlearn(self, request: Request, data: Split | None) -> Steps:
         """Yield the state after each iteration; see `Method`."""
         return lone(self.unlearn_together([request]))
@@ -96,6 +134,8 @@ class Regrowth:
     def unlearn_together(self, requests: Sequence[Request]) -> StepsTogether:
         """The same for several requests at once; see `Together`."""
         with Regrowing(self, requests) as growing:
+            if self.pool:
+                yield from growing.invert()
             steps = requests[0].progress.steps("regrow", self.iterations, growing.parts)
             for iteration in steps:
                 for _ in range(self.generator_steps):
@@ -105,6 +145,13 @@ class Regrowth:
                     losses = growing.student_step(lesson)
                 growing.anneal()
                 yield growing.states(iteration, lesson, losses)
+
+
+class Pool(NamedTuple):
+    """Inverted images (M, N, C, H, W) and the teachers' logits on them (M, N, K)."""
+
+    images: Tensor
+    logits: Tensor
 
 
 class Lesson(NamedTuple):
@@ -133,6 +180,9 @@ class Regrowing(ExitStack):
         rates = method.learning_rate, method.generator_learning_rate
         self.student_optimizer = Adam(self.students.parameters(), rates[0], fused=True)
         self.generator_optimizer = Adam(self.generators.parameters(), rates[1], fused=True)
+        shape = (len(requests), 0, *requests[0].shape)
+        none = torch.zeros(shape, device=self.hardware.device)
+        self.pool = Pool(none, none.new_zeros(len(requests), 0, requests[0].num_classes))
         self.schedules = [
             CosineAnnealingLR(optimizer, method.iterations)
             for optimizer in (self.student_optimizer, self.generator_optimizer)
@@ -170,14 +220,43 @@ class Regrowing(ExitStack):
             "randoms": self.randoms,
         }
 
-    def noise(self) -> Tensor:
-        shape = (self.method.batch_size, self.method.latent)
+    def invert(self) -> StepsTogether:
+        """Yield the states of each inversion step, all requests' in step; fill the pool."""
+        method, labels = self.method, torch.arange(self.requests[0].num_classes)
+        labels = labels.repeat(method.pool).to(self.hardware.device)
+        inversion = method.inversion(has_batch_norm(self.requests[0].teacher))
+        runs = [
+            inversion.invert(request, labels, random)
+            for request, random in zip(self.requests, self.randoms, strict=True)
+        ]
+        while True:
+            reached = [advance(run) for run in runs]
+            finished = [images for images in reached if isinstance(images, Tensor)]
+            if finished:
+                break
+            yield [State("invert", s, method.inversion_steps, None, dict(t)) for s, t in reached]
+        logits = [
+            answers(request.teacher, images, method.batch_size, self.hardware)
+            for request, images in zip(self.requests, finished, strict=True)
+        ]
+        self.pool = Pool(torch.stack(finished), torch.stack(logits))
+
+    def drawn(self) -> Pool:
+        """Random rows of the pool, `inverted_share` of a batch; none where there is no pool."""
+        method, count = self.method, self.pool.images.shape[1]
+        wanted = round(method.inverted_share * method.batch_size) if count else 0
+        rows = [torch.randint(max(1, count), (wanted,), generator=r) for r in self.randoms]
+        drawn = torch.stack(rows).to(self.hardware.device)
+        return Pool(*(take(values, drawn) for values in self.pool))
+
+    def noise(self, count: int) -> Tensor:
+        shape = (count, self.method.latent)
         noises = [torch.randn(shape, generator=random) for random in self.randoms]
         return torch.stack(noises).to(self.hardware.device)
 
     def generator_step(self) -> None:
         groups = [self.generators, self.students, self.teachers]
-        losses = each(self.generator_loss, groups, self.noise(), self.forget)
+        losses = each(self.generator_loss, groups, self.noise(self.method.batch_size), self.forget)
         self.generator_optimizer.zero_grad()
         losses.sum().backward(inputs=self.generators.parameters())
         self.generators.clip_gradients(self.method.clip)
@@ -197,12 +276,17 @@ class Regrowing(ExitStack):
     @torch.no_grad()
     def imagine(self) -> Lesson:
         groups = [self.generators, self.teachers]
-        lesson: Lesson = each(self.lessons, groups, self.noise(), self.forget)
+        drawn = self.drawn()
+        noise = self.noise(self.method.batch_size - drawn.images.shape[1])
+        lesson: Lesson = each(self.lessons, groups, noise, drawn, self.forget)
         return lesson
 
-    def lesson(self, generator: Member, teacher: Member, noise: Tensor, forget: Tensor) -> Lesson:
-        images = generator(noise)
-        logits = teacher(images)
+    def lesson(
+        self, generator: Member, teacher: Member, noise: Tensor, drawn: Pool, forget: Tensor
+    ) -> Lesson:
+        generated = generator(noise)
+        images = torch.cat([generated, drawn.images])
+        logits = torch.cat([teacher(generated), drawn.logits])
         return Lesson(images, logits, *self.ask(logits, forget))
 
     def ask(self, logits: Tensor, forget: Tensor) -> tuple[Tensor, Tensor]:
@@ -244,6 +328,8 @@ class Regrowing(ExitStack):
             )
         found = []
         for index, student in enumerate(self.students.unstacked()):
+            if iteration == total:
+                self.settle(index, student, lesson)
             images, logits, _, weights = (values[index] for values in lesson)
             shown = Samples(images[:_SHOWN], weights[:_SHOWN], logits[:_SHOWN].argmax(1))
             rates = pass_rates(self.requests[index].filter, logits, self.forget[index])
@@ -251,3 +337,16 @@ class Regrowing(ExitStack):
             last = shown if iteration == total else None
             found.append(State("regrow", iteration, total, student, figures, last))
         return found
+
+    def settle(self, index: int, student: nn.Module, lesson: Lesson) -> None:
+        """Move the readout's forget rows, by the pool, or by the last images if there is none."""
+        request, pooled = self.requests[index], self.pool.images[index]
+        settle_readout(
+            student,
+            request.teacher,
+            pooled if len(pooled) else lesson.images[index],
+            request.forget,
+            request.num_classes,
+            self.method.readout_steps,
+            self.hardware,
+        )
