@@ -10,7 +10,7 @@ from unlearn.errors import RunError
 from unlearn.hardware import Hardware
 from unlearn.models.network import readout
 
-_RATE = 1e-3  # of Adam: a step moves a weight by about as much
+_STRIDE = 0.01  # of the last layer's root mean square weight: about what a step of Adam moves one
 
 
 def depth(logits: Tensor) -> Tensor:
@@ -62,7 +62,7 @@ def settle_readout(
         module.training = training
     others = logits[:, [k for k in range(classes) if k not in forget]].logsumexp(1, keepdim=True)
     moved = [parameter.detach()[rows].clone().requires_grad_() for parameter in head.parameters()]
-    optimizer = Adam(moved, _RATE)
+    optimizer = Adam(moved, _STRIDE * float(head.weight.detach().square().mean().sqrt()))
     for _ in range(steps):
         answers = nn.functional.linear(taken[0], *moved) - others
         loss = (answers - aim).square().mean()

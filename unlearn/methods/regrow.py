@@ -36,9 +36,7 @@ from unlearn.filters.compose import pass_rates
 from unlearn.methods.base import Samples, State, Steps, StepsTogether, lone
 from unlearn.methods.distillation import (
     Target,
-    answers,
     row_divergence,
-    take,
     target_probabilities,
     weighted_mean,
 )
@@ -48,7 +46,8 @@ from unlearn.models.members import Member, Members, each
 from unlearn.models.network import has_batch_norm
 from unlearn.request import Request
 from unlearn.synthesis.generator import ImageGenerator
-from unlearn.synthesis.inversion import BatchNormPrior, DeepInversion, advance
+from unlearn.synthesis.inversion import BatchNormPrior, DeepInversion
+from unlearn.synthesis.pool import Pool, empty_pool, inverted_pool
 
 _SHOWN = 64  # samples kept for pictures
 
@@ -77,7 +76,6 @@ class Regrowth:
         readout_steps: that move the forget classes' rows at the end (`settle_readout`); 0 is off.
         target: what the student is taught: masked, raw or postfilter (`target_probabilities`).
         postfilter_threshold: forget mass above which `postfilter` acts.
-        temperature: divides the logits of both.
         batch_norm: the student's: `train`, or `frozen` at the teacher's statistics.
         batch_norm_prior: weight of R_BN in the losses of the inverted and of the generated images;
             a teacher without batch norm has no such term.
@@ -103,7 +101,6 @@ class Regrowth:
     readout_steps: int
     target: Target
     postfilter_threshold: float
-    temperature: float
     batch_norm: Literal["train", "frozen"]
     batch_norm_prior: float
     first_layer_factor: float
@@ -147,13 +144,6 @@ class Regrowth:
                 yield growing.states(iteration, lesson, losses)
 
 
-class Pool(NamedTuple):
-    """Inverted images (M, N, C, H, W) and the teachers' logits on them (M, N, K)."""
-
-    images: Tensor
-    logits: Tensor
-
-
 class Lesson(NamedTuple):
     """Images of one student step, the teacher's logits on them, its target and the row weights."""
 
@@ -180,9 +170,7 @@ class Regrowing(ExitStack):
         rates = method.learning_rate, method.generator_learning_rate
         self.student_optimizer = Adam(self.students.parameters(), rates[0], fused=True)
         self.generator_optimizer = Adam(self.generators.parameters(), rates[1], fused=True)
-        shape = (len(requests), 0, *requests[0].shape)
-        none = torch.zeros(shape, device=self.hardware.device)
-        self.pool = Pool(none, none.new_zeros(len(requests), 0, requests[0].num_classes))
+        self.pool = empty_pool(requests)
         self.schedules = [
             CosineAnnealingLR(optimizer, method.iterations)
             for optimizer in (self.student_optimizer, self.generator_optimizer)
@@ -222,32 +210,11 @@ class Regrowing(ExitStack):
 
     def invert(self) -> StepsTogether:
         """Yield the states of each inversion step, all requests' in step; fill the pool."""
-        method, labels = self.method, torch.arange(self.requests[0].num_classes)
-        labels = labels.repeat(method.pool).to(self.hardware.device)
+        method = self.method
         inversion = method.inversion(has_batch_norm(self.requests[0].teacher))
-        runs = [
-            inversion.invert(request, labels, random)
-            for request, random in zip(self.requests, self.randoms, strict=True)
-        ]
-        while True:
-            reached = [advance(run) for run in runs]
-            finished = [images for images in reached if isinstance(images, Tensor)]
-            if finished:
-                break
-            yield [State("invert", s, method.inversion_steps, None, dict(t)) for s, t in reached]
-        logits = [
-            answers(request.teacher, images, method.batch_size, self.hardware)
-            for request, images in zip(self.requests, finished, strict=True)
-        ]
-        self.pool = Pool(torch.stack(finished), torch.stack(logits))
-
-    def drawn(self) -> Pool:
-        """Random rows of the pool, `inverted_share` of a batch; none where there is no pool."""
-        method, count = self.method, self.pool.images.shape[1]
-        wanted = round(method.inverted_share * method.batch_size) if count else 0
-        rows = [torch.randint(max(1, count), (wanted,), generator=r) for r in self.randoms]
-        drawn = torch.stack(rows).to(self.hardware.device)
-        return Pool(*(take(values, drawn) for values in self.pool))
+        self.pool = yield from inverted_pool(
+            inversion, self.requests, self.randoms, method.pool, method.batch_size
+        )
 
     def noise(self, count: int) -> Tensor:
         shape = (count, self.method.latent)
@@ -276,7 +243,8 @@ class Regrowing(ExitStack):
     @torch.no_grad()
     def imagine(self) -> Lesson:
         groups = [self.generators, self.teachers]
-        drawn = self.drawn()
+        wanted = round(self.method.inverted_share * self.method.batch_size)
+        drawn = self.pool.drawn(wanted, self.randoms)
         noise = self.noise(self.method.batch_size - drawn.images.shape[1])
         lesson: Lesson = each(self.lessons, groups, noise, drawn, self.forget)
         return lesson
@@ -293,13 +261,13 @@ class Regrowing(ExitStack):
         """The target and the row weights that the teacher's logits give."""
         method = self.method
         target = target_probabilities(
-            logits, forget, method.target, method.temperature, method.postfilter_threshold
+            logits, forget, method.target, postfilter_threshold=method.postfilter_threshold
         )
         return target, self.requests[0].filter(logits.detach(), forget)
 
     def divergence(self, target: Tensor, logits: Tensor, weights: Tensor) -> Tensor:
         """KL averaged over rows and classes, to which the prior's weight is tuned."""
-        rows = row_divergence(target, logits, self.method.temperature)
+        rows = row_divergence(target, logits)
         return weighted_mean(rows, weights) / logits.shape[1]
 
     def student_step(self, lesson: Lesson) -> Tensor:

@@ -24,15 +24,6 @@ from unlearn.request import Request
 Inverting = Generator[tuple[int, dict[str, Tensor]], None, Tensor]
 
 
-def advance(inverting: Inverting) -> tuple[int, dict[str, Tensor]] | Tensor:
-    """The next step and its loss terms, or the images (N, C, H, W) if there is none."""
-    try:
-        return next(inverting)
-    except StopIteration as end:
-        images: Tensor = end.value
-        return images
-
-
 class BatchNormPrior(ExitStack):
     """While entered, `penalty()` says how far the last batch is from the running statistics.
 
