@@ -25,12 +25,14 @@ MakeRequest = Callable[..., Request]
 CONF = Path(__file__).parent.parent / "conf" / "method"
 
 SETTINGS: dict[str, dict[str, Any]] = {
+    "regrow": {"pool": 2, "inversion_steps": 3, "iterations": 3, "batch_size": 8},
     "gkt": {"iterations": 5, "batch_size": 8, "student_steps": 2, "generator_width": 4},
     "inversion": {"images": 3, "inversion_batch": 5, "inversion_steps": 4, "epochs": 3},
     "noise": {"noises": 4, "noise_steps": 5, "copies": 2, "epochs": 2, "repair_epochs": 3},
 }
 VARIANTS = [
     ("gkt", {}),
+    ("regrow", {}),
     ("gkt", {"batch_norm": "train", "generator_steps": 2, "fresh_noise": False}),
     ("gkt", {"schedule": "published", "selection": "oracle", "batch_norm": "published"}),
     ("inversion", {"flip": True}),

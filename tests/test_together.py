@@ -19,6 +19,7 @@ from unlearn.hardware import Hardware
 from unlearn.methods.base import Together
 from unlearn.methods.gkt import GatedKnowledgeTransfer
 from unlearn.methods.noise import ErrorNoise
+from unlearn.methods.regrow import Regrowth
 from unlearn.models.members import Members, each
 from unlearn.request import Request
 
@@ -150,6 +151,41 @@ def test_noise_of_three_members_is_three_lone_runs(
     alone = [students(method, [r])[0] for r in three(make_request)]
     found = students(method, three(make_request, hardware=hardware))
     same(found, alone, WITHOUT_GRADIENT if batch_norm == "train" else set())
+
+
+@IN_TURN_AND_STACKED
+@pytest.mark.parametrize("changes", [{}, {"pool": 0, "batch_norm": "frozen"}], ids=str)
+def test_regrowth_of_three_members_is_three_lone_runs(
+    make_request: MakeRequest, changes: dict[str, Any], hardware: Hardware
+) -> None:
+    settings: dict[str, Any] = {
+        "pool": 2,
+        "inversion_steps": 3,
+        "inversion_learning_rate": 0.1,
+        "tv_weight": 0.0001,
+        "inverted_share": 0.5,
+        "iterations": 4,
+        "batch_size": 24,
+        "student_steps": 2,
+        "generator_steps": 1,
+        "latent": 8,
+        "generator_width": 4,
+        "learning_rate": 0.003,
+        "generator_learning_rate": 0.003,
+        "clip": 0.5,
+        "start": 0.9,
+        "fresh_readout": True,
+        "readout_steps": 4,
+        "target": "masked",
+        "postfilter_threshold": 0.01,
+        "batch_norm": "train",
+        "batch_norm_prior": 0.1,
+        "first_layer_factor": 10.0,
+    }
+    method = Regrowth(**{**settings, **changes})
+    alone = [students(method, [r])[0] for r in three(make_request)]
+    found = students(method, three(make_request, hardware=hardware))
+    same(found, alone, set() if changes else WITHOUT_GRADIENT)
 
 
 def test_in_turn_is_the_lone_run_to_the_bit(make_request: MakeRequest) -> None:

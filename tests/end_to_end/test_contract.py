@@ -25,6 +25,13 @@ from unlearn.run import run
 from unlearn.settle import settle
 
 METHODS = {
+    "regrow": [
+        "method=regrow",
+        "method.pool=2",
+        "method.inversion_steps=3",
+        "method.iterations=3",
+        "method.batch_size=16",
+    ],
     "masked_logit": ["method=masked_logit"],
     "head_only": ["method=head_only", "method.images=2", "method.inversion_steps=3"],
     "gkt": ["method=gkt", "method.iterations=3", "method.batch_size=16"],

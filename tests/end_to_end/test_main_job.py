@@ -84,13 +84,14 @@ def test_help_and_cfg_are_readable_and_need_no_torch(cli: Cli, tmp_path: Path) -
     (tmp_path / "mine" / "method").mkdir(parents=True)
     (tmp_path / "mine" / "method" / "own.yaml").write_text("_target_: own.Method\n")
     assert (
-        "masked_logit, noise, original, own, retrain"
+        "masked_logit, noise, original, own, regrow, retrain"
         in cli("--config-dir", "mine", "--help").stdout
     )
     shown = cli("--help")
     assert shown.returncode == 0
     assert (
-        "method: gkt, head_only, inversion, masked_logit, noise, original, retrain" in shown.stdout
+        "method: gkt, head_only, inversion, masked_logit, noise, original, regrow, retrain"
+        in shown.stdout
     )
     for line in ("unlearn -m forget=[0],[1],[2]", "--shell-completion"):
         assert line in shown.stdout
