@@ -106,7 +106,8 @@ class Inversion:
         wanted = self._wanted(request)
         images = yield from self._synthesise(request, wanted, random)
         logits = answers(request.teacher, images, self.batch_size, request.hardware)
-        yield State("check", 1, 1, None, self._verdict(logits, wanted))
+        for step in request.progress.steps("check", 1, dict):
+            yield State("check", step, 1, None, self._verdict(logits, wanted))
         weights = request.filter(logits, request.forget_mask) * self._kept(logits, wanted)
         if not weights.any():
             raise RunError(

@@ -294,10 +294,10 @@ class Regrowing(ExitStack):
                 f"method.learning_rate={self.method.learning_rate}: the student's loss is not "
                 "finite; lower it"
             )
+        if iteration == total:
+            self.settle(lesson)
         found = []
         for index, student in enumerate(self.students.unstacked()):
-            if iteration == total:
-                self.settle(index, student, lesson)
             images, logits, _, weights = (values[index] for values in lesson)
             shown = Samples(images[:_SHOWN], weights[:_SHOWN], logits[:_SHOWN].argmax(1))
             rates = pass_rates(self.requests[index].filter, logits, self.forget[index])
@@ -306,15 +306,20 @@ class Regrowing(ExitStack):
             found.append(State("regrow", iteration, total, student, figures, last))
         return found
 
-    def settle(self, index: int, student: nn.Module, lesson: Lesson) -> None:
-        """Move the readout's forget rows, by the pool, or by the last images if there is none."""
-        request, pooled = self.requests[index], self.pool.images[index]
-        settle_readout(
-            student,
-            request.teacher,
-            pooled if len(pooled) else lesson.images[index],
-            request.forget,
-            request.num_classes,
-            self.method.readout_steps,
-            self.hardware,
-        )
+    def settle(self, lesson: Lesson) -> None:
+        """Move the readouts' forget rows, by the pool, or by the last images if there is none."""
+        pooled = self.pool.images
+        images = pooled if pooled.shape[1] else lesson.images
+        for request, student, shown in zip(
+            self.requests, self.students.unstacked(), images, strict=True
+        ):
+            settle_readout(
+                student,
+                request.teacher,
+                shown,
+                request.forget,
+                request.num_classes,
+                self.method.readout_steps,
+                self.hardware,
+            )
+        self.students.restack()

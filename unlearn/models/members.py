@@ -110,6 +110,14 @@ class Members(ExitStack):
                         buffer.copy_(self._buffers[name][index])
         return self.networks
 
+    def restack(self) -> None:
+        """Take what was changed in the `unstacked` networks into the stacks."""
+        if self.stacked:
+            with torch.no_grad():
+                for index, network in enumerate(self.networks):
+                    for name, parameter in network.named_parameters():
+                        self._weights[name][index].copy_(parameter)
+
     def state_dict(self) -> dict[str, Any]:
         """Weights, statistics and train or eval modes of all networks."""
         return {
