@@ -168,6 +168,11 @@ def test_a_rate_that_explodes_ends_the_run(make_request: MakeRequest) -> None:
         run(method(learning_rate=1e30, clip=1e30, batch_norm="frozen"), make_request())
 
 
+def test_a_filter_that_lets_nothing_through_ends_the_run(make_request: MakeRequest) -> None:
+    with pytest.raises(RunError, match=r"lets no image through; raise filter\.gate"):
+        run(method(), make_request(filter=Product({"gate": ForgetGate(0.0)})))
+
+
 def test_rows_that_the_filter_drops_weigh_nothing(make_request: MakeRequest) -> None:
     request = make_request(filter=Product({"gate": ForgetGate(0.2)}))
     with Regrowing(method(), [request]) as growing:
@@ -201,8 +206,27 @@ def test_the_forgotten_rows_settle_at_the_teachers_depth(forget: tuple[int, ...]
         logits = student(images).double().numpy()
         aim = np.log(special.softmax(teacher(images).double().numpy(), axis=1)).min(1).mean()
     others = special.logsumexp(np.delete(logits, list(forget), axis=1), axis=1, keepdims=True)
-    found = (logits[:, list(forget)] - others).mean()
-    assert found == pytest.approx(aim, abs=0.05)
+    found = (logits[:, list(forget)] - others).mean(axis=0)
+    with torch.no_grad():
+        start = seeded_net(3)(images).double().numpy()
+    others = special.logsumexp(np.delete(start, list(forget), axis=1), axis=1, keepdims=True)
+    own = (start[:, list(forget)] - others).mean(axis=0)
+    assert found == pytest.approx(np.minimum(own, aim), abs=0.05)
+    assert (own > aim).any(), "else nothing had to move"
+
+
+def test_a_row_that_lies_deeper_is_not_raised() -> None:
+    """Its mean stays; only its spread over the images shrinks."""
+    student, teacher = seeded_net(3), seeded_net(1)
+    images = torch.rand(40, 1, 8, 8, generator=torch.Generator().manual_seed(2))
+    with torch.no_grad():
+        student.head.bias[0] -= 30
+        before = student(images)
+    settle_readout(student, teacher, images, (0,), CLASSES, 500, CPU)
+    with torch.no_grad():
+        after = student(images)
+    assert after[:, 0].mean() == pytest.approx(before[:, 0].mean().item(), abs=0.05)
+    assert depth(after) < depth(teacher(images)) - 20
 
 
 def test_no_steps_move_nothing() -> None:

@@ -11,11 +11,12 @@ FOLDER = Path(__file__).parents[2] / "conf" / "experiment" / "ablation"
 FULL = {
     "entropy": 250,
     "entropy_definitions": 480,
-    "frontier": 180,
+    "frontier": 270,
     "gate": 150,
     "inconsistency": 180,
     "inversion": 360,
     "noise": 480,
+    "regrowth": 120,
     "stopping": 45,
     "stopping_late": 15,
 }

@@ -31,10 +31,11 @@ def settle_readout(
     steps: int,
     hardware: Hardware,
 ) -> None:
-    """Move the forget classes' rows of the student's last layer towards the teacher's depth.
+    """Move the forget classes' rows of the student's last layer down towards the teacher's depth.
 
     Minimises mean (z_f - logsumexp over retain classes of z - depth)^2 on the images over the
-    rows of the forget classes f alone, in place. A network whose last layer is not linear with one
+    rows of the forget classes f alone, in place. A row that lies deeper on average keeps its own
+    depth: nothing makes a class likelier. A network whose last layer is not linear with one
     row a class is left as it is.
 
     Args:
@@ -62,10 +63,12 @@ def settle_readout(
         module.training = training
     others = logits[:, [k for k in range(classes) if k not in forget]].logsumexp(1, keepdim=True)
     moved = [parameter.detach()[rows].clone().requires_grad_() for parameter in head.parameters()]
+    with torch.no_grad():
+        aims = (nn.functional.linear(taken[0], *moved) - others).mean(dim=0).clamp(max=aim)
     optimizer = Adam(moved, _STRIDE * float(head.weight.detach().square().mean().sqrt()))
     for _ in range(steps):
         answers = nn.functional.linear(taken[0], *moved) - others
-        loss = (answers - aim).square().mean()
+        loss = (answers - aims).square().mean()
         optimizer.zero_grad()
         loss.backward()
         optimizer.step()

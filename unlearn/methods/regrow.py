@@ -171,6 +171,7 @@ class Regrowing(ExitStack):
         self.student_optimizer = Adam(self.students.parameters(), rates[0], fused=True)
         self.generator_optimizer = Adam(self.generators.parameters(), rates[1], fused=True)
         self.pool = empty_pool(requests)
+        self.fed = torch.zeros(len(requests), device=self.hardware.device)  # lessons of any weight
         self.schedules = [
             CosineAnnealingLR(optimizer, method.iterations)
             for optimizer in (self.student_optimizer, self.generator_optimizer)
@@ -206,6 +207,7 @@ class Regrowing(ExitStack):
             "student_schedule": self.schedules[0],
             "generator_schedule": self.schedules[1],
             "randoms": self.randoms,
+            "fed": self.fed,
         }
 
     def invert(self) -> StepsTogether:
@@ -247,6 +249,7 @@ class Regrowing(ExitStack):
         drawn = self.pool.drawn(wanted, self.randoms)
         noise = self.noise(self.method.batch_size - drawn.images.shape[1])
         lesson: Lesson = each(self.lessons, groups, noise, drawn, self.forget)
+        self.fed += lesson.weights.sum(dim=1) > 0
         return lesson
 
     def lesson(
@@ -287,14 +290,10 @@ class Regrowing(ExitStack):
             schedule.step()
 
     def states(self, iteration: int, lesson: Lesson, losses: Tensor) -> list[State]:
-        """What each request's observers see; the last iteration's losses must be finite."""
+        """What each request's observers see."""
         total = self.method.iterations
-        if iteration == total and not torch.isfinite(losses).all():
-            raise RunError(
-                f"method.learning_rate={self.method.learning_rate}: the student's loss is not "
-                "finite; lower it"
-            )
         if iteration == total:
+            self.check(losses)
             self.settle(lesson)
         found = []
         for index, student in enumerate(self.students.unstacked()):
@@ -305,6 +304,19 @@ class Regrowing(ExitStack):
             last = shown if iteration == total else None
             found.append(State("regrow", iteration, total, student, figures, last))
         return found
+
+    def check(self, losses: Tensor) -> None:
+        """Raise `RunError` if nothing was learned, or no number is left to learn with."""
+        if not torch.isfinite(losses).all():
+            raise RunError(
+                f"method.learning_rate={self.method.learning_rate}: the student's loss is not "
+                "finite; lower it"
+            )
+        if not self.fed.all():
+            raise RunError(
+                f"filter={self.requests[0].filter}: lets no image through; raise filter.gate or "
+                "filter.entropy, or set null"
+            )
 
     def settle(self, lesson: Lesson) -> None:
         """Move the readouts' forget rows, by the pool, or by the last images if there is none."""
