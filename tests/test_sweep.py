@@ -49,7 +49,7 @@ def write(directory: Path, **values: object) -> None:
         [["forget=[0]", "forget=[1,2]"], ["filter.entropy=0.5", "filter.entropy=null"], ["seed=7"]],
         [["method=retrain"], ["training.epochs=3", "training.epochs=5"], ["seed=0", "seed=1"]],
         [["method=gkt", "method=noise"], ["model=lenet", "model=allcnn"], ["seed=0", "seed=2"]],
-        [["method.as_published=true", "method.as_published=false"], ["method.start=0.5"]],
+        [["method=gkt"], ["method.as_published=true", "method.as_published=false"]],
         [["experiment=published", "experiment=debug"], ["seed=3", "seed=4"]],
         [["seeds=[0,1]", "seeds=null"], ["forget_sets=[[0],[1]]", "forget_sets=null"]],
         [["training.seed=${seed}", "training.seed=9"], ["seed=3", "seed=4"]],

@@ -93,10 +93,10 @@ def test_a_run_is_sent_as_it_goes(server: Server, tmp_path: Path) -> None:
     listener.finish(COMPLETE, tmp_path / "here")
 
     (sent,) = server.runs.values()
-    assert [row["_step"] for row in sent["history"]] == [2, 14, 24, 28]
+    assert [row["_step"] for row in sent["history"]] == [2, 16, 26, 30]
     assert [row.get("transfer/step") for row in sent["history"]] == [None, 10, 20, 24]
     assert sent["summary"]["accuracy"] == {"retain": 98.5}
-    assert sent["tags"] == ["digits", "lenet", "gkt", "thesis"]
+    assert sent["tags"] == ["digits", "lenet", "regrow", "thesis"]
     assert sent["exit"] == 0
     assert list((tmp_path / "here" / "wandb").glob("run-*/*.wandb.synced"))
 

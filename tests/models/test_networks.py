@@ -52,7 +52,7 @@ def parameters(network: nn.Module) -> int:
 
 
 def test_all_networks_are_here() -> None:
-    assert NAMES == ["allcnn", "lenet", "resnet18", "resnet9"]
+    assert NAMES == ["allcnn", "allcnn_full", "lenet", "resnet18", "resnet9"]
 
 
 @pytest.mark.parametrize("classes", [10, 100])
