@@ -11,6 +11,7 @@ from unlearn.hardware import Hardware
 from unlearn.models.network import readout
 
 _STRIDE = 0.01  # of the last layer's root mean square weight: about what a step of Adam moves one
+_QUIET = 1e-3  # gradients well below this move nothing: rounding must not, where a row is in place
 
 
 def depth(logits: Tensor) -> Tensor:
@@ -65,7 +66,8 @@ def settle_readout(
     moved = [parameter.detach()[rows].clone().requires_grad_() for parameter in head.parameters()]
     with torch.no_grad():
         aims = (nn.functional.linear(taken[0], *moved) - others).mean(dim=0).clamp(max=aim)
-    optimizer = Adam(moved, _STRIDE * float(head.weight.detach().square().mean().sqrt()))
+    rate = _STRIDE * float(head.weight.detach().square().mean().sqrt())
+    optimizer = Adam(moved, rate, eps=_QUIET)
     for _ in range(steps):
         answers = nn.functional.linear(taken[0], *moved) - others
         loss = (answers - aims).square().mean()
