@@ -17,6 +17,9 @@ from unlearn.report.svg import ORIGINAL, OTHERS, RETRAINED, STYLES, Style, swatc
 
 _LINE = replace(RETRAINED, marker="")
 
+# Above these the page leaves the frontier, minutes of work, to `--format frontier`.
+_FRONTIER_RUNS = 3000
+
 
 @dataclass(frozen=True)
 class Section:
@@ -64,8 +67,9 @@ def sections(
         return [[name for name in names if name != key] for names in (rows, columns)]
 
     found = [_iterations(drawn), _scatter(drawn)]
-    if along in runs and measured(runs)[along].nunique() > 1:
-        found.append(_frontier(runs, panels(measured(runs), *others(along)), along))
+    usable = measured(runs)
+    if along in runs and usable[along].nunique() > 1 and len(usable) <= _FRONTIER_RUNS:
+        found.append(_frontier(runs, panels(usable, *others(along)), along))
     for number, key in enumerate(keys):
         found.append(_threshold(f"threshold-{number}", panels(runs, *others(key)), key))
     return [section for section in found if section.charts]
