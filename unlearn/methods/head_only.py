@@ -20,6 +20,7 @@ from torch import Tensor
 from unlearn.data.tensors import Access, Split
 from unlearn.methods.base import Samples, State, Steps
 from unlearn.methods.distillation import answers, distil, target_probabilities
+from unlearn.methods.inversion import invert_states
 from unlearn.models.members import Members
 from unlearn.models.network import readout
 from unlearn.request import Request
@@ -98,14 +99,8 @@ class HeadOnly:
             jitter=0,
             flip=False,
         )
-        steps = inversion.invert(request, classes.to(request.hardware.device), random)
-        while True:
-            try:
-                step, terms = next(steps)
-            except StopIteration as end:
-                images: Tensor = end.value
-                return images
-            yield State("invert", step, self.inversion_steps, None, dict(terms))
+        inverting = inversion.invert(request, classes.to(request.hardware.device), random)
+        return (yield from invert_states(inverting, 0, self.inversion_steps))
 
     def _features(self, request: Request, images: Tensor) -> Tensor:
         """What the teacher's last linear layer takes in (N, D), on images (N, C, H, W)."""

@@ -153,7 +153,7 @@ class Inversion:
         for batch in request.progress.steps("batch", len(batches), lambda: parts):
             inverting = inversion.invert(request, batches[batch - 1], random)
             before = (batch - 1) * self.inversion_steps
-            finished.append((yield from _invert_states(inverting, before, total)))
+            finished.append((yield from invert_states(inverting, before, total)))
         return torch.cat(finished)
 
     def _wanted(self, request: Request) -> Tensor:
@@ -181,7 +181,7 @@ class Inversion:
         return targets
 
 
-def _invert_states(inverting: Inverting, before: int, total: int) -> Generator[State, None, Tensor]:
+def invert_states(inverting: Inverting, before: int, total: int) -> Generator[State, None, Tensor]:
     """The states of one batch's inversion, after `before` steps for others; its images."""
     while True:
         try:
