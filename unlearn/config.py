@@ -91,12 +91,25 @@ class ModelConfig(_Open):
     attention: tuple[str, ...] | None
 
 
+class SourceConfig(_Open):
+    """Where a method's labelled images come from, and the words that sources share."""
+
+    factory: str = Field(alias="_target_")
+    most: PositiveInt | None = None
+    images: PositiveInt = 1
+    steps: PositiveInt = 1
+    learning_rate: PositiveFloat = 1
+    batch_norm_weight: NonNegativeFloat = 0
+    tv_weight: NonNegativeFloat = 0
+
+
 class MethodConfig(_Open):
     """A method and the words that methods share; each uses the ones in its YAML."""
 
     factory: str = Field(alias="_target_")
     name: str
     as_published: bool = False
+    source: SourceConfig | None = None
     iterations: PositiveInt = 1
     batch_size: PositiveInt = 1
     epochs: PositiveInt = 1

@@ -20,11 +20,10 @@ from torch import Tensor
 from unlearn.data.tensors import Access, Split
 from unlearn.methods.base import Samples, State, Steps
 from unlearn.methods.distillation import answers, distil, target_probabilities
-from unlearn.methods.inversion import invert_states
 from unlearn.models.members import Members
 from unlearn.models.network import readout
 from unlearn.request import Request
-from unlearn.synthesis.inversion import DeepInversion
+from unlearn.synthesis.inversion import DeepInversion, invert_states
 
 _SHOWN = 64  # samples kept for pictures
 

@@ -24,7 +24,7 @@ from unlearn.methods.student import start_student
 from unlearn.models.members import Members
 from unlearn.models.network import has_batch_norm
 from unlearn.request import Request
-from unlearn.synthesis.inversion import DeepInversion, Inverting
+from unlearn.synthesis.inversion import DeepInversion, invert_states
 from unlearn.synthesis.verdict import answered, verdict
 
 _SHOWN = 64  # samples kept for pictures
@@ -179,14 +179,3 @@ class Inversion:
         if self.labels == "hard":
             return F.one_hot(targets.argmax(1), logits.shape[1]).to(targets.dtype)
         return targets
-
-
-def invert_states(inverting: Inverting, before: int, total: int) -> Generator[State, None, Tensor]:
-    """The states of one batch's inversion, after `before` steps for others; its images."""
-    while True:
-        try:
-            step, terms = next(inverting)
-        except StopIteration as end:
-            images: Tensor = end.value
-            return images
-        yield State("invert", before + step, total, None, dict(terms))

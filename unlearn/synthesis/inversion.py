@@ -18,6 +18,7 @@ from torch.optim import Adam
 from torch.optim.lr_scheduler import LambdaLR
 
 from unlearn.errors import RunError
+from unlearn.methods.base import State
 from unlearn.models.network import batch_norms
 from unlearn.request import Request
 
@@ -165,3 +166,14 @@ class DeepInversion:
             return (step + 1) / self.warmup
         done = (step - self.warmup) / max(1, self.steps - self.warmup)
         return 0.5 * (1 + math.cos(math.pi * min(1.0, done)))
+
+
+def invert_states(inverting: Inverting, before: int, total: int) -> Generator[State, None, Tensor]:
+    """The states of one batch's inversion, after `before` steps for others; its images."""
+    while True:
+        try:
+            step, terms = next(inverting)
+        except StopIteration as end:
+            images: Tensor = end.value
+            return images
+        yield State("invert", before + step, total, None, dict(terms))

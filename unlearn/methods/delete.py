@@ -1,0 +1,72 @@
+"""DELETE: masked distillation on images of the forgotten class alone.
+
+    X = images of the forget classes
+    p = softmax of the teacher's logits on X, its own classes' masked
+    minimise KL(p || S(X)), the student from the teacher
+
+"Decoupled Distillation to Erase" (CVPR 2025); as in its code: SGD with momentum, batch norm in train
+mode. On inverted images (`method/source=inverted`) it needs no data.
+"""
+
+from __future__ import annotations
+
+import copy
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+from torch.optim import SGD
+
+from unlearn.data.tensors import Access, Split
+from unlearn.methods.base import Steps
+from unlearn.methods.distillation import answers, row_divergence, target_probabilities
+from unlearn.methods.passes import passes
+from unlearn.request import Request
+from unlearn.sources.base import Source
+
+
+@dataclass(frozen=True, kw_only=True)
+class Delete:
+    """The teacher taught its own masked answers on the forget classes' images.
+
+    Args:
+        source: of the images.
+        epochs: over the images.
+        batch_size: of a step.
+        learning_rate: of SGD with momentum 0.9.
+    """
+
+    source: Source
+    epochs: int
+    batch_size: int
+    learning_rate: float
+
+    @property
+    def access(self) -> Access:
+        """The forget classes' images, or none where the source makes them."""
+        return self.source.access("forget")
+
+    def unlearn(self, request: Request, data: Split | None) -> Steps:
+        """Yield the state after each step of the source and each epoch; see `Method`."""
+        random = torch.Generator().manual_seed(request.seed)
+        images, _ = yield from self.source.examples(request, data, "forget", random)
+        logits = answers(request.teacher, images, self.batch_size, request.hardware)
+        target = target_probabilities(logits, request.forget_mask, "masked")
+        student = copy.deepcopy(request.teacher).requires_grad_(True).train()
+        optimizer = SGD(student.parameters(), self.learning_rate, momentum=0.9)
+
+        def loss_of(rows: Tensor) -> Tensor:
+            logits = student(request.hardware.layout(images[rows])).float()
+            return row_divergence(target[rows], logits).mean()
+
+        yield from passes(
+            "delete",
+            student,
+            optimizer,
+            loss_of,
+            rows=len(images),
+            batch_size=self.batch_size,
+            epochs=self.epochs,
+            request=request,
+            random=random,
+        )
