@@ -4,8 +4,8 @@
     p = softmax of the teacher's logits on X, its own classes' masked
     minimise KL(p || S(X)), the student from the teacher
 
-"Decoupled Distillation to Erase" (CVPR 2025); as in its code: SGD with momentum, batch norm in train
-mode. On inverted images (`method/source=inverted`) it needs no data.
+"Decoupled Distillation to Erase" (CVPR 2025); as in its code: SGD with momentum, batch norm
+in train mode. On inverted images (`method/source=inverted`) it needs no data.
 """
 
 from __future__ import annotations
