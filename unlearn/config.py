@@ -125,9 +125,10 @@ class MethodConfig(_Open):
     temperature: PositiveFloat = 1
     target: Literal["raw", "masked", "postfilter"] = "raw"
     postfilter_threshold: Share = 0
+    gate: Share | None = None
     start: Share = 0
     fresh_readout: bool = False
-    readout_steps: NonNegativeInt = 0
+    depth: NonNegativeFloat = 0
     batch_norm: Literal["train", "frozen", "published"] = "train"
     schedule: Literal["cosine", "published"] = "cosine"
     selection: Literal["last", "oracle"] = "last"

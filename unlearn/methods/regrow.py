@@ -33,6 +33,7 @@ from torch.optim.lr_scheduler import CosineAnnealingLR
 from unlearn.data.tensors import Access, Split
 from unlearn.errors import RunError
 from unlearn.filters.compose import pass_rates
+from unlearn.filters.gate import ForgetGate
 from unlearn.methods.base import Samples, State, Steps, StepsTogether, lone
 from unlearn.methods.distillation import (
     Target,
@@ -71,9 +72,12 @@ class Regrowth:
         learning_rate: of the student (Adam, cosine to zero).
         generator_learning_rate: of the generator (Adam, cosine to zero).
         clip: largest norm of a gradient.
+        gate: forget probability above which an image, inverted or generated, is not taught,
+            beside what the filter drops; None: all are.
         start: the teacher's share in the student's starting weights, 0 random, 1 the teacher.
         fresh_readout: whether the forget classes' rows of the last layer start fresh.
-        readout_steps: that move the forget classes' rows at the end (`settle_readout`); 0 is off.
+        depth: at which the forget classes' logits are put at the end, in units of the depth that
+            the teacher holds an absent class at (`settle_readout`); 0 leaves them.
         target: what the student is taught: masked, raw or postfilter (`target_probabilities`).
         postfilter_threshold: forget mass above which `postfilter` acts.
         batch_norm: the student's: `train`, or `frozen` at the teacher's statistics.
@@ -96,9 +100,10 @@ class Regrowth:
     learning_rate: float
     generator_learning_rate: float
     clip: float
+    gate: float | None
     start: float
     fresh_readout: bool
-    readout_steps: int
+    depth: float
     target: Target
     postfilter_threshold: float
     batch_norm: Literal["train", "frozen"]
@@ -266,7 +271,10 @@ class Regrowing(ExitStack):
         target = target_probabilities(
             logits, forget, method.target, postfilter_threshold=method.postfilter_threshold
         )
-        return target, self.requests[0].filter(logits.detach(), forget)
+        weights = self.requests[0].filter(logits.detach(), forget)
+        if method.gate is not None:
+            weights = weights * ForgetGate(method.gate)(logits.detach(), forget)
+        return target, weights
 
     def divergence(self, target: Tensor, logits: Tensor, weights: Tensor) -> Tensor:
         """KL averaged over rows and classes, to which the prior's weight is tuned."""
@@ -294,7 +302,8 @@ class Regrowing(ExitStack):
         total = self.method.iterations
         if iteration == total:
             self.check(losses)
-            self.settle(lesson)
+            if self.method.depth:
+                self.settle(lesson)
         found = []
         for index, student in enumerate(self.students.unstacked()):
             images, logits, _, weights = (values[index] for values in lesson)
@@ -319,7 +328,7 @@ class Regrowing(ExitStack):
             )
 
     def settle(self, lesson: Lesson) -> None:
-        """Move the readouts' forget rows, by the pool, or by the last images if there is none."""
+        """Shift the readouts' forget rows, by the pool, or by the last images if there is none."""
         pooled = self.pool.images
         images = pooled if pooled.shape[1] else lesson.images
         for request, student, shown in zip(
@@ -331,7 +340,7 @@ class Regrowing(ExitStack):
                 shown,
                 request.forget,
                 request.num_classes,
-                self.method.readout_steps,
+                self.method.depth,
                 self.hardware,
             )
         self.students.restack()
