@@ -15,6 +15,7 @@ from torch import Tensor, nn
 
 from unlearn.errors import RunError
 from unlearn.filters.compose import Product
+from unlearn.filters.entropy import EntropyFilter
 from unlearn.filters.gate import ForgetGate
 from unlearn.methods.base import State
 from unlearn.methods.readout import depth, settle_readout
@@ -154,7 +155,9 @@ def test_a_student_that_learns_comes_closer_to_the_masked_teacher(
 ) -> None:
     request = make_request()
     images = torch.rand(64, 1, 8, 8, generator=torch.Generator().manual_seed(9))
-    before = run(method(depth=0.0, iterations=1, student_steps=1, learning_rate=1e-6), request)[-1].student
+    before = run(method(depth=0.0, iterations=1, student_steps=1, learning_rate=1e-6), request)[
+        -1
+    ].student
     after = run(method(iterations=40, student_steps=5), make_request())[-1].student
     assert before is not None
     assert after is not None
@@ -170,7 +173,7 @@ def test_a_rate_that_explodes_ends_the_run(make_request: MakeRequest) -> None:
 
 
 def test_a_filter_that_lets_nothing_through_ends_the_run(make_request: MakeRequest) -> None:
-    with pytest.raises(RunError, match=r"lets no image through; raise filter\.gate"):
+    with pytest.raises(RunError, match=r"let no image through; raise method\.gate, filter\.gate"):
         run(method(), make_request(filter=Product({"gate": ForgetGate(0.0)})))
 
 
@@ -180,6 +183,21 @@ def test_rows_that_the_filter_drops_weigh_nothing(make_request: MakeRequest) -> 
         lesson = growing.imagine()
     mass = request.teacher(lesson.images[0]).softmax(1)[:, 0]
     assert torch.equal(lesson.weights[0] > 0, mass <= 0.2)
+
+
+@pytest.mark.parametrize("gate", [0.1, 0.3])
+def test_the_gate_drops_what_the_teacher_takes_for_a_forgotten_class(
+    make_request: MakeRequest, gate: float
+) -> None:
+    """Of inverted and of generated images; beside the filter."""
+    request = make_request(filter=Product({"entropy": EntropyFilter(0.7, "quantile")}))
+    with Regrowing(method(gate=gate), [request]) as growing:
+        list(growing.invert())
+        lesson = growing.imagine()
+    mass = request.teacher(lesson.images[0]).softmax(1)[:, 0]
+    passed = request.filter(lesson.logits[0], request.forget_mask) > 0
+    assert torch.equal(lesson.weights[0] > 0, passed & (mass <= gate))
+    assert (passed & (mass > gate)).any()
 
 
 def test_depth_is_the_mean_log_probability_of_the_least_likely_class() -> None:

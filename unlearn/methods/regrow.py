@@ -323,8 +323,8 @@ class Regrowing(ExitStack):
             )
         if not self.fed.all():
             raise RunError(
-                f"filter={self.requests[0].filter}: lets no image through; raise filter.gate or "
-                "filter.entropy, or set null"
+                f"method.gate={self.method.gate} and filter={self.requests[0].filter} let no image "
+                "through; raise them, or set null"
             )
 
     def settle(self, lesson: Lesson) -> None:
