@@ -173,7 +173,7 @@ def test_a_rate_that_explodes_ends_the_run(make_request: MakeRequest) -> None:
 
 
 def test_a_filter_that_lets_nothing_through_ends_the_run(make_request: MakeRequest) -> None:
-    with pytest.raises(RunError, match=r"let no image through; raise method\.gate, filter\.gate"):
+    with pytest.raises(RunError, match=r"let no image through; raise them"):
         run(method(), make_request(filter=Product({"gate": ForgetGate(0.0)})))
 
 
@@ -185,7 +185,7 @@ def test_rows_that_the_filter_drops_weigh_nothing(make_request: MakeRequest) -> 
     assert torch.equal(lesson.weights[0] > 0, mass <= 0.2)
 
 
-@pytest.mark.parametrize("gate", [0.1, 0.3])
+@pytest.mark.parametrize("gate", [0.1, 0.23])
 def test_the_gate_drops_what_the_teacher_takes_for_a_forgotten_class(
     make_request: MakeRequest, gate: float
 ) -> None:
