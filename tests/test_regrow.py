@@ -104,7 +104,7 @@ def test_half_of_a_lesson_is_inverted_images_of_every_class(make_request: MakeRe
             pass
         pooled = growing.pool.images[0]
         lesson = growing.imagine()
-        images, logits, target, _ = (values[0] for values in lesson)
+        images, logits, target, _ = (values[0] for values in lesson[:4])
     assert len(pooled) == 3 * CLASSES
     assert len(images) == 16
     inside = [any(torch.equal(image, known) for known in pooled) for image in images]
