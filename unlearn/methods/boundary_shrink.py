@@ -82,8 +82,9 @@ class BoundaryShrink:
 
     def neighbours(self, request: Request, examples: Examples) -> Tensor:
         """The retain class across the nearest boundary of each image, (N,)."""
-        batches = zip(*(values.split(self.batch_size) for values in examples), strict=True)
-        attacked = torch.cat([across(request, *batch, self.bound) for batch in batches])
+        images, labels = (values.split(self.batch_size) for values in examples)
+        batches = zip(images, labels, strict=True)
+        attacked = torch.cat([across(request, x, y, self.bound) for x, y in batches])
         logits = answers(request.teacher, attacked, self.batch_size, request.hardware)
         return logits.masked_fill(request.forget_mask, -torch.inf).argmax(dim=1)
 

@@ -102,12 +102,13 @@ class Inhibiting(Contest):
             unfamiliar = prior.penalty()
         flipped = forget if method.inhibited else torch.zeros_like(forget)
         mean = logits.softmax(dim=1).mean(dim=0)
-        return (
+        loss: Tensor = (
             inhibited_divergence(logits, student(images), flipped)
             + method.batch_norm_prior * unfamiliar
             + method.confidence_weight * F.cross_entropy(logits, logits.argmax(dim=1))
             - method.balance_weight * torch.special.entr(mean).sum()
         )
+        return loss
 
     def divergence(self, target: Tensor, logits: Tensor, weights: Tensor) -> Tensor:
         """KL averaged over rows and summed over classes, to which the published rate is tuned."""

@@ -92,5 +92,5 @@ def roughness(student: nn.Module, images: Tensor, noise: Tensor) -> Tensor:
     logits = student(images).float()
     with torch.no_grad():
         shaken = torch.stack([student(images + one).float() for one in noise])
-    slopes = (logits - shaken).norm(dim=2) / noise.flatten(2).norm(dim=2)
+    slopes: Tensor = (logits - shaken).norm(dim=2) / noise.flatten(2).norm(dim=2)
     return slopes.mean(dim=0).sum()
