@@ -5,8 +5,7 @@
     minimise CE(S+(X), K)
     S = S+ without the row
 
-"Boundary Unlearning" (CVPR 2023), section 3.3, and its code: SGD with momentum, batch norm in train
-mode.
+"Boundary Unlearning" (CVPR 2023) and its code: SGD with momentum, batch norm in train mode.
 """
 
 from __future__ import annotations

@@ -5,9 +5,9 @@
     y' = the retain class that T finds likeliest on X'
     minimise CE(S(X), y'), the student from the teacher
 
-"Boundary Unlearning" (CVPR 2023), section 3.2, and its code: one FGSM step on the original
-network, SGD with momentum, batch norm in train mode. The paper takes the likeliest of all classes,
-which is the image's own where the step is too short, or another forgotten one.
+"Boundary Unlearning" (CVPR 2023) and its code: one FGSM step on the original network, SGD with
+momentum, batch norm in train mode. There y' is the likeliest of all classes, which is the image's
+own where the step is too short, and may be another forgotten one.
 """
 
 from __future__ import annotations

@@ -33,8 +33,8 @@ class Embeddings:
     """Masked distillation of a network's last layers on random embeddings.
 
     Args:
-        layer: name of the module whose output the embeddings stand for; None: the input of the
-            last linear layer with one row a class.
+        layer: name of the module whose output the embeddings stand for, and which no path through
+            the network goes round; None: the input of the last linear layer with one row a class.
         embeddings: how many.
         epochs: over them.
         batch_size: of a step.
@@ -98,8 +98,8 @@ class Rest(nn.Module):
         self._place = [place if place is not None else network.get_submodule(layer or "")]
 
     def forward(self, embeddings: Tensor) -> Tensor:
-        """Logits (B, K) of embeddings (B, ...); the images that they came from do not matter."""
-        logits, _ = self._pass(embeddings.new_zeros(len(embeddings), *self._shape), embeddings)
+        """Logits (B, K) of embeddings (B, ...), which take the place of one grey image's."""
+        logits, _ = self._pass(embeddings.new_zeros(1, *self._shape), embeddings)
         return logits
 
     @torch.no_grad()
