@@ -28,8 +28,19 @@ SETTINGS: dict[str, dict[str, Any]] = {
     "regrow": {"pool": 2, "inversion_steps": 3, "iterations": 3, "batch_size": 8},
     "gkt": {"iterations": 5, "batch_size": 8, "student_steps": 2, "generator_width": 4},
     "inversion": {"images": 3, "inversion_batch": 5, "inversion_steps": 4, "epochs": 3},
+    "ispf": {"iterations": 4, "batch_size": 8, "student_steps": 2, "generator_width": 4},
+    "embeddings": {"embeddings": 20, "batch_size": 8, "epochs": 3},
     "noise": {"noises": 4, "noise_steps": 5, "copies": 2, "epochs": 2, "repair_epochs": 3},
 }
+# These ask a source for images, here inverted ones.
+ON_IMAGES = (
+    "boundary_expand",
+    "boundary_shrink",
+    "delete",
+    "gradient_ascent",
+    "jit",
+    "random_labels",
+)
 VARIANTS = [
     ("gkt", {}),
     ("regrow", {}),
@@ -38,6 +49,9 @@ VARIANTS = [
     ("inversion", {"flip": True}),
     ("inversion", {"batch_norm": "train", "labels": "hard"}),
     ("noise", {"batch_norm": "train", "patience": 1}),
+    ("ispf", {}),
+    ("embeddings", {"layer": "first"}),
+    *[(name, {}) for name in ON_IMAGES],
 ]
 
 
@@ -45,8 +59,14 @@ def built(name: str, changes: dict[str, Any]) -> Method:
     """A method from its own YAML, made small."""
     settings = OmegaConf.to_container(OmegaConf.load(CONF / f"{name}.yaml"))
     assert isinstance(settings, dict)
-    arguments = {k: v for k, v in settings.items() if k not in ("name", "published")}
-    method: Method = instantiate(arguments | SETTINGS[name] | changes, _convert_="all")
+    if "defaults" in settings:
+        source = OmegaConf.to_container(OmegaConf.load(CONF / "source" / "inverted.yaml"))
+        assert isinstance(source, dict)
+        small = {"source": source | {"images": 5, "steps": 3}, "batch_size": 3, "epochs": 3}
+    else:
+        small = SETTINGS[name]
+    arguments = {k: v for k, v in settings.items() if k not in ("name", "published", "defaults")}
+    method: Method = instantiate(arguments | small | changes, _convert_="all")
     return method
 
 

@@ -79,6 +79,8 @@ def _check_network(config: RunConfig, network: nn.Module) -> None:
     for layer in attention_layers(config.model, network):
         if layer not in known:
             raise ConfigError("model.attention", layer, "names no layer of the network")
+    if config.method.layer is not None and config.method.layer not in known:
+        raise ConfigError("method.layer", config.method.layer, "names no layer of the network")
     if config.method.batch_norm_weight > 0 and not has_batch_norm(network):
         raise ConfigError(
             "method.batch_norm_weight",
@@ -139,18 +141,22 @@ def _split(values: dict[str, Any]) -> dict[str, Any]:
 
 
 def _instance(key: str, factory: str | None, arguments: dict[str, Any]) -> Any:
-    """Build an object by its dotted path; say which key is at fault if that fails."""
+    """Build an object, and those within it, by dotted paths; say which key is at fault if not."""
     try:
         return instantiate({"_target_": factory, **arguments}, _convert_="all")
     except InstantiationException as error:
         cause = error.__cause__ or error
         if isinstance(cause, UnlearnError):
             raise cause from error
+        within = re.search(r"^full_key: ([\w.]+)$", str(error), re.MULTILINE)
+        for name in within[1].split(".") if within else ():
+            key, arguments = f"{key}.{name}", arguments[name]
+            factory = arguments["_target_"]
         surplus = re.search(r"unexpected keyword argument '(\w+)'", str(cause))
         if surplus:
             argument = surplus[1]
             raise ConfigError(
                 f"{key}.{argument}", arguments.get(argument), "no such key"
             ) from error
-        reason = str(cause) or type(cause).__name__
+        reason = str(cause).split("\nfull_key:")[0] or type(cause).__name__
         raise ConfigError(f"{key}._target_", factory, f"cannot be built: {reason}") from error

@@ -159,6 +159,14 @@ class MethodConfig(_Open):
     inverted: Literal["all", "retain"] = "all"
     kept: Literal["answered", "all"] = "answered"
     labels: Literal["soft", "hard"] = "soft"
+    bound: Share = 0
+    sigma: PositiveFloat = 1
+    layer: str | None = None
+    embeddings: PositiveInt = 1
+    inhibited: bool = False
+    weight_decay: NonNegativeFloat = 0
+    confidence_weight: NonNegativeFloat = 0
+    balance_weight: NonNegativeFloat = 0
 
     @property
     def arguments(self) -> dict[str, Any]:

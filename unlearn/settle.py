@@ -191,6 +191,8 @@ def _check_filter(run: RunConfig) -> None:
 
 def _check_method(run: RunConfig) -> None:
     method = run.method
+    if method.source is None and "source" in method.model_fields_set:
+        raise ConfigError("method.source", None, "must be given, as by method/source=real")
     if method.batch_norm_weight > 0 and run.model.batch_norm is False:
         raise ConfigError(
             "method.batch_norm_weight",

@@ -45,6 +45,12 @@ BEFORE_TORCH = {
     "method=gkt method.target=mask": ["method.target=mask", "masked"],
     "method=gkt method.start=1.01": ["method.start=1.01", "1"],
     "method=gkt method.start=nan": ["method.start=nan"],
+    "method=delete method/source=nope": ["method/source=nope", "inverted, real"],
+    "method=delete method.source=null": ["method.source=null", "method/source=real"],
+    "method=delete method.source.nope=1": ["method.source.nope=1", "no such key", "most"],
+    "method=delete method.source.most=0": ["method.source.most=0", "greater than 0"],
+    "method=delete method/source=inverted method.source.steps=-1": ["method.source.steps=-1", "0"],
+    "method=boundary_shrink method.bound=2": ["method.bound=2", "1"],
     "training.optimizer=adam": ["training.optimizer=adam", "adamw"],
     "tracking.mode=sometimes": ["tracking.mode=sometimes", "offline"],
     "tracking.project=": ["tracking.project=", "at least 1"],
@@ -81,6 +87,12 @@ def test_refused_before_torch_is_imported(cli: Cli, tmp_path: Path, typed: str) 
 # Refused once the parts are built, but before anything is trained.
 BEFORE_WORK = {
     "method=gkt +method.colour=red": ["method.colour=red", "no such key"],
+    "method=delete +method.source.colour=red": ["method.source.colour=red", "no such key"],
+    "method=delete method.source._target_=no_such.Source": [
+        "method.source._target_=no_such.Source",
+        "no_such",
+    ],
+    "method=embeddings method.layer=blocks.9": ["method.layer=blocks.9", "names no layer"],
     "objective=accuracy.best": ["objective=accuracy.best", "accuracy.unlearned.test.retain"],
     "dataset=mnist": ["dataset.root=data", "dataset.download=true"],
     "dataset=cifar10 dataset.root=nowhere": ["dataset.root=nowhere", "dataset.download=true"],

@@ -35,6 +35,18 @@ METHODS = {
     "masked_logit": ["method=masked_logit"],
     "head_only": ["method=head_only", "method.images=2", "method.inversion_steps=3"],
     "gkt": ["method=gkt", "method.iterations=3", "method.batch_size=16"],
+    "ispf": ["method=ispf", "method.iterations=3", "method.batch_size=16"],
+    "embeddings": ["method=embeddings", "method.embeddings=64", "method.epochs=1"],
+    **{
+        f"{method} on inverted images": [
+            f"method={method}",
+            "method/source=inverted",
+            "method.source.images=2",
+            "method.source.steps=3",
+            "method.epochs=1",
+        ]
+        for method in ("boundary_expand", "boundary_shrink", "delete")
+    },
     "noise": ["method=noise", "method.noises=4", "method.noise_steps=3", "method.repair_epochs=1"],
     "inversion": [
         "method=inversion",

@@ -4,14 +4,15 @@
     p = softmax of the teacher's logits on X, its own classes' masked
     minimise KL(p || S(X)), the student from the teacher
 
-"Decoupled Distillation to Erase" (CVPR 2025); as in its code: SGD with momentum, batch norm
-in train mode. On inverted images (`method/source=inverted`) it needs no data.
+"Decoupled Distillation to Erase" (CVPR 2025) and its code: SGD with momentum, and batch norm in
+train mode. On inverted images (`method/source=inverted`) it needs no data.
 """
 
 from __future__ import annotations
 
 import copy
 from dataclasses import dataclass
+from typing import Literal
 
 import torch
 from torch import Tensor
@@ -21,6 +22,7 @@ from unlearn.data.tensors import Access, Split
 from unlearn.methods.base import Steps
 from unlearn.methods.distillation import answers, row_divergence, target_probabilities
 from unlearn.methods.passes import passes
+from unlearn.methods.student import set_training
 from unlearn.request import Request
 from unlearn.sources.base import Source
 
@@ -34,12 +36,14 @@ class Delete:
         epochs: over the images.
         batch_size: of a step.
         learning_rate: of SGD with momentum 0.9.
+        batch_norm: the student's: `train`, or `frozen` at the teacher's statistics.
     """
 
     source: Source
     epochs: int
     batch_size: int
     learning_rate: float
+    batch_norm: Literal["train", "frozen"]
 
     @property
     def access(self) -> Access:
@@ -52,7 +56,8 @@ class Delete:
         images, _ = yield from self.source.examples(request, data, "forget", random)
         logits = answers(request.teacher, images, self.batch_size, request.hardware)
         target = target_probabilities(logits, request.forget_mask, "masked")
-        student = copy.deepcopy(request.teacher).requires_grad_(True).train()
+        student = copy.deepcopy(request.teacher).requires_grad_(True)
+        set_training(student, frozen=self.batch_norm == "frozen")
         optimizer = SGD(student.parameters(), self.learning_rate, momentum=0.9)
 
         def loss_of(rows: Tensor) -> Tensor:

@@ -1,0 +1,81 @@
+"""Gradient ascent: training on the forgotten class's images, backwards.
+
+    X, y = images of the forget classes and their classes
+    maximise CE(S(X), y), the student from the teacher, the gradient's norm clipped
+
+The plainest baseline: "NegGrad" of "Eternal Sunshine of the Spotless Net" (CVPR 2020). The loss has
+no upper bound, so that nothing but few and clipped steps keeps the rest of the network whole.
+"""
+
+from __future__ import annotations
+
+import copy
+from dataclasses import dataclass
+from typing import Literal
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+from torch.optim import SGD
+
+from unlearn.data.tensors import Access, Split
+from unlearn.methods.base import Steps
+from unlearn.methods.passes import passes
+from unlearn.methods.student import set_training
+from unlearn.request import Request
+from unlearn.sources.base import Source
+
+
+@dataclass(frozen=True, kw_only=True)
+class GradientAscent:
+    """The teacher driven up the loss of the forget classes' images.
+
+    Args:
+        source: of the images.
+        epochs: over the images.
+        batch_size: of a step.
+        learning_rate: of SGD with momentum 0.9.
+        clip: largest norm of a gradient.
+        batch_norm: the student's: `train`, or `frozen` at the teacher's statistics.
+    """
+
+    source: Source
+    epochs: int
+    batch_size: int
+    learning_rate: float
+    clip: float
+    batch_norm: Literal["train", "frozen"]
+
+    @property
+    def access(self) -> Access:
+        """The forget classes' images, or none where the source makes them."""
+        return self.source.access("forget")
+
+    def unlearn(self, request: Request, data: Split | None) -> Steps:
+        """Yield the state after each step of the source and each epoch; see `Method`."""
+        random = torch.Generator().manual_seed(request.seed)
+        images, labels = yield from self.source.examples(request, data, "forget", random)
+        student = copy.deepcopy(request.teacher).requires_grad_(True)
+        set_training(student, frozen=self.batch_norm == "frozen")
+        optimizer = SGD(student.parameters(), self.learning_rate, momentum=0.9)
+
+        def loss_of(rows: Tensor) -> Tensor:
+            logits = student(request.hardware.layout(images[rows])).float()
+            return -F.cross_entropy(logits, labels[rows])
+
+        yield from passes(
+            "ascend",
+            student,
+            optimizer,
+            loss_of,
+            rows=len(images),
+            batch_size=self.batch_size,
+            epochs=self.epochs,
+            request=request,
+            random=random,
+            adjust=lambda: _clip(student, self.clip),
+        )
+
+
+def _clip(student: nn.Module, largest: float) -> None:
+    nn.utils.clip_grad_norm_(student.parameters(), largest)

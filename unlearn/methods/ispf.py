@@ -1,0 +1,138 @@
+"""ISPF: a generator held off the forgotten class teaches a student filtered answers.
+
+    for each iteration
+        generator step:  z ~ N(0, I), x = G(z), t = softmax T(x), s = softmax S(x)
+            L_adv = sum over forget columns k of t_k log(t_k / s_k)
+                    - the same sum over retain columns                     (inhibited synthesis)
+            minimise L_adv + a * R_BN(T, x) + b * CE(T(x), argmax T(x)) - c * H(mean of t)
+        student steps:   x = G(z), z anew;  p(x) = T(x) post-filtered: where the forget classes
+            hold more than a threshold of the mass, their logits drop to the row's lowest and
+            the surplus goes to the retain logits                          (post filter)
+            minimise KL(p(x) || S(x))
+
+"Toward Efficient Data-Free Unlearning", Zhang et al., AAAI 2025, and its code: SGD with momentum
+and weight decay for the student, Adam (0.5, 0.999) for the generator. No gate: every image counts.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import ClassVar
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+from torch.optim import SGD, Optimizer
+
+from unlearn.data.tensors import Access, Split
+from unlearn.methods.adversarial import Adversarial, Contest, Lesson
+from unlearn.methods.base import State, Steps, StepsTogether, lone
+from unlearn.models.members import Member, Members
+from unlearn.request import Request
+from unlearn.synthesis.inversion import BatchNormPrior
+
+
+@dataclass(frozen=True, kw_only=True)
+class InhibitedPostFilter(Adversarial):
+    """ISPF, each of its two parts switchable.
+
+    Args:
+        inhibited: whether the sign of the divergence flips on the forget columns in the
+            generator's loss.
+        weight_decay: of the student.
+        batch_norm_prior: a, of R_BN; a teacher without batch norm has no such term.
+        confidence_weight: b, of the cross-entropy with the teacher's own answer.
+        balance_weight: c, of the entropy of the answers over the batch.
+        as_published: for the record; the config has then laid the published settings over these.
+    """
+
+    inhibited: bool
+    weight_decay: float
+    batch_norm_prior: float
+    confidence_weight: float
+    balance_weight: float
+    as_published: bool = False
+
+    @property
+    def access(self) -> Access:
+        """No data."""
+        return "none"
+
+    def unlearn(self, request: Request, data: Split | None) -> Steps:
+        """Yield the state after each iteration; see `Method`."""
+        return lone(self.unlearn_together([request]))
+
+    def unlearn_together(self, requests: Sequence[Request]) -> StepsTogether:
+        """The same for several requests at once; see `Together`."""
+        with Inhibiting(self, requests) as contest:
+            steps = requests[0].progress.steps("transfer", self.iterations, contest.parts)
+            for iteration in steps:
+                for _ in range(self.generator_steps):
+                    contest.generator_step(contest.noise())
+                for _ in range(self.student_steps):
+                    lesson = contest.synthesise(contest.noise())
+                    terms = contest.student_step(lesson)
+                contest.anneal()
+                yield contest.states(iteration, lesson, terms)
+
+
+class Inhibiting(Contest):
+    """The contest with ISPF's generator loss and optimisers."""
+
+    stage: ClassVar[str] = "transfer"
+    betas: ClassVar[tuple[float, float]] = (0.5, 0.999)
+
+    def __init__(self, method: InhibitedPostFilter, requests: Sequence[Request]) -> None:
+        self.method = method
+        super().__init__(method, requests)
+
+    def optimizer_of(self, students: Members) -> Optimizer:
+        rate, decay = self.method.learning_rate, self.method.weight_decay
+        return SGD(students.parameters(), rate, momentum=0.9, weight_decay=decay)
+
+    def generator_loss(
+        self, generator: Member, student: Member, teacher: Member, noise: Tensor, forget: Tensor
+    ) -> Tensor:
+        """The inhibited divergence and three terms that keep the images near real ones."""
+        method = self.method
+        images = generator(noise)
+        with BatchNormPrior(teacher.body, 1.0) as prior:
+            logits = teacher(images)
+            unfamiliar = prior.penalty()
+        flipped = forget if method.inhibited else torch.zeros_like(forget)
+        mean = logits.softmax(dim=1).mean(dim=0)
+        loss: Tensor = (
+            inhibited_divergence(logits, student(images), flipped)
+            + method.batch_norm_prior * unfamiliar
+            + method.confidence_weight * F.cross_entropy(logits, logits.argmax(dim=1))
+            - method.balance_weight * torch.special.entr(mean).sum()
+        )
+        return loss
+
+    def divergence(self, target: Tensor, logits: Tensor, weights: Tensor) -> Tensor:
+        """KL averaged over rows and summed over classes, to which the published rate is tuned."""
+        return super().divergence(target, logits, weights) * logits.shape[1]
+
+    def states(self, iteration: int, lesson: Lesson, terms: dict[str, Tensor]) -> list[State]:
+        """What each request's observers see."""
+        if iteration == self.method.iterations:
+            self.require_finite(terms)
+            self.require_fed()
+        return super().states(iteration, lesson, terms)
+
+
+def inhibited_divergence(teacher: Tensor, student: Tensor, forget: Tensor) -> Tensor:
+    """Mean over rows of the columns t_k log(t_k / s_k): plus on forget columns, minus on others.
+
+    A generator that minimises it seeks disagreement over the retain classes and shuns images of
+    the forget classes.
+
+    Args:
+        teacher: logits (B, K).
+        student: logits (B, K).
+        forget: bool (K,).
+    """
+    log_teacher, log_student = teacher.log_softmax(dim=1), student.log_softmax(dim=1)
+    columns = log_teacher.exp() * (log_teacher - log_student)
+    return torch.where(forget, columns, -columns).sum(dim=1).mean()

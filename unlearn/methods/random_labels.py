@@ -1,0 +1,83 @@
+"""Random labels: the forgotten class's images relearned as anything else.
+
+    X = images of the forget classes
+    y' = for each of them a retain class, drawn once and evenly
+    minimise CE(S(X), y'), the student from the teacher
+
+"Random-label fine-tuning" of "Eternal Sunshine of the Spotless Net" (CVPR 2020), and the half of
+"Amnesiac Machine Learning" (AAAI 2021) that needs no retain data.
+"""
+
+from __future__ import annotations
+
+import copy
+from dataclasses import dataclass
+from typing import Literal
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+from torch.optim import SGD
+
+from unlearn.data.tensors import Access, Split
+from unlearn.methods.base import Steps
+from unlearn.methods.passes import passes
+from unlearn.methods.student import set_training
+from unlearn.request import Request
+from unlearn.sources.base import Source
+
+
+@dataclass(frozen=True, kw_only=True)
+class RandomLabels:
+    """The teacher trained on the forget classes' images under random retain labels.
+
+    Args:
+        source: of the images.
+        epochs: over the images.
+        batch_size: of a step.
+        learning_rate: of SGD with momentum 0.9.
+        batch_norm: the student's: `train`, or `frozen` at the teacher's statistics.
+    """
+
+    source: Source
+    epochs: int
+    batch_size: int
+    learning_rate: float
+    batch_norm: Literal["train", "frozen"]
+
+    @property
+    def access(self) -> Access:
+        """The forget classes' images, or none where the source makes them."""
+        return self.source.access("forget")
+
+    def unlearn(self, request: Request, data: Split | None) -> Steps:
+        """Yield the state after each step of the source and each epoch; see `Method`."""
+        random = torch.Generator().manual_seed(request.seed)
+        images, _ = yield from self.source.examples(request, data, "forget", random)
+        labels = retain_labels(request, len(images), random)
+        student = copy.deepcopy(request.teacher).requires_grad_(True)
+        set_training(student, frozen=self.batch_norm == "frozen")
+        optimizer = SGD(student.parameters(), self.learning_rate, momentum=0.9)
+
+        def loss_of(rows: Tensor) -> Tensor:
+            logits = student(request.hardware.layout(images[rows])).float()
+            return F.cross_entropy(logits, labels[rows])
+
+        yield from passes(
+            "relabel",
+            student,
+            optimizer,
+            loss_of,
+            rows=len(images),
+            batch_size=self.batch_size,
+            epochs=self.epochs,
+            request=request,
+            random=random,
+        )
+
+
+def retain_labels(request: Request, count: int, random: torch.Generator) -> Tensor:
+    """Retain classes drawn evenly, (count,), on the device."""
+    retain = torch.tensor(request.retain)
+    drawn = torch.randint(len(retain), (count,), generator=random)
+    return retain[drawn].to(request.hardware.device)
