@@ -63,7 +63,7 @@ def resolved(composed: DictConfig, overrides: list[str]) -> dict[str, Any]:
         composed: the config as Hydra composed it.
         overrides: what the user typed (`HydraConfig.overrides.task`): typed keys win over the
             settings of `method.as_published`, and only typed arguments reach the user's own
-            network.
+            network or method.
 
     Raises:
         ConfigError: naming a key that must be given, or that refers to nothing.

@@ -17,6 +17,7 @@ ACCESS = ("none", "oracle", "forget", "retain", "all")
 SEEDS = 5  # that an entry needs
 _FIRST, _LAST = "retrain", "original"  # references, which have no rank
 _UNKNOWN = "-"
+_ON_GPU = "GPU MiB"
 # Figures that are no larger between two retrained networks than their floor.
 _FLOORS = {"probe max": "probe max floor", "JS forget": "JS floor", "MIA gap": "MIA floor"}
 _EXCESSES = {"probe excess": "probe max", "JS excess": "JS forget", "MIA excess": "MIA gap"}
@@ -67,7 +68,9 @@ def leaderboard(runs: pd.DataFrame) -> pd.DataFrame:
         entries = _entries(part)
         for entry, rank in zip(entries, _ranks(entries), strict=True):
             lines[str(dataset), str(model), entry.access, rank, entry.method] = entry.cells
-    table = pd.DataFrame.from_dict(lines, orient="index").fillna("")
+    table = pd.DataFrame.from_dict(lines, orient="index")
+    if (table[_ON_GPU] == _UNKNOWN).all():
+        table = table.drop(columns=_ON_GPU)
     return table.set_axis(pd.MultiIndex.from_tuples(lines, names=list(KEYS)))
 
 
@@ -122,13 +125,13 @@ def _entries(board: pd.DataFrame) -> list[_Entry]:
     share = complete["inside"] if _audited(complete) else _inside_spread(complete)
     derived = {name: complete[f] - complete[_FLOORS[f]] for name, f in _EXCESSES.items()}
     derived["inside %"] = 100 * share
-    derived["D_r − retrained"] = complete["D_r"] - complete["retrained D_r"]
+    derived["D_r - retrained"] = complete["D_r"] - complete["retrained D_r"]
     derived["× retraining"] = complete["s"] / complete["retrained s"]
     scored = complete.assign(**derived)
     found = []
     for (access, method), own in board.groupby(["access", "method"]):
         done = scored.loc[own.index[own["status"] == "complete"]]
-        seeds = done.groupby("seed")[["inside %", "D_r − retrained"]].mean().mean()
+        seeds = done.groupby("seed")[["inside %", "D_r - retrained"]].mean().mean()
         inside, gap = (None if v != v else float(v) for v in seeds)
         label = f"{method}{DAGGER}" if own["oracle"].any() else str(method)
         cells = _cells(own, done)
@@ -176,13 +179,13 @@ def _cells(own: pd.DataFrame, done: pd.DataFrame) -> dict[str, str]:
 
     cells = {"runs": str(len(done)), "failed": str((own["status"] == "failed").sum())}
     cells |= {"inside %": over_seeds("inside %", 1)}
-    cells |= {name: over_seeds(name) for name in ("D_r − retrained", "D_f")}
+    cells |= {name: over_seeds(name) for name in ("D_r - retrained", "D_f")}
     cells |= {"worst D_f": _worst(done)}
     cells |= {name: over_seeds(name) for name in ("AIN", *_EXCESSES)}
     cells |= {"s": over_seeds("s", 1), "× retraining": over_seeds("× retraining")}
-    for name in ("real images", "added MiB", "GPU MiB"):
+    for name in ("real images", "added MiB", _ON_GPU):
         mean = done[name].mean()
-        cells[name] = "-" if mean != mean else f"{mean:.0f}"
+        cells[name] = _UNKNOWN if mean != mean else f"{mean:.0f}"
     return cells | {"alarms": _alarms(done)}
 
 
