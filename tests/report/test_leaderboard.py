@@ -122,7 +122,7 @@ def test_without_audits_figures_are_held_against_the_spread_of_the_retrained(
     assert order(table) == [("none", "1", "gone"), ("none", "2", "hidden")]
     assert list(table["inside %"]) == ["100.0 ± 0.0", "50.0 ± 0.0"]
     assert table["probe excess"].iloc[1] == interval(pd.Series([11.0, 7.0]))
-    assert "some runs have no audits" in notes(load([tmp_path]))[0]
+    assert "on a board where some runs have none" in notes(load([tmp_path]))[0]
 
 
 def test_intervals_are_over_seeds_of_means_over_classes(tmp_path: Path) -> None:

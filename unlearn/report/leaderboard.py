@@ -25,7 +25,7 @@ _EXCESSES = {"probe excess": "probe max", "JS excess": "JS forget", "MIA excess"
 _BY_AUDITS = "the share of audits that lie inside the spread of retrained networks"
 _BY_FIGURES = (
     "the share of figures (probe, divergence, membership, relearning) that lie inside the spread "
-    "of retrained networks over the board's seeds, since some runs have no audits"
+    "of retrained networks over the board's seeds"
 )
 
 
@@ -76,19 +76,18 @@ def leaderboard(runs: pd.DataFrame) -> pd.DataFrame:
 
 def notes(runs: pd.DataFrame) -> list[str]:
     """Sentences on how the board is ranked, and on what falls short of an entry."""
-    complete = runs[runs["status"] == "complete"].assign(access=_access(runs))
+    classed = runs.assign(access=_access(runs))
+    complete = classed[classed["status"] == "complete"]
     boards = [_audited(part) for _, part in complete.groupby(["dataset", "model"])]
-    ways = [text for known, text in ((True, _BY_AUDITS), (False, _BY_FIGURES)) if known in boards]
+    ways = [_BY_AUDITS] if all(boards) else [_BY_AUDITS, _BY_FIGURES]
+    share = "; on a board where some runs have none, by ".join(ways)
     first = (
-        f"Ranked among methods of the same access by {'; where there are none, by '.join(ways)}, "
-        "then by the distance of D_r to the retrained model's. Mean ± 95% confidence interval "
-        "(Student's t) over seeds, each the mean of its classes, test set. An excess is what a "
-        "figure is above that of two retrained networks."
+        f"Ranked among methods of the same access by {share}, then by the distance of D_r to the "
+        "retrained model's. Mean ± 95% confidence interval (Student's t) over seeds, each the "
+        "mean of its classes, test set. An excess is what a figure is above that of two retrained "
+        "networks."
     )
-    lines = remarks(
-        runs.assign(access=_access(runs)), ["dataset", "model", "method", "access"], first
-    )
-    return [*lines, *_short(complete)]
+    return [*remarks(classed, ["dataset", "model", "method", "access"], first), *_short(complete)]
 
 
 def _short(complete: pd.DataFrame) -> list[str]:
