@@ -52,6 +52,7 @@ def write(directory: Path, **values: object) -> None:
         [["method=gkt"], ["method.as_published=true", "method.as_published=false"]],
         [["experiment=published", "experiment=debug"], ["seed=3", "seed=4"]],
         [["seeds=[0,1]", "seeds=null"], ["forget_sets=[[0],[1]]", "forget_sets=null"]],
+        [["method._target_=mine.Method", "method._target_=mine.Other"], ["seed=3", "seed=4"]],
         [["training.seed=${seed}", "training.seed=9"], ["seed=3", "seed=4"]],
         [["tracking.mode=disabled"], ["evaluation.every=2", "evaluation.every=null"]],
     ],

@@ -16,6 +16,7 @@ from omegaconf import OmegaConf
 from torch import nn
 
 from unlearn import record as records
+from unlearn.account import Account
 from unlearn.build import Parts
 from unlearn.cache import Wanted
 from unlearn.config import RunConfig, TrainingConfig
@@ -59,6 +60,7 @@ class Job:
     samples: Samples | None = None
     watched: dict[str, Watched] = field(default_factory=dict)
     looking: float = 0.0
+    account: Account = field(init=False)
     began: float = field(default_factory=time.perf_counter)
 
     def __post_init__(self) -> None:
@@ -111,6 +113,7 @@ class Job:
         for step in kept["told"]:
             if step["stage"] not in trained_here:
                 self.tell(Step(**step))
+        self.account.take_up(kept["account"])
         return float(kept["spent"])
 
     def keep(self, spent: float) -> None:
@@ -118,6 +121,7 @@ class Job:
         self._resume.keep(
             self.request.progress,
             told=self.history.plain(),
+            account=self.account.plain(),
             spent=spent,
             resumed=self.record["resumed"],
         )
@@ -219,10 +223,9 @@ class Job:
             seed=seed,
         )
 
-    def view(self) -> Split | None:
-        """The training rows that the method's access grants."""
-        data = self.parts.data
-        return None if data is None else data.view(self.parts.method.access, self.config.forget)
+    def close_account(self) -> None:
+        """Put on record what the method has taken."""
+        records.merge(self.record, self.account.figures())
 
     def observe(self, state: State) -> Observed | None:
         """Take in a step of the method; what it is told of its student, if that is its access."""
@@ -231,7 +234,7 @@ class Job:
         seen = self._look(state, self.config.evaluation.every)
         self.tell(Step(state.stage, state.step, state.total, state.scalars, seen))
         told = "retain" in seen and self.parts.method.access == "oracle"
-        return Observed(seen["retain"], seen["forget"]) if told else None
+        return self.account.tell(seen) if told else None
 
     def _look(self, state: State, every: int | None) -> dict[str, Any]:
         """The current student's test accuracy and what is known of it without data.

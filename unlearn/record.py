@@ -85,6 +85,8 @@ def blank(config: RunConfig, identity: str, command: Sequence[str] | None = None
         "seconds": dict.fromkeys(
             ("teacher", "retrained", "twin", "unlearn", "evaluation", "total")
         ),
+        "ledger": dict.fromkeys(("images", "labels", "images_per_class", "told")),
+        "peak_memory": dict.fromkeys(("resident", "added", "cuda")),
         "resumed": 0,
         "versions": versions(),
         "error": None,

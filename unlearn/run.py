@@ -12,6 +12,7 @@ from typing import Any
 import torch
 
 from unlearn import record as records
+from unlearn.account import Account
 from unlearn.build import build
 from unlearn.cache import trained_once
 from unlearn.config import RunConfig
@@ -154,19 +155,19 @@ def _drive(jobs: list[Job]) -> None:
     for job in jobs:
         access = job.parts.method.access
         job.record.update(access=access, oracle=job.config.allow_oracle or access == "oracle")
+        job.account = Account(job.parts.data, job.parts.hardware.device)
     with _seeded(jobs[0].request.seed), ExitStack() as stack:
+        for job in jobs:
+            stack.callback(job.close_account)
         spent = jobs[0].take_up() if len(jobs) == 1 else 0.0
         steps = _steps(jobs)
         stack.callback(steps.close)
         observed = None
         while True:
-            start = time.perf_counter()
-            with ExitStack() as seals:
-                for job in jobs:
-                    if job.parts.data is not None:
-                        seals.enter_context(job.parts.data.sealed())
+            with _method_alone(jobs):
+                start = time.perf_counter()
                 states = _advance(steps, observed)
-            spent += time.perf_counter() - start
+                spent += time.perf_counter() - start
             if states is None:
                 break
             if len(jobs) == 1:
@@ -176,12 +177,24 @@ def _drive(jobs: list[Job]) -> None:
         job.record["seconds"]["unlearn"] = spent / len(jobs)
 
 
+@contextmanager
+def _method_alone(jobs: list[Job]) -> Iterator[None]:
+    """Seal all data, and watch the memory: all of several runs together, for each of them."""
+    with ExitStack() as stack:
+        for job in jobs:
+            stack.enter_context(job.account.memory.watched())
+            if job.parts.data is not None:
+                stack.enter_context(job.parts.data.sealed())
+        yield
+
+
 def _steps(jobs: list[Job]) -> StepsTogether:
     method, request = jobs[0].parts.method, jobs[0].request
     if len(jobs) > 1:
         assert isinstance(method, Together)
         return method.unlearn_together([job.request for job in jobs])
-    return _in_list(method.unlearn(request, jobs[0].view()))
+    data = jobs[0].account.view(method.access, jobs[0].config.forget)
+    return _in_list(method.unlearn(request, data))
 
 
 def _in_list(steps: Steps) -> StepsTogether:

@@ -63,7 +63,7 @@ def resolved(composed: DictConfig, overrides: list[str]) -> dict[str, Any]:
         composed: the config as Hydra composed it.
         overrides: what the user typed (`HydraConfig.overrides.task`): typed keys win over the
             settings of `method.as_published`, and only typed arguments reach the user's own
-            network.
+            network or method.
 
     Raises:
         ConfigError: naming a key that must be given, or that refers to nothing.
@@ -73,6 +73,7 @@ def resolved(composed: DictConfig, overrides: list[str]) -> dict[str, Any]:
     OmegaConf.set_struct(config, False)
     try:
         _use_own_network(config, typed)
+        _use_own(config, "method", typed)
         _use_published_settings(config, typed)
         values = OmegaConf.to_container(config, resolve=True, throw_on_missing=True)
     except OmegaConfBaseException as error:
@@ -103,14 +104,21 @@ def checked(values: Mapping[str, Any]) -> RunConfig:
 
 def _use_own_network(config: DictConfig, typed: set[str]) -> None:
     """`model._target_=my.Net` alone: the other keys of the chosen YAML describe its network."""
-    if "model._target_" not in typed or "model" in typed:
-        return
-    for key in list(config.model):
-        if f"model.{key}" not in typed:
-            del config.model[key]
-    for key in ("checkpoint", "batch_norm", "attention"):
-        config.model.setdefault(key, None)
-    config.model.setdefault("name", config.model._target_.rsplit(".", 1)[-1])
+    if _use_own(config, "model", typed):
+        for key in ("checkpoint", "batch_norm", "attention"):
+            config.model.setdefault(key, None)
+
+
+def _use_own(config: DictConfig, group: str, typed: set[str]) -> bool:
+    """Keep what was typed of a group whose `_target_` was typed and whose YAML was not."""
+    if f"{group}._target_" not in typed or group in typed:
+        return False
+    values = config[group]
+    for key in list(values):
+        if f"{group}.{key}" not in typed:
+            del values[key]
+    values.setdefault("name", values._target_.rsplit(".", 1)[-1])
+    return True
 
 
 def _use_published_settings(config: DictConfig, typed: set[str]) -> None:

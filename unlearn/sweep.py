@@ -22,7 +22,10 @@ _TO_DO: tuple[Status, ...] = ("new", "cut off", "failed")
 Compose = Callable[[list[str]], DictConfig]
 
 # Keys that decide what the other keys are, or how many runs a job has.
-_DECIDING = ("method.as_published", "model._target_", "dataset.name", "seeds", "forget_sets")
+_DECIDING = (
+    *("method.as_published", "method._target_", "model._target_"),
+    *("dataset.name", "seeds", "forget_sets"),
+)
 
 
 @dataclass(frozen=True)

@@ -9,7 +9,7 @@ from pages import DOCS, play
 
 
 def test_no_page_is_left_out() -> None:
-    names = {"sweep.md", "add_a_method.md", "report.md", "slurm.md"}
+    names = {"sweep.md", "add_a_method.md", "submit_a_method.md", "report.md", "slurm.md"}
     assert {path.name for path in DOCS.glob("*.md")} == names
 
 
@@ -28,6 +28,18 @@ def test_launch_a_sweep(tmp_path: Path) -> None:
 def test_add_a_method(tmp_path: Path) -> None:
     done = play("add_a_method.md", tmp_path)
     assert "mask" in done[-1][1].stdout
+
+
+@pytest.mark.slow
+def test_submit_a_method(tmp_path: Path) -> None:
+    done = play("submit_a_method.md", tmp_path)
+    board = done[1][1].stdout
+    table = [line.split(" | ") for line in board.splitlines() if line.startswith("| ")]
+    ranked = [(row[2], row[4]) for row in table[2:]]
+    assert ranked[0] == ("retain", "retrain")
+    assert ranked[-1] == ("none", "original")
+    assert set(ranked[1:-1]) == {("forget", "delete"), ("forget", "my_ascent")}
+    assert len((tmp_path / "my_runs.csv").read_text().splitlines()) == 5
 
 
 @pytest.mark.slow

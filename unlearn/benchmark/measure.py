@@ -2,20 +2,19 @@
 
 from __future__ import annotations
 
-import ctypes
-import gc
 import time
 from bisect import bisect_right
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import torch
 from torch import nn
 from torch.profiler import ProfilerActivity, profile, record_function
 from torch.utils.flop_counter import FlopCounterMode
+
+from unlearn.memory import PeakMemory
 
 _PART = "part: "
 _BACKWARD = "autograd::engine::evaluate_function"
@@ -87,19 +86,10 @@ def matrix_rate(device: torch.device, dtype: torch.dtype, size: int = 2048) -> f
 
 def peak_memory(program: Program, device: torch.device) -> float | None:
     """MiB in use at the worst moment of one step: of the process, or of the GPU's tensors."""
-    if device.type == "cuda":
-        torch.cuda.reset_peak_memory_stats(device)
+    peak = PeakMemory(device)
+    with peak.watched():
         program.step()
-        return torch.cuda.max_memory_allocated(device) / 2**20
-    gc.collect()
-    with suppress(OSError, AttributeError):
-        ctypes.CDLL(None).malloc_trim(0)  # glibc: give back what an earlier program freed
-    with suppress(OSError):
-        Path("/proc/self/clear_refs").write_text("5")  # forget the process's peak so far
-        program.step()
-        lines = Path("/proc/self/status").read_text().splitlines()
-        return next(int(line.split()[1]) / 1024 for line in lines if line.startswith("VmHWM"))
-    return None
+    return peak.resident if peak.cuda is None else peak.cuda
 
 
 def shares(

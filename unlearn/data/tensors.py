@@ -11,6 +11,7 @@ from typing import Literal
 import torch
 from torch import Tensor
 
+from unlearn.data.ledger import Ledger, Page, Read
 from unlearn.data.source import RawImages
 
 Access = Literal["none", "oracle", "forget", "retain", "all"]
@@ -32,40 +33,58 @@ class Split:
     """Part of a data set on the device.
 
     `images` is float32 (N, C, H, W), normalised; `labels` is int64 (N,). Both raise
-    `DataContractError` while the seal is closed.
+    `DataContractError` while the seal is closed. What a method is handed has a page of a ledger,
+    in which every row is marked whose image or label is read.
     """
 
     _images: Tensor
     _labels: Tensor
     _seal: Seal = field(default_factory=Seal)
+    _page: Page | None = None
 
     @property
     def images(self) -> Tensor:
-        self._check()
+        self._read("images")
         return self._images
 
     @property
     def labels(self) -> Tensor:
-        self._check()
+        self._read("labels")
         return self._labels
 
     def __len__(self) -> int:
         return len(self._labels)
 
-    def _check(self) -> None:
+    def _read(self, what: Read, rows: Tensor | None = None) -> None:
+        """Raise under a closed seal; enter all rows, or some, in the ledger if there is one."""
         if self._seal.closed:
             raise DataContractError("real data was read while a method without access was running")
+        if self._page is not None:
+            self._page.enter(what, rows)
 
-    def only(self, classes: tuple[int, ...], seal: Seal | None = None) -> Split:
-        """The rows whose label is one of `classes`, under the same seal unless given another."""
-        rows = torch.isin(self.labels, torch.tensor(classes, device=self.labels.device))
-        return Split(self.images[rows], self.labels[rows], seal or self._seal)
+    def only(self, classes: tuple[int, ...]) -> Split:
+        """The rows whose label is one of `classes`, which takes reading the labels of all."""
+        rows = self._of(classes)
+        page = None if self._page is None else self._page.only(rows)
+        return Split(self._images[rows], self._labels[rows], self._seal, page)
+
+    def granted(self, classes: tuple[int, ...], ledger: Ledger) -> Split:
+        """The rows of these classes, readable under any seal; `ledger` (of all rows) counts."""
+        rows = self._of(classes)
+        page = Page(ledger, rows.nonzero().flatten())
+        return Split(self._images[rows], self._labels[rows], _page=page)
+
+    def _of(self, classes: tuple[int, ...]) -> Tensor:
+        labels = self.labels
+        return torch.isin(labels, torch.tensor(classes, device=labels.device))
 
     def batches(self, size: int, generator: torch.Generator) -> Iterator[tuple[Tensor, Tensor]]:
         """One epoch of shuffled batches; the last, smaller one is kept."""
-        order = torch.randperm(len(self), generator=generator).to(self.labels.device)
+        order = torch.randperm(len(self), generator=generator).to(self._labels.device)
         for rows in order.split(size):
-            yield self.images[rows], self.labels[rows]
+            self._read("images", rows)
+            self._read("labels", rows)
+            yield self._images[rows], self._labels[rows]
 
 
 @dataclass(frozen=True)
@@ -105,8 +124,17 @@ class Data:
             self._seal,
         )
 
-    def view(self, access: Access, forget: tuple[int, ...]) -> Split | None:
-        """A copy of the training rows that `access` grants, readable while the rest is sealed."""
+    def blank_ledger(self) -> Ledger:
+        """A ledger of the training rows."""
+        return Ledger.blank(len(self.train), self.train.labels.device)
+
+    def view(
+        self, access: Access, forget: tuple[int, ...], ledger: Ledger | None = None
+    ) -> Split | None:
+        """A copy of the training rows that `access` grants, readable while the rest is sealed.
+
+        What is read of it goes into `ledger`, one of its own if there is none.
+        """
         granted = {
             "none": (),
             "oracle": (),
@@ -114,7 +142,9 @@ class Data:
             "retain": self.retained(forget),
             "all": tuple(range(self.num_classes)),
         }[access]
-        return self.train.only(granted, Seal()) if granted else None
+        if not granted:
+            return None
+        return self.train.granted(granted, ledger or self.blank_ledger())
 
 
 def prepare(

@@ -12,6 +12,7 @@ import pandas as pd
 
 from unlearn.errors import ConfigError, UnlearnError
 from unlearn.report.groups import panels
+from unlearn.report.leaderboard import leaderboard, notes
 from unlearn.report.notes import DIFFERENCES, as_lines, remarks
 from unlearn.report.pivot import pivot
 from unlearn.report.runs import FIGURES, LINE, check_keys, load, only, referenced
@@ -19,6 +20,8 @@ from unlearn.report.write import FORMATS
 
 _PAGE, _FRONTIER = "html", "frontier"
 _ROWS = ["dataset", "model", "method", "forget"]
+_SHOWN = ["original D_r", "retrained D_r", "D_r", "D_f", "max D_f", "AIN", "s"]
+_BOARD = ["dataset", "model", "method"]  # the lines of a leaderboard's charts
 _ALONG = "method.start"
 
 
@@ -34,7 +37,10 @@ def report(arguments: argparse.Namespace, command: str) -> str:
     """
     _check(arguments)
     if arguments.rows is None:
-        arguments.rows = ["method"] if arguments.format == _FRONTIER else _ROWS
+        default = _BOARD if arguments.leaderboard else _ROWS
+        arguments.rows = ["method"] if arguments.format == _FRONTIER else default
+    if arguments.figures is None:
+        arguments.figures = _SHOWN
     runs = only(load(arguments.outputs), arguments.where)
     for option in ("rows", "columns", "curve"):
         check_keys(runs, option, getattr(arguments, option))
@@ -48,12 +54,14 @@ def report(arguments: argparse.Namespace, command: str) -> str:
         return _frontier(runs, arguments)
     if arguments.effects:
         return _effects(runs, arguments)
+    if arguments.leaderboard:
+        return _text(leaderboard(runs), notes(runs), runs, arguments)
     table = pivot(runs, arguments.rows, arguments.columns, arguments.figures)
     return _text(table, remarks(runs, [*arguments.rows, *arguments.columns]), runs, arguments)
 
 
 def _check(arguments: argparse.Namespace) -> None:
-    unknown = [name for name in arguments.figures if name not in FIGURES]
+    unknown = [name for name in arguments.figures or () if name not in FIGURES]
     if unknown:
         raise ConfigError("figures", unknown[0], f"allowed are {', '.join(FIGURES)}")
     if arguments.rows == []:
@@ -61,9 +69,12 @@ def _check(arguments: argparse.Namespace) -> None:
     drawn = arguments.format in (_PAGE, _FRONTIER)
     if drawn and arguments.output is None:
         raise ConfigError("output", None, f"must name a file for --format {arguments.format}")
-    for option in ("rows", "columns"):
-        if arguments.effects:
-            _unset(arguments, option, "cannot be had with --effects")
+    for given, options in (("effects", ()), ("leaderboard", ("figures", "effects"))):
+        for option in ("rows", "columns", *options):
+            if getattr(arguments, given):
+                _unset(arguments, option, f"cannot be had with --{given}")
+    if arguments.format == _FRONTIER:
+        _unset(arguments, "leaderboard", "is for a table, not for --format frontier")
     if not arguments.effects:
         _unset(arguments, "interactions", "is for --effects")
     if drawn:
@@ -124,7 +135,11 @@ def _page(runs: pd.DataFrame, arguments: argparse.Namespace, command: str) -> st
         raise ConfigError("curve", words[0], "holds no numbers in the complete runs")
     keys = [*arguments.rows, *arguments.columns]
     curves = [*arguments.curve, *(k for k in swept(runs, keys) if k not in arguments.curve)]
-    table = pivot(runs, arguments.rows, arguments.columns, referenced(arguments.figures))
+    if arguments.leaderboard:
+        table, said = leaderboard(runs), notes(runs)
+    else:
+        table = pivot(runs, arguments.rows, arguments.columns, referenced(arguments.figures))
+        said = remarks(runs, keys)
     wanted = Wanted(
         arguments.rows,
         arguments.columns,
@@ -132,13 +147,14 @@ def _page(runs: pd.DataFrame, arguments: argparse.Namespace, command: str) -> st
         arguments.along or _ALONG,
         arguments.title or "Unlearning report",
         command,
+        said,
     )
     return page(runs, table, wanted)
 
 
 def _write_runs(runs: pd.DataFrame, arguments: argparse.Namespace) -> None:
     """One line a run."""
-    shown = [*LINE, "oracle", "censored", *FIGURES]
+    shown = [*LINE, "oracle", "censored", "alarms", *FIGURES]
     named = [*arguments.rows, *arguments.columns]
     named += [word.partition("=")[0] for word in arguments.effects]
     if arguments.format == _FRONTIER:
@@ -180,10 +196,9 @@ def _parser() -> argparse.ArgumentParser:
     add("--columns", default=[], type=_words, metavar="KEY,...", help="keys side by side")
     add(
         "--figures",
-        default=_words("original D_r,retrained D_r,D_r,D_f,max D_f,AIN,s"),
         type=_words,
         metavar="NAME,...",
-        help=f"of {', '.join(FIGURES)}",
+        help=f"of {', '.join(FIGURES)}; otherwise {', '.join(_SHOWN)}",
     )
     add("--where", action="append", default=[], metavar="KEY=VALUE", help="only these runs")
     add("--format", choices=sorted([*FORMATS, _PAGE, _FRONTIER]), default="terminal")
@@ -202,6 +217,11 @@ def _parser() -> argparse.ArgumentParser:
         metavar="KEY",
         help="a line of the frontier (an SVG picture, by method unless --rows says otherwise, and "
         f"a section of the page) has a point for each value of this: {_ALONG} otherwise",
+    )
+    add(
+        "--leaderboard",
+        action="store_true",
+        help="instead: methods ranked among those of the same access, with cost and alarms",
     )
     add(
         "--effects",

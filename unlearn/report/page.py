@@ -14,7 +14,7 @@ from jinja2 import Environment, PackageLoader
 from unlearn.report.commands import folded
 from unlearn.report.examples import MOST_EXAMPLES, examples
 from unlearn.report.groups import panels
-from unlearn.report.notes import missing, remarks
+from unlearn.report.notes import missing
 from unlearn.report.runs import UNITS
 from unlearn.report.sections import sections
 from unlearn.report.write import headings, lines_of
@@ -34,6 +34,7 @@ class Wanted:
         along: the key whose values are the points of the frontier's lines.
         title: of the page.
         command: that makes it.
+        remarks: sentences on the table.
     """
 
     rows: Sequence[str]
@@ -42,6 +43,7 @@ class Wanted:
     along: str
     title: str
     command: str
+    remarks: Sequence[str]
 
 
 def page(runs: pd.DataFrame, table: pd.DataFrame, wanted: Wanted) -> str:
@@ -49,7 +51,7 @@ def page(runs: pd.DataFrame, table: pd.DataFrame, wanted: Wanted) -> str:
 
     Args:
         runs: as `runs.load` gives them.
-        table: as `pivot.pivot` makes it of them.
+        table: as `pivot.pivot` or `leaderboard.leaderboard` makes it of them.
         wanted: what to show.
     """
     drawn = panels(runs, wanted.rows, wanted.columns)
@@ -66,7 +68,7 @@ def page(runs: pd.DataFrame, table: pd.DataFrame, wanted: Wanted) -> str:
         command=wanted.command,
         counts=runs["status"].value_counts().to_dict(),
         table=_table(table, blocks=bool(wanted.columns)),
-        remarks=remarks(runs, [*wanted.rows, *wanted.columns]),
+        remarks=wanted.remarks,
         sweeps=folded(list(runs["command"])),
         sections=sections(runs, drawn, wanted.rows, wanted.columns, wanted.curves, wanted.along),
         examples=shown,

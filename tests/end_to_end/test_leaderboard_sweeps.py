@@ -1,0 +1,67 @@
+"""The leaderboard's sweeps: planned at their full size, and methods told apart by name."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from command_line import Cli
+from hydra import compose, initialize_config_dir
+from omegaconf import OmegaConf
+
+CONF = Path(__file__).parents[2] / "conf"
+FOLDER = CONF / "method"
+# Settings were chosen on these; a board must not rank by them.
+TUNED_ON = {"digits": {1, 3}, "fashion_mnist": {0, 1, 2, 3, 4}}
+
+
+@pytest.fixture(autouse=True)
+def _hydra() -> Iterator[None]:
+    with initialize_config_dir(str(CONF), version_base="1.3"):
+        yield
+
+
+def params(name: str) -> dict[str, str]:
+    chosen = compose("config", [f"experiment={name}"], return_hydra_config=True)
+    found = OmegaConf.to_container(chosen.hydra.sweeper.params)
+    assert isinstance(found, dict)
+    return {str(key): str(value) for key, value in found.items()}
+
+
+@pytest.mark.parametrize(
+    ("name", "settings"),
+    [("leaderboard", 100), ("leaderboard/digits", 15), ("leaderboard/fashion_mnist", 15)],
+)
+def test_a_board_is_every_method_over_its_classes_and_seeds(
+    cli: Cli, name: str, settings: int
+) -> None:
+    count = len(params(name)["method"].split(",")) * settings
+    done = cli(f"experiment={name}", "launch=plan")
+    assert done.returncode == 0, done.stderr
+    assert f"{count} runs: {count} new" in done.stderr
+
+
+def test_every_method_is_on_the_board() -> None:
+    listed = {word.strip() for word in params("leaderboard")["method"].split(",")}
+    assert listed == {path.stem for path in FOLDER.glob("*.yaml")}
+    assert len(listed) == params("leaderboard")["method"].count(",") + 1, "one is named twice"
+
+
+@pytest.mark.parametrize("dataset", sorted(TUNED_ON))
+def test_no_board_ranks_by_classes_that_settings_were_chosen_on(dataset: str) -> None:
+    classes = params(f"leaderboard/{dataset}")["forget"]
+    ranked = {int(number) for number in classes.replace("[", "").replace("]", "").split(",")}
+    assert ranked
+    assert not ranked & TUNED_ON[dataset]
+
+
+@pytest.mark.parametrize("path", sorted(FOLDER.glob("*.yaml")), ids=lambda path: path.stem)
+def test_a_method_is_called_what_its_file_is(path: Path) -> None:
+    method = compose("config", [f"method={path.stem}"]).method
+    assert method.name == path.stem
+    if path.stem.endswith("_inverted"):
+        assert method.source._target_ == "unlearn.sources.inverted.Inverted"
+        plain = compose("config", [f"method={path.stem.removesuffix('_inverted')}"]).method
+        own = {key: value for key, value in method.items() if key not in ("name", "source")}
+        assert own == {k: v for k, v in plain.items() if k not in ("name", "source")}

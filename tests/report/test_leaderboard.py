@@ -1,0 +1,205 @@
+"""The leaderboard: who stands where, by what, and what is said of entries that fall short."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import pytest
+from synthetic import put, report
+
+from unlearn.report.leaderboard import leaderboard, notes
+from unlearn.report.pivot import interval
+from unlearn.report.runs import load
+
+RETRAINED = 97.0  # D_r of the reference in every record
+
+
+def enter(
+    outputs: Path,
+    method: str,
+    *,
+    access: str = "none",
+    gap: float = 0.0,
+    seeds: int = 2,
+    forget: tuple[int, ...] = (0,),
+    **changes: Any,
+) -> None:
+    """Runs of a method over seeds and classes, its D_r this far from the retrained model's."""
+    for seed in range(seeds):
+        for number in forget:
+            run = put(
+                outputs,
+                seed=seed,
+                forget=[number],
+                config={"method.name": method},
+                access=access,
+                **changes,
+            )
+            reach(run, retain=RETRAINED + gap)
+
+
+def reach(run: Path, **values: float) -> None:
+    """Give a run's student these test accuracies, and its retrained reference its own."""
+    path = run / "record.json"
+    record = json.loads(path.read_text())
+    record["accuracy"]["retrained"]["test"] = {"retain": RETRAINED, "forget": 0.0}
+    record["accuracy"]["unlearned"]["test"] = {"retain": RETRAINED, "forget": 0.0, **values}
+    path.write_text(json.dumps(record))
+
+
+def order(table: pd.DataFrame) -> list[tuple[str, str, str]]:
+    """(access, rank, method) from top to bottom."""
+    return [tuple(index[2:]) for index in table.index]
+
+
+def probe(excess: float, floor: float) -> Mapping[str, Any]:
+    return {"excess": excess, "floor": {"excess": floor}}
+
+
+def test_methods_are_ranked_within_their_access_between_the_references(tmp_path: Path) -> None:
+    for method, access, inside, gap in (
+        ("original", "none", 0.0, 1.0),
+        ("retrain", "retain", 1.0, 0.0),
+        ("scrub", "all", 0.9, 0.0),
+        ("fine_tune", "retain", 0.4, 0.0),
+        ("delete", "forget", 0.2, 0.0),
+        ("regrow", "none", 0.5, -0.3),
+        ("gkt", "none", 0.5, 0.2),
+        ("noise", "none", 0.7, -20.0),
+        ("teller", "oracle", 0.1, 0.0),
+    ):
+        enter(tmp_path, method, access=access, gap=gap, audits_inside=inside)
+    assert order(leaderboard(load([tmp_path]))) == [
+        ("retain", "-", "retrain"),
+        ("none", "1", "noise"),
+        ("none", "2", "gkt"),
+        ("none", "3", "regrow"),
+        ("oracle", "1", "teller"),
+        ("forget", "1", "delete"),
+        ("retain", "1", "fine_tune"),
+        ("all", "1", "scrub"),
+        ("none", "-", "original"),
+    ]
+    assert "by the share of audits that lie inside" in notes(load([tmp_path]))[0]
+
+
+def test_equal_ones_share_a_rank_and_the_unknown_stand_last(tmp_path: Path) -> None:
+    enter(tmp_path, "a", audits_inside=0.5, gap=0.2)
+    enter(tmp_path, "b", audits_inside=0.5, gap=-0.2)
+    enter(tmp_path, "c", audits_inside=0.1)
+    enter(tmp_path, "d", status="failed", error="RunError: lost", audits_inside=None)
+    table = leaderboard(load([tmp_path]))
+    assert order(table) == [
+        ("none", "1", "a"),
+        ("none", "1", "b"),
+        ("none", "3", "c"),
+        ("none", "-", "d"),
+    ]
+    lost = table.iloc[3]
+    assert (lost["runs"], lost["failed"], lost["D_f"], lost["worst D_f"]) == ("0", "2", "-", "-")
+
+
+def test_without_audits_figures_are_held_against_the_spread_of_the_retrained(
+    tmp_path: Path,
+) -> None:
+    """Floors differ by seed: the largest of a class counts; 12 is where retrained ones relearn."""
+    for seed, floor in enumerate((2.0, 6.0)):
+        for method, excess, steps in (("hidden", 13.0, 12.0), ("gone", 5.0, 12.0)):
+            put(
+                tmp_path,
+                seed=seed,
+                config={"method.name": method},
+                probe=probe(excess, floor),
+                membership={"gap": None, "floor": None},
+                divergence={"forget": None, "floor": {"forget": None}},
+                relearn={"unlearned_steps": steps, "retrained_steps": 12.0, "ain": 1.0},
+            )
+    table = leaderboard(load([tmp_path]))
+    assert order(table) == [("none", "1", "gone"), ("none", "2", "hidden")]
+    assert list(table["inside %"]) == ["100.0 ± 0.0", "50.0 ± 0.0"]
+    assert table["probe excess"].iloc[1] == interval(pd.Series([11.0, 7.0]))
+    assert "on a board where some runs have none" in notes(load([tmp_path]))[0]
+
+
+def test_intervals_are_over_seeds_of_means_over_classes(tmp_path: Path) -> None:
+    for seed in range(3):
+        for number in (0, 7):
+            run = put(tmp_path, seed=seed, forget=[number])
+            reach(run, forget=seed + 4.0 * (number == 7))
+    table = leaderboard(load([tmp_path]))
+    assert table["D_f"].iloc[0] == interval(pd.Series([2.0, 3.0, 4.0]))
+    assert table["worst D_f"].iloc[0] == "5.00 (7)"
+    assert table["runs"].iloc[0] == "6"
+
+
+def test_cost_and_alarms_are_shown(tmp_path: Path) -> None:
+    enter(
+        tmp_path,
+        "delete",
+        access="forget",
+        seconds={"unlearn": 3.0, "retrained": 6.0},
+        ledger={"images": 140, "labels": 140},
+        peak_memory={"resident": 900.0, "added": 31.6, "cuda": None},
+        alarms=["collapse: D_r is 20.00, the retrained model's 97.00", "empty gate: nothing"],
+    )
+    row = leaderboard(load([tmp_path])).iloc[0]
+    assert row["× retraining"] == interval(pd.Series([0.5, 0.5]))
+    assert (row["real images"], row["added MiB"]) == ("140", "32")
+    assert "GPU MiB" not in row, "no run had a GPU"
+    assert row["alarms"] == "collapse 2, empty gate 2"
+
+
+def test_entries_that_fall_short_are_named(tmp_path: Path) -> None:
+    enter(tmp_path, "whole", seeds=5, forget=(0, 2))
+    enter(tmp_path, "part", seeds=5, forget=(0,))
+    enter(tmp_path, "few", seeds=4, forget=(0, 2))
+    said = notes(load([tmp_path]))
+    assert "Fewer than the 5 seeds of an entry: few (digits, lenet)." in said
+    assert "Lack classes or seeds that others have: few (digits, lenet), part (digits, lenet)." in (
+        said
+    )
+
+
+def test_a_run_that_test_data_chose_competes_with_the_oracles(tmp_path: Path) -> None:
+    enter(tmp_path, "gkt", oracle=True)
+    enter(tmp_path, "gkt", gap=-1.0)
+    assert order(leaderboard(load([tmp_path]))) == [("none", "1", "gkt"), ("oracle", "1", "gkt†")]
+
+
+@pytest.mark.parametrize("form", ["terminal", "markdown", "csv", "latex"])
+def test_the_formats_and_a_table_of_lines_say_the_same(tmp_path: Path, form: str) -> None:
+    enter(tmp_path / "runs", "gkt", alarms=["collapse: far"])
+    enter(tmp_path / "runs", "delete", access="forget")
+    lines = tmp_path / "runs.csv"
+    words = ["--leaderboard", "--format", form]
+    first = report(tmp_path / "runs", *words, "--runs-csv", str(lines))
+    assert first.returncode == 0, first.stderr
+    assert "gkt" in first.stdout
+    assert "collapse 2" in first.stdout
+    again = report(lines, *words)
+    assert again.stdout == first.stdout
+
+
+def test_the_page_has_the_board(tmp_path: Path) -> None:
+    enter(tmp_path / "runs", "gkt")
+    page = tmp_path / "board.html"
+    done = report(tmp_path / "runs", "--leaderboard", "--format", "html", "--output", str(page))
+    assert done.returncode == 0, done.stderr
+    text = page.read_text()
+    assert "Ranked among methods of the same access" in text
+    assert '<button type="button">rank</button>' in text
+
+
+@pytest.mark.parametrize(
+    "words", [["--rows", "method"], ["--figures", "D_f"], ["--effects", "seed"]]
+)
+def test_what_cannot_be_combined_is_refused(tmp_path: Path, words: list[str]) -> None:
+    enter(tmp_path, "gkt")
+    done = report(tmp_path, "--leaderboard", *words)
+    assert done.returncode == 2
+    assert len(done.stderr.splitlines()) == 1
+    assert "cannot be had with" in done.stderr

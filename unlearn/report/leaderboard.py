@@ -1,0 +1,200 @@
+"""The leaderboard: methods ranked among those of the same access to real data."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import pandas as pd
+
+from unlearn.report.notes import remarks
+from unlearn.report.pivot import interval
+from unlearn.report.runs import DAGGER
+
+KEYS = ("dataset", "model", "access", "rank", "method")
+ACCESS = ("none", "oracle", "forget", "retain", "all")
+SEEDS = 5  # that an entry needs
+_FIRST, _LAST = "retrain", "original"  # references, which have no rank
+_UNKNOWN = "-"
+_ON_GPU = "GPU MiB"
+# Figures that are no larger between two retrained networks than their floor.
+_FLOORS = {"probe max": "probe max floor", "JS forget": "JS floor", "MIA gap": "MIA floor"}
+_EXCESSES = {"probe excess": "probe max", "JS excess": "JS forget", "MIA excess": "MIA gap"}
+
+_BY_AUDITS = "the share of audits that lie inside the spread of retrained networks"
+_BY_FIGURES = (
+    "the share of figures (probe, divergence, membership, relearning) that lie inside the spread "
+    "of retrained networks over the board's seeds"
+)
+
+
+@dataclass(frozen=True)
+class _Entry:
+    """A row: what it is ordered by, None where not known, and its cells."""
+
+    access: str
+    method: str
+    inside: float | None
+    gap: float | None
+    cells: dict[str, str]
+
+    @property
+    def order(self) -> tuple[float, float]:
+        """Smaller is better: more inside, then a smaller gap; what is not known comes last."""
+        lowest = float("inf")
+        inside = lowest if self.inside is None else -round(self.inside, 1)
+        return inside, lowest if self.gap is None else round(self.gap, 2)
+
+
+def leaderboard(runs: pd.DataFrame) -> pd.DataFrame:
+    """A row for each method, in a board for each data set and model.
+
+    Within a board methods stand by access, from none to all, and there by rank: by the share of
+    audits that lie inside the spread of retrained networks, then by the distance of D_r to the
+    retrained model's. Equal ones share a rank. `retrain` comes first and `original` last; they,
+    and methods without a finished run, have no rank.
+
+    Args:
+        runs: as `runs.load` gives them.
+
+    Returns:
+        A frame of text, `KEYS` its index. Figures are means with their 95% confidence interval
+        over the seeds, each the mean over its classes.
+    """
+    classed = runs.assign(access=_access(runs))
+    lines: dict[tuple[str, ...], dict[str, str]] = {}
+    for (dataset, model), part in classed.groupby(["dataset", "model"]):
+        entries = _entries(part)
+        for entry, rank in zip(entries, _ranks(entries), strict=True):
+            lines[str(dataset), str(model), entry.access, rank, entry.method] = entry.cells
+    table = pd.DataFrame.from_dict(lines, orient="index")
+    if (table[_ON_GPU] == _UNKNOWN).all():
+        table = table.drop(columns=_ON_GPU)
+    return table.set_axis(pd.MultiIndex.from_tuples(lines, names=list(KEYS)))
+
+
+def notes(runs: pd.DataFrame) -> list[str]:
+    """Sentences on how the board is ranked, and on what falls short of an entry."""
+    classed = runs.assign(access=_access(runs))
+    complete = classed[classed["status"] == "complete"]
+    boards = [_audited(part) for _, part in complete.groupby(["dataset", "model"])]
+    ways = [_BY_AUDITS] if all(boards) else [_BY_AUDITS, _BY_FIGURES]
+    share = "; on a board where some runs have none, by ".join(ways)
+    first = (
+        f"Ranked among methods of the same access by {share}, then by the distance of D_r to the "
+        "retrained model's. Mean ± 95% confidence interval (Student's t) over seeds, each the "
+        "mean of its classes, test set. An excess is what a figure is above that of two retrained "
+        "networks."
+    )
+    return [*remarks(classed, ["dataset", "model", "method", "access"], first), *_short(complete)]
+
+
+def _short(complete: pd.DataFrame) -> list[str]:
+    """What has too few seeds, or lacks runs that others on its board have."""
+    few, uneven = [], []
+    for (dataset, model), board in complete.groupby(["dataset", "model"]):
+        whole = len(board[["forget", "seed"]].drop_duplicates())
+        for (_, method), own in board.groupby(["access", "method"]):
+            name = f"{method} ({dataset}, {model})"
+            if own["seed"].nunique() < SEEDS:
+                few.append(name)
+            if len(own[["forget", "seed"]].drop_duplicates()) < whole:
+                uneven.append(name)
+    lines = [f"Fewer than the {SEEDS} seeds of an entry: {', '.join(few)}."] if few else []
+    said = f"Lack classes or seeds that others have: {', '.join(uneven)}."
+    return [*lines, said] if uneven else lines
+
+
+def _access(runs: pd.DataFrame) -> pd.Series:
+    """The class in which a run competes; that of its method where it failed before it began."""
+    steered = (runs["access"] == "none") & runs["oracle"].astype(bool)
+    access = runs["access"].mask(steered, "oracle")
+    known = access.groupby(runs["method"]).transform("first")
+    return access.fillna(known).fillna(_UNKNOWN)
+
+
+def _audited(board: pd.DataFrame) -> bool:
+    return bool(board["inside"].notna().all())
+
+
+def _entries(board: pd.DataFrame) -> list[_Entry]:
+    """The board's rows in their order."""
+    complete = board[board["status"] == "complete"]
+    share = complete["inside"] if _audited(complete) else _inside_spread(complete)
+    derived = {name: complete[f] - complete[_FLOORS[f]] for name, f in _EXCESSES.items()}
+    derived["inside %"] = 100 * share
+    derived["D_r - retrained"] = complete["D_r"] - complete["retrained D_r"]
+    derived["× retraining"] = complete["s"] / complete["retrained s"]
+    scored = complete.assign(**derived)
+    found = []
+    for (access, method), own in board.groupby(["access", "method"]):
+        done = scored.loc[own.index[own["status"] == "complete"]]
+        seeds = done.groupby("seed")[["inside %", "D_r - retrained"]].mean().mean()
+        inside, gap = (None if v != v else float(v) for v in seeds)
+        label = f"{method}{DAGGER}" if own["oracle"].any() else str(method)
+        cells = _cells(own, done)
+        found.append(_Entry(str(access), label, inside, gap and abs(gap), cells))
+    return sorted(found, key=_place)
+
+
+def _place(entry: _Entry) -> tuple[int, int, tuple[float, float], str]:
+    end = {_FIRST: -1, _LAST: 1}.get(entry.method, 0)
+    access = ACCESS.index(entry.access) if entry.access in ACCESS else len(ACCESS)
+    return end, access, entry.order, entry.method
+
+
+def _ranks(entries: Sequence[_Entry]) -> list[str]:
+    """Of each row among those of its access; equal ones share the better."""
+    ranked = [e for e in entries if e.method not in (_FIRST, _LAST) and e.gap is not None]
+    return [
+        str(1 + sum(o.access == e.access and o.order < e.order for o in ranked))
+        if e in ranked
+        else _UNKNOWN
+        for e in entries
+    ]
+
+
+def _inside_spread(complete: pd.DataFrame) -> pd.Series:
+    """The share of a run's figures that retrained networks of its classes reach, over all seeds."""
+    classes = complete.groupby("forget")
+    found = {}
+    for figure, floor in _FLOORS.items():
+        most = classes[floor].transform("max")
+        known = complete[figure].notna() & most.notna()
+        found[figure] = (complete[figure] <= most).where(known)
+    steps = classes["retrained relearn"]
+    low, high = steps.transform("min"), steps.transform("max")
+    known = complete["relearn"].notna() & low.notna()
+    found["relearn"] = complete["relearn"].between(low, high).where(known)
+    return pd.DataFrame(found).astype(float).mean(axis=1)
+
+
+def _cells(own: pd.DataFrame, done: pd.DataFrame) -> dict[str, str]:
+    """A row's text, from all its runs and from the finished ones."""
+
+    def over_seeds(name: str, digits: int = 2) -> str:
+        return interval(done.groupby("seed")[name].mean(), digits)
+
+    cells = {"runs": str(len(done)), "failed": str((own["status"] == "failed").sum())}
+    cells |= {"inside %": over_seeds("inside %", 1)}
+    cells |= {name: over_seeds(name) for name in ("D_r - retrained", "D_f")}
+    cells |= {"worst D_f": _worst(done)}
+    cells |= {name: over_seeds(name) for name in ("AIN", *_EXCESSES)}
+    cells |= {"s": over_seeds("s", 1), "× retraining": over_seeds("× retraining")}
+    for name in ("real images", "added MiB", _ON_GPU):
+        mean = done[name].mean()
+        cells[name] = _UNKNOWN if mean != mean else f"{mean:.0f}"
+    return cells | {"alarms": _alarms(done)}
+
+
+def _worst(done: pd.DataFrame) -> str:
+    """D_f of the class that is forgotten worst, and the class."""
+    means = done.groupby("forget")["D_f"].mean().dropna()
+    return f"{means.max():.2f} ({means.idxmax()})" if len(means) else _UNKNOWN
+
+
+def _alarms(done: pd.DataFrame) -> str:
+    """How many runs raise each alarm."""
+    counts = Counter(name for text in done["alarms"] for name in text.split("; ") if name)
+    return ", ".join(f"{name} {count}" for name, count in sorted(counts.items()))
