@@ -13,10 +13,10 @@ FULL = {
     "entropy_definitions": 480,
     "frontier": 270,
     "gate": 150,
-    "inconsistency": 180,
+    "inconsistency": 1440,
     "inversion": 360,
     "noise": 480,
-    "regrowth": 120,
+    "regrowth": 480,
     "stopping": 45,
     "stopping_late": 15,
 }
