@@ -99,7 +99,7 @@ class Contest(ExitStack):
     ) -> None:
         super().__init__()
         self.settings, self.requests = method, requests
-        self.hardware = requests[0].hardware
+        self.hardware, self.filter = requests[0].hardware, requests[0].filter
         self.teachers = self.members([request.teacher for request in requests], layers)
         self.students = self.members([self.start(request) for request in requests], layers)
         self.randoms = [torch.Generator().manual_seed(request.seed) for request in requests]
@@ -204,7 +204,7 @@ class Contest(ExitStack):
         target = target_probabilities(
             logits, forget, settings.target, self.temperature, settings.postfilter_threshold
         )
-        return target, self.requests[0].filter(logits.detach(), forget)
+        return target, self.filter(logits.detach(), forget)
 
     def divergence(self, target: Tensor, logits: Tensor, weights: Tensor) -> Tensor:
         """KL averaged over rows and classes, to which the weights of other terms are tuned."""
@@ -237,7 +237,7 @@ class Contest(ExitStack):
         for index, student in enumerate(self.students.unstacked()):
             images, logits, _, weights = (values[index] for values in lesson[:4])
             samples = Samples(images[:_SHOWN], weights[:_SHOWN], logits[:_SHOWN].argmax(1))
-            rates = pass_rates(self.requests[index].filter, logits, self.forget[index])
+            rates = pass_rates(self.filter, logits, self.forget[index])
             figures = {name: values[index] for name, values in terms.items()} | rates
             last = samples if iteration == total else None
             found.append(State(self.stage, iteration, total, student, figures, last))
@@ -255,6 +255,6 @@ class Contest(ExitStack):
         """Raise `RunError` if a student was taught nothing."""
         if not self.fed.all():
             raise RunError(
-                f"filter={self.requests[0].filter}: no image gets through; raise filter.gate, "
+                f"filter={self.filter}: no image gets through; raise filter.gate, "
                 "filter.entropy or the method's own gate, or set null"
             )

@@ -31,6 +31,7 @@ import torch
 from torch import Tensor
 
 from unlearn.data.tensors import Access, Split
+from unlearn.filters.compose import Product
 from unlearn.filters.gate import ForgetGate
 from unlearn.methods.adversarial import Adversarial, Contest, Lesson
 from unlearn.methods.base import State, Steps, StepsTogether, lone
@@ -118,6 +119,8 @@ class Regrowing(Contest):
     def __init__(self, method: Regrowth, requests: Sequence[Request]) -> None:
         super().__init__(method, requests)
         self.method = method
+        if method.gate is not None:
+            self.filter = Product({"filter": self.filter, "gate": ForgetGate(method.gate)})
         self.pool = empty_pool(requests)
 
     def invert(self) -> StepsTogether:
@@ -155,13 +158,6 @@ class Regrowing(Contest):
         images = torch.cat([generated, drawn.images])
         logits = torch.cat([teacher(generated), drawn.logits])
         return Lesson(images, logits, *self.ask(logits, forget), [])
-
-    def ask(self, logits: Tensor, forget: Tensor) -> tuple[Tensor, Tensor]:
-        """The target, and the row weights that filter and gate give."""
-        target, weights = super().ask(logits, forget)
-        if self.method.gate is not None:
-            weights = weights * ForgetGate(self.method.gate)(logits.detach(), forget)
-        return target, weights
 
     def states(self, iteration: int, lesson: Lesson, terms: dict[str, Tensor]) -> list[State]:
         """What each request's observers see; the last iteration settles the readouts first."""
