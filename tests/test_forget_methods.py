@@ -111,17 +111,18 @@ def test_each_runs_on_real_and_on_inverted_images(
         ("boundary_shrink", {"learning_rate": 0.03, "batch_norm": "frozen"}),
         ("delete", {"learning_rate": 0.03}),
         ("gradient_ascent", {"learning_rate": 0.03}),
+        ("jit", {"learning_rate": 0.0001}),
         ("random_labels", {"learning_rate": 0.01}),
     ],
 )
 def test_the_forgotten_quadrant_is_answered_no_more(
     make_request: MakeRequest, easy_data: Data, name: str, changes: dict[str, Any]
 ) -> None:
-    request = make_request(teacher=taught(easy_data), forget=(1,))
-    assert correct(request.teacher, easy_data, (1,)) > 0.95
+    request = make_request(teacher=taught(easy_data), forget=(0,))
+    assert correct(request.teacher, easy_data, (0,)) > 0.95
     student = granted(built(name, epochs=20, **changes), easy_data, request)[-1].student
     assert student is not None
-    assert correct(student.eval(), easy_data, (1,)) < 0.3
+    assert correct(student.eval(), easy_data, (0,)) < 0.3
 
 
 def test_ascent_maximises_the_cross_entropy_and_clips(
@@ -246,21 +247,6 @@ def test_the_roughness_of_a_linear_network_by_hand() -> None:
     expected = np.einsum("nbk,bd->kd", direction, x) / len(noise)
     assert network[1].weight.grad is not None
     np.testing.assert_allclose(network[1].weight.grad, expected, rtol=1e-4, atol=1e-5)
-
-
-def test_smoothing_lowers_the_roughness_around_the_forgotten_images(
-    make_request: MakeRequest, easy_data: Data
-) -> None:
-    request = make_request(teacher=taught(easy_data))
-    states = granted(built("jit", epochs=5, learning_rate=0.0003), easy_data, request)
-    student, images = states[-1].student, easy_data.test.only((0,)).images
-    assert student is not None
-    shape = (20, *images.shape)
-    noise = 0.5 * torch.randn(shape, generator=torch.Generator().manual_seed(1))
-    with torch.no_grad():
-        assert roughness(student.eval(), images, noise) < 0.8 * roughness(
-            request.teacher, images, noise
-        )
 
 
 def test_without_a_readout_there_is_nothing_to_expand(

@@ -7,7 +7,9 @@
         S(x_i) without gradient, the student from the teacher
 
 "Zero-Shot Machine Unlearning at Scale via Lipschitz Regularization" (arXiv 2402.01401), and its
-code: one pass, plain SGD, and a sum, so that the right rate depends on the size of a batch.
+code: one pass, plain SGD, and a sum, so that the right rate depends on the size of a batch. Where S
+is linear around x, the gradient through S(x) alone is 0 on average: it drives S(x) by the curvature
+there, and the loss need not fall while the class is forgotten.
 """
 
 from __future__ import annotations
