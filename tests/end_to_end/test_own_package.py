@@ -42,6 +42,7 @@ class Hush:
 FILES = {
     "their_package/__init__.py": '"""Somebody else\'s methods."""\n',
     "their_package/hush.py": METHOD,
+    "their_package/conf/__init__.py": "",
     "their_package/conf/method/hush.yaml": (
         "_target_: their_package.hush.Hush\nname: hush\ndepth: 50.0\n"
     ),

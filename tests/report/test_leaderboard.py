@@ -78,7 +78,7 @@ def test_methods_are_ranked_within_their_access_between_the_references(tmp_path:
         ("none", "1", "noise"),
         ("none", "2", "gkt"),
         ("none", "3", "regrow"),
-        ("oracle", "1", "teller"),
+        ("oracle", "1", "teller†"),
         ("forget", "1", "delete"),
         ("retain", "1", "fine_tune"),
         ("all", "1", "scrub"),

@@ -126,7 +126,7 @@ def _entries(board: pd.DataFrame) -> list[_Entry]:
     derived["inside %"] = 100 * share
     derived["D_r - retrained"] = complete["D_r"] - complete["retrained D_r"]
     derived["× retraining"] = complete["s"] / complete["retrained s"]
-    scored = complete.assign(**derived)
+    scored = pd.concat([complete, pd.DataFrame(derived)], axis=1)
     found = []
     for (access, method), own in board.groupby(["access", "method"]):
         done = scored.loc[own.index[own["status"] == "complete"]]
