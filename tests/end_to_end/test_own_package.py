@@ -78,7 +78,7 @@ def test_an_installed_method_is_run_and_ranked(cli: Cli, tmp_path: Path) -> None
     )
     assert done.returncode == 0, done.stderr
 
-    alone = ["method._target_=their_package.hush.Hush", "+method.depth=50.0"]
+    alone = ["method._target_=their_package.hush.Hush", "++method.depth=50.0"]
     done = cli(*alone, "experiment=debug", "model=lenet", "run_dir=alone", PYTHONPATH=path)
     assert done.returncode == 0, done.stderr
     record = record_in(tmp_path / "alone")
@@ -107,7 +107,7 @@ def test_an_installed_method_is_run_and_ranked(cli: Cli, tmp_path: Path) -> None
     ("words", "said"),
     [
         (["method._target_=their_package.hush.Nothing"], "method._target_"),
-        (["method._target_=their_package.hush.Hush", "+method.width=3"], "method.width=3"),
+        (["method._target_=their_package.hush.Hush", "++method.width=3"], "method.width=3"),
     ],
 )
 def test_a_mistake_in_it_is_one_line(cli: Cli, tmp_path: Path, words: list[str], said: str) -> None:
