@@ -92,17 +92,8 @@ class Unsir:
         self, request: Request, random: torch.Generator
     ) -> Generator[State, object, Examples]:
         """Yield the state after each noise step; return the noises under their classes' names."""
-        synthesis = ClassNoises(
-            noises=self.noises,
-            steps=self.noise_steps,
-            learning_rate=self.noise_learning_rate,
-            regularisation=self.regularisation,
-            patience=self.noise_steps,  # so that the rate stays
-            maximised=1.0,
-            valid=False,
-        )
         teachers = Members([request.teacher], request.hardware)
-        steps = synthesis.optimise(teachers, [request], [random], request.forget)
+        steps = self.synthesis().optimise(teachers, [request], [random], request.forget)
         while True:
             try:
                 step, _, losses = next(steps)
@@ -111,6 +102,18 @@ class Unsir:
                 labels = torch.tensor(request.forget, device=images.device)
                 return Examples(images, labels.repeat_interleave(self.noises))
             yield State("noise", step, self.noise_steps, None, {"noise.forget": losses.mean()})
+
+    def synthesis(self) -> ClassNoises:
+        """The settings of the noises."""
+        return ClassNoises(
+            noises=self.noises,
+            steps=self.noise_steps,
+            learning_rate=self.noise_learning_rate,
+            regularisation=self.regularisation,
+            patience=self.noise_steps,  # so that the rate stays
+            maximised=1.0,
+            valid=False,
+        )
 
     def _impair(
         self,
