@@ -15,7 +15,7 @@ paper searches a_F and a_R by training accuracy; here they are fixed. On inverte
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator, Mapping
+from collections.abc import Generator, Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass
 from functools import partial
@@ -91,7 +91,7 @@ class SubspaceRemoval:
         for step in request.progress.steps(stage, len(batches), lambda: sums):
             with ExitStack() as hooks, request.hardware.autocast():
                 for name, layer in layers.items():
-                    hook = layer.register_forward_pre_hook(_adding(sums[name]))
+                    hook = layer.register_forward_pre_hook(partial(_add, sums[name]))
                     hooks.callback(hook.remove)
                 network(request.hardware.layout(batches[step - 1]))
             yield State(stage, step, len(batches), None)
@@ -103,10 +103,6 @@ def _no_products(layer: Layer) -> Tensor:
     groups = layer.groups if isinstance(layer, nn.Conv2d) else 1
     size = weight[0].numel()
     return torch.zeros(groups, size, size, device=weight.device)
-
-
-def _adding(total: Tensor) -> Callable[[Layer, tuple[Tensor]], None]:
-    return partial(_add, total)
 
 
 def _add(total: Tensor, layer: Layer, inputs: tuple[Tensor]) -> None:
