@@ -92,7 +92,7 @@ def test_unsir_makes_noise_for_the_forget_classes_that_the_teacher_takes_for_oth
     with torch.no_grad():
         answered = request.teacher(noises.images).argmax(dim=1)
     assert (answered != noises.labels).float().mean() > 0.8
-    assert states[-1].scalars["noise.forget"] < states[0].scalars["noise.forget"] - 1
+    assert states[-1].scalars["noise.forget"] < states[0].scalars["noise.forget"] - 0.1
 
 
 def test_scrub_maximises_in_its_first_epochs_alone(
