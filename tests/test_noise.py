@@ -60,7 +60,7 @@ def test_each_class_has_its_own_loss(make_request: MakeRequest) -> None:
         norm = (images[forgotten].numpy() ** 2).sum(axis=(1, 2, 3)).mean()
         expected[forgotten] = 0.1 * norm - expected[forgotten]
     teacher = Members([request.teacher], request.hardware).member(0)
-    found = noises().losses(teacher, images, request.forget_mask)
+    found = noises().losses(teacher, images, torch.arange(4), request.forget_mask)
     np.testing.assert_allclose(found, expected, rtol=1e-5)
 
 
@@ -74,7 +74,7 @@ def test_the_share_that_maximises_is_regularised_and_the_rest_minimises(
     norms = (images[2].numpy() ** 2).sum(axis=(1, 2, 3))
     expected[2] = np.concatenate([0.1 * norms[:2] + log_p[:2], -log_p[2:]]).mean()
     teacher = Members([request.teacher], request.hardware).member(0)
-    found = noises(maximised=0.25).losses(teacher, images, request.forget_mask)
+    found = noises(maximised=0.25).losses(teacher, images, torch.arange(4), request.forget_mask)
     np.testing.assert_allclose(found, expected, rtol=1e-5)
 
 

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import labelled_methods
 import pytest
 import torch
 from hydra.utils import instantiate
@@ -15,7 +16,7 @@ from tiny import CPU, seeded_net
 from torch import nn
 
 from unlearn.config import TrainingConfig
-from unlearn.data.tensors import Data
+from unlearn.data.tensors import Data, Split
 from unlearn.methods.base import Method, Observed, State
 from unlearn.request import Request
 from unlearn.resume import Progress, ResumeFile
@@ -85,11 +86,11 @@ def through(storage: dict[str, Any]) -> dict[str, Any]:
 
 
 def steps_of(
-    method: Method, request: Request, cut_after: int | None = None
+    method: Method, request: Request, cut_after: int | None = None, data: Split | None = None
 ) -> tuple[list[State], dict[str, Any] | None]:
     """Run a method to its end, or until it has finished a number of steps; what was kept then."""
     oracle = method.access == "oracle"
-    steps, states, kept = method.unlearn(request, None), [], None
+    steps, states, kept = method.unlearn(request, data), [], None
     state = next(steps)
     while True:
         states.append(state)
@@ -117,14 +118,31 @@ def same(one: dict[str, torch.Tensor], other: dict[str, torch.Tensor]) -> bool:
 def test_a_method_cut_off_after_any_step_ends_at_the_same_bits(
     make_request: MakeRequest, name: str, changes: dict[str, Any]
 ) -> None:
-    whole, _ = steps_of(built(name, changes), make_request())
+    resumes_after_any_step(make_request, lambda: built(name, changes))
+
+
+@pytest.mark.parametrize("source", ["real", "inverted"])
+@pytest.mark.parametrize("name", sorted(labelled_methods.SMALL))
+def test_a_method_on_labelled_images_does_too(
+    make_request: MakeRequest, easy_data: Data, name: str, source: str
+) -> None:
+    method = labelled_methods.built(name, source)
+    data = easy_data.view(method.access, (0,))
+    resumes_after_any_step(make_request, lambda: labelled_methods.built(name, source), data)
+
+
+def resumes_after_any_step(
+    make_request: MakeRequest, make_method: Callable[[], Method], data: Split | None = None
+) -> None:
+    whole, _ = steps_of(make_method(), make_request(), data=data)
     wanted = weights(whole[-1].student)
     for cut_after in range(1, len(whole)):
         torch.manual_seed(cut_after)  # a new process starts from other random numbers
-        _, kept = steps_of(built(name, changes), make_request(), cut_after)
+        _, kept = steps_of(make_method(), make_request(), cut_after, data)
         assert kept, f"nothing was kept by step {cut_after}"
         torch.manual_seed(1000)
-        rest, _ = steps_of(built(name, changes), make_request(progress=Progress(through(kept))))
+        request = make_request(progress=Progress(through(kept)))
+        rest, _ = steps_of(make_method(), request, data=data)
         assert same(weights(rest[-1].student), wanted), f"cut off after step {cut_after}"
         told = [(s.stage, s.step) for s in whole]
         assert [(s.stage, s.step) for s in rest] == told[-len(rest) :], "the steps go on"

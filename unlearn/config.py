@@ -158,6 +158,16 @@ class MethodConfig(_Open):
     flip: bool = False
     inverted: Literal["all", "retain"] = "all"
     kept: Literal["answered", "all"] = "answered"
+    repair_epochs: NonNegativeInt = 0
+    repair_learning_rate: PositiveFloat = 1
+    maximise_epochs: NonNegativeInt = 0
+    class_weight: NonNegativeFloat = 1
+    distillation_weight: NonNegativeFloat = 0
+    selection_weight: NonNegativeFloat = 1
+    dampening: NonNegativeFloat = 1
+    salient: Share = 1
+    retain_scale: PositiveFloat = 1
+    forget_scale: PositiveFloat = 1
     labels: Literal["soft", "hard"] = "soft"
     bound: Share = 0
     sigma: PositiveFloat = 1

@@ -60,6 +60,8 @@ BEFORE_TORCH = {
     "dataset=none": ["dataset.shape", "must be given"],
     NOWHERE: ["model.checkpoint=null", "must be given"],
     "model=lenet method=inversion": ["method.batch_norm_weight=0.05", "no batch norm"],
+    "method=salun method.salient=1.5": ["method.salient=1.5", "1"],
+    "method=ssd method.selection_weight=-1": ["method.selection_weight=-1", "0"],
     "method=gkt method.selection=oracle evaluation=quick": ["method.selection", "evaluation.every"],
 }
 

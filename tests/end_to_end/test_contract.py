@@ -54,6 +54,31 @@ METHODS = {
         "method.inversion_steps=3",
         "method.epochs=1",
     ],
+    "unsir": [
+        "method=unsir",
+        "method/source=inverted",
+        "method.source.images=3",
+        "method.source.steps=3",
+        "method.noises=8",
+        "method.noise_steps=3",
+    ],
+    "subspace": [
+        "method=subspace",
+        "method/source=inverted",
+        "method.source.images=3",
+        "method.source.steps=3",
+    ],
+}
+# Methods on real images, and what they need of them.
+GRANTED: dict[str, Access] = {
+    "fine_tune": "retain",
+    "unsir": "retain",
+    "amnesiac": "all",
+    "bad_teacher": "all",
+    "scrub": "all",
+    "ssd": "all",
+    "salun": "all",
+    "subspace": "all",
 }
 SMALL = [
     "model=allcnn",
@@ -181,6 +206,24 @@ def test_the_student_is_the_same_bit_for_bit_without_any_data(tmp_path: Path, me
     for key, tensor in seeing_student.items():
         assert torch.equal(tensor, blind_student[key]), key
     assert not all(torch.equal(original[key], t) for key, t in blind_student.items())
+
+
+@pytest.mark.parametrize(
+    "method",
+    [
+        pytest.param(name, marks=[] if name in ("unsir", "ssd") else pytest.mark.slow)
+        for name in GRANTED
+    ],
+)
+def test_a_run_on_real_images_works_and_records_its_access(tmp_path: Path, method: str) -> None:
+    one_epoch = [] if method in ("ssd", "subspace") else ["method.epochs=1"]
+    shared = [*SMALL, f"method={method}", *one_epoch, "method.source.most=30"]
+    record, directory = run(configured(*shared, "forget=[1,3]", f"outputs={tmp_path}"))
+    assert record["status"] == "complete"
+    assert record["access"] == GRANTED[method]
+    (teacher,) = (tmp_path / "cache").glob("teacher-*/model.safetensors")
+    before, after = load_file(teacher), load_file(directory / "student.safetensors")
+    assert not all(torch.equal(value, after[key]) for key, value in before.items())
 
 
 def test_a_method_that_needs_data_is_refused_without(cli: Cli) -> None:

@@ -26,6 +26,13 @@ class Examples(NamedTuple):
         rows = torch.isin(self.labels, torch.tensor(classes, device=self.labels.device))
         return Examples(self.images[rows], self.labels[rows])
 
+    def most(self, count: int, random: torch.Generator) -> Examples:
+        """At most `count` rows of each class, drawn at random, class by class."""
+        order = torch.randperm(len(self.labels), generator=random).to(self.labels.device)
+        kept = [order[self.labels[order] == c][:count] for c in self.labels.unique()]
+        rows = torch.cat(kept)
+        return Examples(self.images[rows], self.labels[rows])
+
 
 class Source(Protocol):
     """Hands a method its images; a method written for real images runs on synthesised ones too."""

@@ -33,10 +33,5 @@ class Real:
         """The rows that the runner granted; see `Source`."""
         yield from ()
         assert data is not None
-        images, labels = data.images, data.labels
-        if self.most is None:
-            return Examples(images, labels)
-        order = torch.randperm(len(labels), generator=random).to(labels.device)
-        kept = [order[labels[order] == c][: self.most] for c in labels.unique()]
-        rows = torch.cat(kept)
-        return Examples(images[rows], labels[rows])
+        granted = Examples(data.images, data.labels)
+        return granted if self.most is None else granted.most(self.most, random)

@@ -42,9 +42,13 @@ class ClassNoises:
     valid: bool
 
     def optimise(
-        self, teachers: Members, requests: Sequence[Request], randoms: Sequence[torch.Generator]
+        self,
+        teachers: Members,
+        requests: Sequence[Request],
+        randoms: Sequence[torch.Generator],
+        classes: Sequence[int] | None = None,
     ) -> Generator[tuple[int, Tensor, Tensor], None, Tensor]:
-        """Yield the step, the noises (M, K, n, C, H, W) and each class's loss (M, K).
+        """Yield the step, the noises (M, k, n, C, H, W) and each class's loss (M, k).
 
         Returns the noises.
 
@@ -52,20 +56,23 @@ class ClassNoises:
             teachers: of the M requests.
             requests: shape, number of classes, forget classes.
             randoms: one a request, for the noises.
+            classes: the k classes that get noises; None: all.
 
         Raises:
             RunError: if a loss is not finite.
         """
         shape, device = requests[0].shape, requests[0].hardware.device
+        chosen = range(requests[0].num_classes) if classes is None else classes
+        labels = torch.tensor(list(chosen), device=device).expand(len(requests), -1)
         noises = [
             [
                 torch.randn(self.noises, *shape, generator=random).to(device).requires_grad_()
-                for _ in range(requests[0].num_classes)
+                for _ in chosen
             ]
             for random in randoms
         ]
         self._confine(noises, requests)
-        forget = torch.stack([request.forget_mask for request in requests])
+        forget = torch.stack([request.forget_mask for request in requests]).gather(1, labels)
         groups = [{"params": [noise]} for member in noises for noise in member]
         optimizer = Adam(groups, self.learning_rate, fused=True)
         losses_of = requests[0].hardware.compile(self.losses)
@@ -75,7 +82,7 @@ class ClassNoises:
         parts |= {str(i): n for i, n in enumerate(n for member in noises for n in member)}
         for step in requests[0].progress.steps("noise", self.steps, lambda: parts):
             batch = _stack(noises)
-            losses = each(losses_of, [teachers], batch, forget)
+            losses = each(losses_of, [teachers], batch, labels, forget)
             optimizer.zero_grad()
             losses.sum().backward()
             optimizer.step()
@@ -92,19 +99,19 @@ class ClassNoises:
             yield step, _stack(noises).detach(), losses.detach()
         return _stack(noises).detach()
 
-    def losses(self, teacher: Member, noises: Tensor, forget: Tensor) -> Tensor:
-        """Each class's loss (K,) on its noises (K, n, C, H, W)."""
-        classes, count = noises.shape[:2]
-        labels = torch.arange(classes, device=noises.device).repeat_interleave(count)
+    def losses(self, teacher: Member, noises: Tensor, labels: Tensor, forget: Tensor) -> Tensor:
+        """The loss (k,) of the classes `labels` (k,), `forget` (k,) or not, on their noises."""
+        count = noises.shape[1]
         logits = teacher(noises.flatten(0, 1))
-        errors = F.cross_entropy(logits, labels, reduction="none").view(classes, count)
+        errors = F.cross_entropy(logits, labels.repeat_interleave(count), reduction="none")
+        errors = errors.view(-1, count)
         norms = noises.square().flatten(2).sum(dim=2)
         return torch.where(
             self.maximising(forget), self.regularisation * norms - errors, errors
         ).mean(dim=1)
 
     def maximising(self, forget: Tensor) -> Tensor:
-        """Which noises maximise the error, bool (K, n), for the forget classes (K,)."""
+        """Which noises maximise the error, bool (k, n); `forget` (k,) says of which classes."""
         turn = torch.arange(self.noises, device=forget.device)
         return forget[:, None] & (turn < round(self.maximised * self.noises))
 

@@ -1,0 +1,147 @@
+"""Subspace removal: each layer is made blind to what the forgotten classes alone bring into it.
+
+    for each convolution and linear layer with weights W, of the teacher:
+        for F = forget and R = retain classes:
+            U, s = singular vectors and squared singular values (sum 1) of the layer's inputs
+                   (patches, of a convolution) on the images of the classes
+            M = U diag(a * s / ((a - 1) * s + 1)) U^T, with a = a_F or a_R
+        W <- W (I - (M_F - M_F M_R))^T
+
+"Deep Unlearning: Fast and Efficient Gradient-free Class Forgetting" (Kodge et al., TMLR 2024),
+and its code (class_forgetting): all inputs are the teacher's, biases and batch norm stay. The
+paper searches a_F and a_R by training accuracy; here they are fixed. On inverted images
+(`method/source=inverted`) it needs no data.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Generator, Mapping
+from contextlib import ExitStack
+from dataclasses import dataclass
+from functools import partial
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from unlearn.data.tensors import Access, Split
+from unlearn.methods.base import State, Steps
+from unlearn.methods.labelled import taught_student
+from unlearn.request import Request
+from unlearn.sources.base import Source
+
+Layer = nn.Conv2d | nn.Linear
+
+
+@dataclass(frozen=True, kw_only=True)
+class SubspaceRemoval:
+    """The teacher with the forget classes' input directions projected out of its weights.
+
+    Args:
+        source: of the images.
+        images: of each class that are looked at, at most.
+        batch_size: images looked at together; patches of a convolution take much memory.
+        forget_scale: a_F: how fully the forget classes' directions count as theirs.
+        retain_scale: a_R: how fully the retain classes' directions are kept.
+    """
+
+    source: Source
+    images: int
+    batch_size: int
+    forget_scale: float
+    retain_scale: float
+
+    @property
+    def access(self) -> Access:
+        """All classes' images, or none where the source makes them."""
+        return self.source.access("all")
+
+    def unlearn(self, request: Request, data: Split | None) -> Steps:
+        """Yield the state after each step of the source, each batch and the projection."""
+        random = torch.Generator().manual_seed(request.seed)
+        examples = yield from self.source.examples(request, data, "all", random)
+        examples = examples.most(self.images, random)
+        student = taught_student(request).eval()
+        layers = {n: m for n, m in student.named_modules() if isinstance(m, Layer)}
+        forget, retain = (examples.of(kind).images for kind in (request.forget, request.retain))
+        products = yield from self._look("forget", student, layers, forget, request)
+        others = yield from self._look("retain", student, layers, retain, request)
+        with torch.no_grad():
+            for name, layer in layers.items():
+                project(
+                    layer,
+                    subspace(products[name], self.forget_scale),
+                    subspace(others[name], self.retain_scale),
+                )
+        yield State("project", 1, 1, student)
+
+    @torch.no_grad()
+    def _look(
+        self,
+        kind: str,
+        network: nn.Module,
+        layers: Mapping[str, Layer],
+        images: Tensor,
+        request: Request,
+    ) -> Generator[State, object, dict[str, Tensor]]:
+        """Yield the state after each batch; return what `inner_products` sums up to."""
+        sums = {name: _no_products(layer) for name, layer in layers.items()}
+        batches = images.split(self.batch_size)
+        stage = f"inputs.{kind}"
+        for step in request.progress.steps(stage, len(batches), lambda: sums):
+            with ExitStack() as hooks, request.hardware.autocast():
+                for name, layer in layers.items():
+                    hook = layer.register_forward_pre_hook(partial(_add, sums[name]))
+                    hooks.callback(hook.remove)
+                network(request.hardware.layout(batches[step - 1]))
+            yield State(stage, step, len(batches), None)
+        return sums
+
+
+def _no_products(layer: Layer) -> Tensor:
+    weight = layer.weight
+    groups = layer.groups if isinstance(layer, nn.Conv2d) else 1
+    size = weight[0].numel()
+    return torch.zeros(groups, size, size, device=weight.device)
+
+
+def _add(total: Tensor, layer: Layer, inputs: tuple[Tensor]) -> None:
+    total += inner_products(layer, inputs[0].float())
+
+
+def inner_products(layer: Layer, inputs: Tensor) -> Tensor:
+    """The sum over inputs x of x x^T, x as a row of the weights meets it.
+
+    Args:
+        layer: a convolution with g groups of weights (out, d), or a linear layer (g = 1).
+        inputs: of the layer, (B, C, H, W) or (..., d).
+
+    Returns:
+        (g, d, d).
+    """
+    if isinstance(layer, nn.Linear):
+        rows = inputs.flatten(0, -2)
+        return (rows.T @ rows)[None]
+    mode = "constant" if layer.padding_mode == "zeros" else layer.padding_mode
+    padded = F.pad(inputs, layer._reversed_padding_repeated_twice, mode=mode)
+    patches = F.unfold(padded, layer.kernel_size, layer.dilation, stride=layer.stride)
+    columns = patches.view(len(patches), layer.groups, -1, patches.shape[-1])
+    return torch.einsum("bgdl,bgel->gde", columns, columns)
+
+
+def subspace(products: Tensor, scale: float) -> Tensor:
+    """M = U diag(a s / ((a - 1) s + 1)) U^T of inner products (g, d, d), of the same shape."""
+    values, vectors = torch.linalg.eigh(products.double())
+    shares = values.clamp(min=0)
+    shares = shares / shares.sum(dim=-1, keepdim=True).clamp(min=torch.finfo(shares.dtype).tiny)
+    weights = scale * shares / ((scale - 1) * shares + 1)
+    directions: Tensor = vectors @ (weights[..., None] * vectors.mT)
+    return directions
+
+
+def project(layer: Layer, forget: Tensor, retain: Tensor) -> None:
+    """W <- W (I - (M_F - M_F M_R))^T in place, M_F and M_R (g, d, d)."""
+    kept = torch.eye(forget.shape[-1], dtype=forget.dtype, device=forget.device)
+    kept = kept - (forget - forget @ retain)
+    rows = layer.weight.double().view(len(kept), -1, kept.shape[-1])
+    layer.weight.copy_((rows @ kept.mT).view_as(layer.weight))
