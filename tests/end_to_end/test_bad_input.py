@@ -50,6 +50,7 @@ BEFORE_TORCH = {
     "tracking.project=": ["tracking.project=", "at least 1"],
     "tracking.tags=thesis": ["tracking.tags=thesis", "list"],
     "evaluation.every=0": ["evaluation.every=0"],
+    "evaluation.references=-1": ["evaluation.references=-1", "0"],
     "dataset.mean=[0.1,0.2]": ["dataset.mean", "1 values"],
     "dataset=none": ["dataset.shape", "must be given"],
     NOWHERE: ["model.checkpoint=null", "must be given"],

@@ -48,6 +48,8 @@ def report(arguments: argparse.Namespace, command: str) -> str:
         return _frontier(runs, arguments)
     if arguments.effects:
         return _effects(runs, arguments)
+    if arguments.calibration:
+        return _calibration(runs, arguments)
     table = pivot(runs, arguments.rows, arguments.columns, arguments.figures)
     return _text(table, remarks(runs, [*arguments.rows, *arguments.columns]), runs, arguments)
 
@@ -61,13 +63,16 @@ def _check(arguments: argparse.Namespace) -> None:
     drawn = arguments.format in (_PAGE, _FRONTIER)
     if drawn and arguments.output is None:
         raise ConfigError("output", None, f"must name a file for --format {arguments.format}")
-    for option in ("rows", "columns"):
-        if arguments.effects:
-            _unset(arguments, option, "cannot be had with --effects")
+    instead = [option for option in ("effects", "calibration") if getattr(arguments, option)]
+    for option in ("rows", "columns") if instead else ():
+        _unset(arguments, option, f"cannot be had with --{instead[0]}")
+    if arguments.calibration:
+        _unset(arguments, "effects", "cannot be had with --calibration")
     if not arguments.effects:
         _unset(arguments, "interactions", "is for --effects")
     if drawn:
-        _unset(arguments, "effects", f"is for a table, not for --format {arguments.format}")
+        for option in ("effects", "calibration"):
+            _unset(arguments, option, f"is for a table, not for --format {arguments.format}")
     else:
         for option in ("title", "along"):
             _unset(arguments, option, "is for --format html or frontier")
@@ -99,6 +104,12 @@ def _effects(runs: pd.DataFrame, arguments: argparse.Namespace) -> str:
     table = effects(runs, named, arguments.figures, arguments.interactions)
     keys = list(dict.fromkeys([*(factor.key for factor in named), *BLOCKS]))
     return _text(table, remarks(runs, keys, DIFFERENCES), runs, arguments)
+
+
+def _calibration(runs: pd.DataFrame, arguments: argparse.Namespace) -> str:
+    from unlearn.report.calibration import RULE, calibration
+
+    return _text(calibration(runs), [RULE], runs, arguments)
 
 
 def _frontier(runs: pd.DataFrame, arguments: argparse.Namespace) -> str:
@@ -210,6 +221,12 @@ def _parser() -> argparse.ArgumentParser:
         metavar="KEY[=REFERENCE],...",
         help="instead: how figures differ from those at the reference, by least squares over all "
         "of these keys, with data set, model, method, classes and seed as blocks",
+    )
+    add(
+        "--calibration",
+        action="store_true",
+        help="instead: which audits pass retrained networks, and fail the original and one whose "
+        "logit is held down, in percent",
     )
     add("--interactions", action="store_true", help="of each two of --effects' keys too")
     return parser
