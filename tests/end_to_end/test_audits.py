@@ -2,15 +2,25 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import pytest
 import torch
 from command_line import Cli, record_in
+from jsonschema import Draft202012Validator
 from safetensors.torch import load_file
+
+import unlearn
 
 ARGUMENTS = ["model=lenet", "hardware=cpu", "hardware.threads=1", "tracking.mode=disabled"]
 FIGURES = ["evaluation=figures", "~evaluation.metrics.proxy", "evaluation.every=null"]
+AUDIT = ["evaluation=audit", "~evaluation.metrics.proxy", "evaluation.every=null"]
+AUDIT += ["evaluation.metrics.relearn.max_steps=2", "evaluation.metrics.probe.draws=1"]
+AUDITS = {
+    *("accuracy", "divergence", "relearn", "probe", "cka"),
+    *("inversion", "recovery", "lira", "mia_nn"),
+}
 
 
 def test_references_are_the_retrained_networks_of_the_seeds_that_follow(
@@ -47,6 +57,33 @@ def test_references_are_the_retrained_networks_of_the_seeds_that_follow(
     assert record["seconds"]["references"] > 0
     assert without["divergence"]["floor"] == {"retain": None, "forget": None}
     assert without["seconds"]["references"] is None
+
+
+def test_every_audit_is_on_record_beside_its_spread(cli: Cli, tmp_path: Path) -> None:
+    """Of the original itself, which most of them must tell from retrained networks."""
+    small = ["model=allcnn", "model.width=0.1", "method=original", "training.epochs=8"]
+    quiet = ["hardware=cpu", "hardware.threads=1", "tracking.mode=disabled"]
+    done = cli(*small, *quiet, *AUDIT, "evaluation.references=2", "run_dir=here")
+    assert done.returncode == 0, done.stderr
+    assert "within the spread of retrained networks" in done.stdout
+    assert "Alarm: no change: D_f is" in done.stdout
+    record = record_in(tmp_path / "here")
+    schema = (Path(unlearn.__file__).parent / "record.schema.json").read_text()
+    Draft202012Validator(json.loads(schema)).validate(record)
+    assert {name.split("/")[0] for name in record["audits"]} == AUDITS
+    assert set(record["seconds"]["audits"]) == AUDITS
+    for name, entry in record["audits"].items():
+        assert entry["unlearned"] == entry["original"], name
+        assert len(entry["references"]) == 2
+        assert len(entry["left_out"]) == 3
+    forgotten = record["audits"]["accuracy/forget"]
+    assert forgotten["unlearned"] == record["accuracy"]["unlearned"]["test"]["forget"]
+    assert forgotten["inside"] is False
+    assert record["audits_inside"] < 1
+    assert len(record["alarms"]) == 1
+    assert len(record["audit_curves"]["relearn/0.001/curve"]["references"]) == 2
+    assert len(list((tmp_path / "outputs" / "cache").glob("teacher-*"))) == 2, "and the judge"
+    assert record["seconds"]["judge"] > 0
 
 
 @pytest.mark.slow

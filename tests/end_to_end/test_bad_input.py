@@ -90,6 +90,8 @@ BEFORE_WORK = {
     "model=custom model._target_=torch.nn.Flatten": ["model._target_=torch.nn.Flatten", "10"],
     "model.checkpoint=missing.pt": ["model.checkpoint=missing.pt", "no such file"],
     "model=lenet model.attention=[features.9]": ["model.attention=features.9"],
+    "evaluation=audit evaluation.audits.relearn.every=0": ["audits.relearn.every=0", "1 to 30"],
+    "evaluation=audit +evaluation.audits.lira.shadows=9": ["audits.lira.shadows=9", "no such key"],
     "outputs=/proc/here": ["outputs=/proc/here", "cannot be written"],
     "run_dir=/proc/here/run": ["run_dir=/proc/here/run", "cannot be written"],
 }

@@ -18,7 +18,7 @@ class Accuracy:
 
     def __call__(self, subject: Subject, peers: Sequence[Subject]) -> Findings:
         """`retain` and `forget`; see `Audit`."""
-        found = {}
+        found: dict[str, Figure] = {}
         for part in _PARTS:
             labels = subject.bench.rows(part).labels
             right = subject.logits(part).argmax(dim=1) == labels

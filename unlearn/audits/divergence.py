@@ -21,7 +21,7 @@ class Divergence:
 
     def __call__(self, subject: Subject, peers: Sequence[Subject]) -> Findings:
         """`retain` and `forget`, nothing without peers; see `Audit`."""
-        found = {}
+        found: dict[str, Figure] = {}
         for part in _PARTS if peers else ():
             answers = subject.logits(part).double().softmax(dim=1)
             theirs = [peer.logits(part).double().softmax(dim=1) for peer in peers]

@@ -13,6 +13,7 @@ from torch import Tensor
 
 from unlearn.audits.base import Figure, Findings, Subject
 from unlearn.audits.training import Trainer
+from unlearn.errors import ConfigError
 
 
 @dataclass(frozen=True)
@@ -33,6 +34,12 @@ class RelearnCurves:
     every: int
     target: float
     needs_judge: bool = False
+
+    def __post_init__(self) -> None:
+        """Refuse curves without a look."""
+        if not 1 <= self.every <= self.steps:
+            key = "evaluation.audits.relearn.every"
+            raise ConfigError(key, self.every, f"must be 1 to {self.steps}, the steps")
 
     def __call__(self, subject: Subject, peers: Sequence[Subject]) -> Findings:
         """For each rate r `r/area`, the mean of D_f over the looks; `r/steps` to the target,

@@ -28,7 +28,7 @@ def alarms(accuracy: Mapping[str, Any], history: pd.DataFrame) -> list[str]:
     left, before = test["unlearned"]["forget"], test["original"]["forget"]
     if left is not None and before is not None and left >= _UNCHANGED * before:
         found.append(f"no change: D_f is {left:.2f}, the original's {before:.2f}")
-    rates = history[_GATE].dropna() if _GATE in history else []
-    if len(rates) and float(rates.iloc[-1]) == 0:
+    rates = history[_GATE].dropna().tolist() if _GATE in history else []
+    if rates and rates[-1] == 0:
         found.append("empty gate: the filter let nothing pass at the last step")
     return found

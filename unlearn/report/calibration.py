@@ -35,7 +35,7 @@ def calibration(runs: pd.DataFrame) -> pd.DataFrame:
     Raises:
         ConfigError: if no complete run was audited with two references or more.
     """
-    sets: dict[str, dict[str, list[dict[str, bool]]]] = defaultdict(dict)
+    sets: dict[str, dict[str, dict[str, Any]]] = defaultdict(dict)
     inside: dict[str, dict[str, list[bool]]] = defaultdict(lambda: defaultdict(list))
     complete = runs[runs["status"] == "complete"]
     for directory, method in zip(complete["directory"], complete["method"], strict=True):
@@ -58,7 +58,10 @@ def calibration(runs: pd.DataFrame) -> pd.DataFrame:
 def _audits(directory: Path) -> Mapping[str, Mapping[str, Any]]:
     """What was found in a run, nothing where its record is not at hand."""
     file = directory / "record.json"
-    return json.loads(file.read_text()).get("audits", {}) if file.is_file() else {}
+    if not file.is_file():
+        return {}
+    found: dict[str, Any] = json.loads(file.read_text()).get("audits", {})
+    return found
 
 
 def _identity(entry: Mapping[str, Any]) -> str:
