@@ -42,6 +42,7 @@ FIGURES = {
     "probe floor": "probe.floor.penultimate",
     "probe max": "probe.excess",
     "probe max floor": "probe.floor.excess",
+    "audits inside": "audits_inside",
     "s": "seconds.unlearn",
     "retrained s": "seconds.retrained",
 }
@@ -50,6 +51,7 @@ UNITS = {
     **dict.fromkeys(("relearn", "retrained relearn"), "steps"),
     **dict.fromkeys(("JS forget", "JS floor"), "bits"),
     **dict.fromkeys((n for n in FIGURES if n.startswith("probe")), "points"),
+    "audits inside": "share",
     **dict.fromkeys(("s", "retrained s"), "seconds"),
 }
 DAGGER = "†"  # after whatever shows a run that real test accuracies steered
