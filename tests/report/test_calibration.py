@@ -54,3 +54,13 @@ def test_runs_without_audits_are_refused_in_one_line(tmp_path: Path) -> None:
         assert done.returncode == 2
         assert len(done.stderr.splitlines()) == 1
     assert "evaluation=audit" in report(tmp_path, "--calibration").stderr
+
+
+def test_a_table_says_how_many_runs_raised_an_alarm(tmp_path: Path) -> None:
+    put(tmp_path, alarms=["collapse: D_r is 10.00", "no change: D_f is 80.00"])
+    put(tmp_path, alarms=["no change: D_f is 70.00"], seed=1)
+    put(tmp_path, alarms=[], seed=2)
+    shown = report(tmp_path).stdout
+    assert "Alarms: in 2 runs (collapse in 1, no change in 2)." in shown
+    quiet = report(tmp_path, "--where", "seed=2").stdout
+    assert "Alarms" not in quiet

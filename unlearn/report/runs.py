@@ -56,7 +56,7 @@ UNITS = {
 }
 DAGGER = "†"  # after whatever shows a run that real test accuracies steered
 LINE = ("dataset", "model", "method", "access", "forget", "seed", "status")
-_ABOUT = ("directory", "command", "oracle", "censored")
+_ABOUT = ("directory", "command", "oracle", "censored", "alarms")
 _IDENTITY = ("status", "dataset", "model", "method", "access", "forget", "seed", "error")
 # Config keys in which the runs of one cell may differ without being another setting.
 _DRAWN = (
@@ -71,9 +71,9 @@ def load(folders: Sequence[Path]) -> pd.DataFrame:
     In place of a folder, a `.csv` that `--runs-csv` wrote: its lines, with the keys that it has.
 
     Columns are `directory`, `command`, `oracle`, `censored` (a count of relearning hit its
-    limit), the record's identity (`status`, `method`, ...), every config key with its dots
-    (`method.start`), and every figure of `FIGURES`. The status is complete, failed, or
-    unfinished: cut off, or still running.
+    limit), `alarms` (what they are of), the record's identity (`status`, `method`, ...), every
+    config key with its dots (`method.start`), and every figure of `FIGURES`. The status is
+    complete, failed, or unfinished: cut off, or still running.
 
     Raises:
         ConfigError: if a folder holds no record, or a file is no such table.
@@ -101,6 +101,7 @@ def _lines(path: Path) -> list[dict[str, Any]]:
     if missing:
         raise ConfigError("outputs", path, f"not written by --runs-csv: it has no {missing[0]}")
     unsaid: dict[str, Any] = {"oracle": table["access"] == "oracle", "censored": False}
+    unsaid["alarms"] = ""
     unsaid |= {"directory": str(path), "command": None, "error": None, **dict.fromkeys(FIGURES)}
     table = table.assign(**{key: v for key, v in unsaid.items() if key not in table})
     return [{str(key): value for key, value in line.items()} for line in table.to_dict("records")]
@@ -126,6 +127,7 @@ def row(path: Path) -> dict[str, Any]:
     known |= {key: _shown(record.get(key)) for key in _IDENTITY}
     known["oracle"] = bool(record.get("oracle")) or record.get("access") == "oracle"
     known["censored"] = bool((record.get("relearn") or {}).get("censored"))
+    known["alarms"] = ", ".join(a.partition(":")[0] for a in record.get("alarms") or ())
     return known | {name: _figure(record, place) for name, place in FIGURES.items()}
 
 
