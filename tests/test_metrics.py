@@ -12,7 +12,7 @@ import pytest
 import torch
 from scipy.spatial.distance import jensenshannon
 from scipy.special import softmax
-from tiny import CPU, seeded_net
+from tiny import CPU, seeded_net, trained
 from torch import Tensor, nn
 
 from unlearn.config import TrainingConfig
@@ -29,20 +29,6 @@ from unlearn.resume import Progress
 from unlearn.training import train
 
 MakeRequest = Callable[..., Request]
-
-
-def trained(data: Split, classes: tuple[int, ...], seed: int, epochs: int = 12) -> nn.Module:
-    settings = TrainingConfig(
-        seed=seed,
-        epochs=epochs,
-        batch_size=50,
-        optimizer="adamw",
-        learning_rate=0.02,
-        weight_decay=0.01,
-    )
-    network = seeded_net(seed)
-    list(train([network], [data.only(classes)], [settings], CPU, Progress()))
-    return network.eval()
 
 
 @pytest.fixture
@@ -98,7 +84,8 @@ def test_accuracy_is_weighted_by_sample_not_by_class() -> None:
 
 def test_accuracy_covers_every_model_and_split(models: Models, setting: Setting) -> None:
     found = Accuracy()(models, setting)
-    assert set(found) == {"original", "retrained", "unlearned"}
+    assert set(found) == {"original", "retrained", "unlearned", "references"}
+    assert found["references"] == []
     assert found["original"]["train"]["forget"] > 95
     assert found["retrained"]["test"]["forget"] == 0
 
@@ -225,6 +212,10 @@ def test_divergence_is_zero_from_itself_and_split_by_class(
     assert same == {"retain": 0.0, "forget": 0.0, "floor": {"retain": None, "forget": None}}
     other = Divergence()(Models(models.original, models.retrained, models.original), setting)
     assert other["forget"] > 0.5 > other["retain"]
+    floor = Divergence()(
+        Models(models.original, models.retrained, models.retrained, (models.original,) * 2), setting
+    )["floor"]
+    assert floor == {"retain": other["retain"], "forget": other["forget"]}
 
 
 def onset(curve: dict[int, float], setting: Setting) -> dict[str, float | None]:

@@ -83,14 +83,17 @@ def test_the_difference_from_the_retrained_model_is_signed_and_by_layer(
     seeing = seeded_net(1)
     setting = Setting(make_request(), easy_data, pd.DataFrame(), None, ("a",) * 4, tmp_path)
     probe = Probe(shots=5, draws=3, most=30, grid=1)
-    found = probe(Models(seeing, blind(seeing), seeing, blind(seeing)), setting)
+    retrained = blind(seeing)
+    found = probe(Models(seeing, retrained, seeing, (retrained, seeing)), setting)
     assert found["layers"] == ["first", "second", "head (input)"]
     assert found["original"] == found["unlearned"]
     assert found["retrained"][0] == found["unlearned"][0], "the first layer is the same"
     assert found["retrained"][1:] == [50, 50]
     assert found["penultimate"] == found["unlearned"][2] - 50 > 20
     assert found["excess"] == max(found["unlearned"][1:]) - 50
-    assert found["floor"] == {"penultimate": 0, "excess": 0}
+    assert found["references"] == [found["retrained"], found["original"]]
+    half = {"penultimate": found["penultimate"] / 2, "excess": found["excess"] / 2}
+    assert found["floor"] == half, "the mean of none and of all"
     assert len(found["random"]) == 3
     swapped = probe(Models(seeing, seeing, blind(seeing)), setting)
     assert swapped["penultimate"] == -found["penultimate"]

@@ -7,7 +7,11 @@ from collections.abc import Callable
 import torch
 from torch import Tensor, nn
 
+from unlearn.config import TrainingConfig
+from unlearn.data.tensors import Split
 from unlearn.hardware import Hardware
+from unlearn.resume import Progress
+from unlearn.training import train
 
 CPU = Hardware(torch.device("cpu"))
 CLASSES = 4
@@ -38,4 +42,19 @@ def seeded_net(seed: int, batch_norm: bool = True) -> TinyNet:
             with torch.no_grad():
                 for _ in range(20):
                     network(torch.rand(64, 1, 8, 8))
+    return network.eval()
+
+
+def trained(data: Split, classes: tuple[int, ...], seed: int, epochs: int = 12) -> nn.Module:
+    """Such a network, trained on these classes; in eval mode."""
+    settings = TrainingConfig(
+        seed=seed,
+        epochs=epochs,
+        batch_size=50,
+        optimizer="adamw",
+        learning_rate=0.02,
+        weight_decay=0.01,
+    )
+    network = seeded_net(seed)
+    list(train([network], [data.only(classes)], [settings], CPU, Progress()))
     return network.eval()

@@ -14,6 +14,7 @@ from hydra.utils import instantiate
 from torch import nn
 
 from unlearn import record as records
+from unlearn.audits.base import Audit
 from unlearn.config import DatasetConfig, RunConfig
 from unlearn.data.tensors import Data, prepare
 from unlearn.errors import ConfigError, UnlearnError
@@ -36,6 +37,7 @@ class Parts:
     method: Method
     filter: Filter
     metrics: dict[str, Metric | Watch]
+    audits: dict[str, Audit]
     observers: list[Observer]
 
 
@@ -62,6 +64,10 @@ def build(config: RunConfig, *, stack: bool = False) -> Parts:
         name: _instance(f"evaluation.metrics.{name}", **_split(values))
         for name, values in config.evaluation.metrics.items()
     }
+    audits = {
+        name: _instance(f"evaluation.audits.{name}", **_split(values))
+        for name, values in config.evaluation.audits.items()
+    }
     observers = [
         _instance(f"tracking.observers.{name}", **_split(values))
         for name, values in config.tracking.observers.items()
@@ -69,7 +75,7 @@ def build(config: RunConfig, *, stack: bool = False) -> Parts:
     filter = _instance("filter", config.filter.factory, config.filter.arguments)
     _check_space(config, network)
     data = _load(config, hardware.device)
-    return Parts(hardware, data, new_network, method, filter, metrics, observers)
+    return Parts(hardware, data, new_network, method, filter, metrics, audits, observers)
 
 
 def _check_network(config: RunConfig, network: nn.Module) -> None:
@@ -91,7 +97,7 @@ def _check_network(config: RunConfig, network: nn.Module) -> None:
 
 
 def _check_space(config: RunConfig, network: nn.Module) -> None:
-    """Room for the student, and for the trained teacher and references in the cache."""
+    """Room for the student, and for the trained networks in the cache."""
     size = sum(t.numel() * t.element_size() for t in network.state_dict().values())
     run_dir = config.run_dir is not None
     key, value = ("run_dir", config.run_dir) if run_dir else ("outputs", config.outputs)
@@ -99,6 +105,7 @@ def _check_space(config: RunConfig, network: nn.Module) -> None:
     folder = Path(value).expanduser().absolute().parent
     records.require_space(key, value, folder, size)
     if config.dataset.factory is not None:
+        kept = 3 + config.evaluation.references  # the teacher, the retrained one, a judge
         cache = Path(config.outputs).absolute() / "cache"
         try:
             cache.mkdir(parents=True, exist_ok=True)
@@ -106,7 +113,7 @@ def _check_space(config: RunConfig, network: nn.Module) -> None:
             raise ConfigError(
                 "outputs", config.outputs, f"cannot be written ({error.strerror})"
             ) from error
-        records.require_space("outputs", config.outputs, cache, 3 * size)
+        records.require_space("outputs", config.outputs, cache, kept * size)
 
 
 def _load(config: RunConfig, device: torch.device) -> Data | None:

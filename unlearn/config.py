@@ -223,8 +223,10 @@ class EvaluationConfig(_Closed):
     """How often the student is looked at, and what is measured at the end."""
 
     every: PositiveInt | None
-    floor: bool = False
+    references: NonNegativeInt = 0
     metrics: dict[str, dict[str, Any]]
+    audit_rows: PositiveInt = 1000
+    audits: dict[str, dict[str, Any]] = {}
 
 
 class TrackingConfig(_Closed):

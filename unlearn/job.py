@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import copy
-import hashlib
 import time
 from collections.abc import Callable
 from contextlib import ExitStack
@@ -17,16 +16,20 @@ from torch import nn
 
 from unlearn import record as records
 from unlearn.account import Account
+from unlearn.audits.base import Bench
+from unlearn.audits.panel import audited
 from unlearn.build import Parts
 from unlearn.cache import Wanted
 from unlearn.config import RunConfig, TrainingConfig
 from unlearn.data.tensors import Split
+from unlearn.evaluation.alarms import alarms
 from unlearn.evaluation.base import Models, Setting, Watch, Watched, accuracy
 from unlearn.methods.base import Observed, Samples, State
 from unlearn.models.checkpoint import CheckpointFormat, load_into
 from unlearn.models.network import attention_layers
 from unlearn.request import Request
 from unlearn.resume import ResumeFile
+from unlearn.roles import ahead, cached_as, derived, recorded_as, trained
 from unlearn.tracking.base import Observer, Step
 from unlearn.tracking.history import History
 
@@ -147,27 +150,30 @@ class Job:
         self.claim.close()
         return Outcome(self.record, self.directory, self.failure)
 
-    def trains(self, role: str) -> bool:
-        """Whether this network is trained here: there is data, and it is wanted, not given."""
-        given = role == "teacher" and self.config.model.checkpoint is not None
-        unwanted = role == "twin" and not self.config.evaluation.floor
-        return self.parts.data is not None and not given and not unwanted
+    def trains(self) -> list[str]:
+        """The roles of the networks that are trained here: there is data, and none is given."""
+        if self.parts.data is None:
+            return []
+        spared = set() if self.config.model.checkpoint is None else {"teacher"}
+        if not any(audit.needs_judge for audit in self.parts.audits.values()):
+            spared.add("judge-1")
+        return [r for r in trained(self.config.evaluation.references) if r not in spared]
 
     def training(self, role: str) -> TrainingConfig:
-        """How a network is trained: the twin as the retrained reference of the next seed."""
+        """How a network is trained: a further one as its role's of a seed that follows."""
         training = self.config.training
-        return training.model_copy(update={"seed": training.seed + (role == "twin")})
+        return training.model_copy(update={"seed": training.seed + ahead(role)})
 
     def classes(self, role: str) -> tuple[int, ...]:
-        """The classes that the teacher, or a retrained reference, is trained on."""
+        """The classes that a network is trained on."""
         every = tuple(range(self.config.dataset.num_classes))
-        return every if role == "teacher" else self.config.retain
+        return every if cached_as(role) == "teacher" else self.config.retain
 
     def rows(self, role: str) -> Split:
-        """The training rows of the teacher, or of a retrained reference."""
+        """The training rows of a network."""
         data = self.parts.data
         assert data is not None
-        rows = data.train_drawn_by(self.training(role).seed) if role == "twin" else data.train
+        rows = data.train_drawn_by(self.training(role).seed) if ahead(role) else data.train
         return rows.only(self.classes(role))
 
     def wanted(self, role: str) -> Wanted:
@@ -191,6 +197,12 @@ class Job:
             network,
             lambda network: accuracy(network, data.test, config.forget, hardware),
         )
+
+    def take(self, role: str, network: nn.Module, seconds: float) -> None:
+        """Take in a trained network, and how long its training took."""
+        self.networks[role] = network
+        spent, entry = self.record["seconds"], recorded_as(role)
+        spent[entry] = (spent[entry] or 0) + seconds
 
     def ask(self) -> None:
         """Load the user's own teacher if there is one, and write the request."""
@@ -277,7 +289,7 @@ class Job:
             self.networks["teacher"],
             self.networks.get("retrained"),
             student,
-            self.networks.get("twin"),
+            tuple(self.networks[r] for r in self.networks if r.startswith("reference-")),
         )
         setting = Setting(
             self.request,
@@ -292,19 +304,19 @@ class Job:
                 records.merge(self.record, {name: self._watch(name, metric)(student)})
             elif self.parts.data is not None or not metric.needs_data:
                 records.merge(self.record, {name: metric(models, setting)})
+        self._audit(models)
+        self.record["alarms"] = alarms(self.record["accuracy"], setting.history)
         self.record["seconds"]["evaluation"] = self.looking + time.perf_counter() - start
+
+    def _audit(self, models: Models) -> None:
+        """Set the student among retrained networks, as far as the config asks and there is data."""
+        data, audits = self.parts.data, self.parts.audits
+        if data is not None and audits:
+            most = self.config.evaluation.audit_rows
+            bench = Bench(self.request, data, self.networks.get("judge-1"), most)
+            records.merge(self.record, audited(audits, models, bench))
 
     def tell(self, step: Step) -> None:
         """Let everyone who listens know of a step."""
         for observer in self.observers:
             observer.step(step)
-
-
-def cached_as(role: str) -> str:
-    """The role under which a network is cached: the twin is the next seed's retrained one."""
-    return "retrained" if role == "twin" else role
-
-
-def derived(seed: int, role: str) -> int:
-    """A seed of its own for each role, so that no two networks start alike."""
-    return int.from_bytes(hashlib.sha256(f"{role} {seed}".encode()).digest()[:4], "big") // 2

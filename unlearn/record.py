@@ -24,13 +24,13 @@ RECORD = "record.json"
 _PACKAGES = ("unlearn", "torch", "torchvision", "hydra-core", "numpy", "scikit-learn", "wandb")
 _FIGURES = (
     *("accuracy", "relearn", "probe", "membership", "divergence"),
-    *("onset", "proxy", "selection", "seconds"),
+    *("onset", "proxy", "selection", "seconds", "audits_inside"),
 )
 _PROXIES = (
     *("retain", "forget", "soft_retain", "soft_forget"),
     *("score", "likelihood", "margin"),
 )
-_MODELS = ("original", "retrained", "twin", "unlearned")
+_MODELS = ("original", "retrained", "unlearned")
 _SPARE_BYTES = 8 * 2**20
 
 
@@ -55,7 +55,10 @@ def blank(config: RunConfig, identity: str, command: Sequence[str] | None = None
         "seed": config.seed,
         "command": None if command is None else list(command),
         "config": config.plain(),
-        "accuracy": {name: {"train": dict(both), "test": dict(both)} for name in _MODELS},
+        "accuracy": {
+            **{name: {"train": dict(both), "test": dict(both)} for name in _MODELS},
+            "references": [],
+        },
         "relearn": {
             "target": None,
             "retrained_steps": None,
@@ -66,10 +69,12 @@ def blank(config: RunConfig, identity: str, command: Sequence[str] | None = None
         },
         "probe": {
             **dict.fromkeys(("layers", *_MODELS, "random", "penultimate", "excess")),
+            "references": [],
             "floor": {"penultimate": None, "excess": None},
         },
         "membership": {
             **{name: {"auc": None} for name in _MODELS},
+            "references": [],
             "gap": None,
             "floor": None,
         },
@@ -83,8 +88,13 @@ def blank(config: RunConfig, identity: str, command: Sequence[str] | None = None
             "spearman": {**both, "score": None},
         },
         "seconds": dict.fromkeys(
-            ("teacher", "retrained", "twin", "unlearn", "evaluation", "total")
-        ),
+            ("teacher", "retrained", "references", "judge", "unlearn", "evaluation", "total")
+        )
+        | {"audits": {}},
+        "audits": {},
+        "audit_curves": {},
+        "audits_inside": None,
+        "alarms": [],
         "ledger": dict.fromkeys(("images", "labels", "images_per_class", "told")),
         "peak_memory": dict.fromkeys(("resident", "added", "cuda")),
         "resumed": 0,

@@ -16,9 +16,10 @@ from unlearn.account import Account
 from unlearn.build import build
 from unlearn.cache import trained_once
 from unlearn.config import RunConfig
-from unlearn.job import Job, Outcome, cached_as
+from unlearn.job import Job, Outcome
 from unlearn.methods.base import Observed, State, Steps, StepsTogether, Together
 from unlearn.resume import Progress
+from unlearn.roles import cached_as
 from unlearn.tracking.base import Step
 from unlearn.tracking.progress import ProgressBar
 from unlearn.training import train
@@ -95,7 +96,7 @@ def prepared(config: RunConfig) -> Job:
     identity, directory = records.place(config)
     record = records.blank(config, identity)
     job = Job(0, config, parts, record, directory, directory, ExitStack())
-    if job.trains("teacher"):
+    if "teacher" in job.trains():
         _train("teacher", [job])
     job.ask()
     return job
@@ -105,8 +106,8 @@ def _prepare(jobs: list[Job]) -> None:
     """Start the observers, and get teachers, retrained references and requests."""
     for job in jobs:
         job.attempt(job.start)
-    for role in ("teacher", "retrained", "twin"):
-        waiting = [job for job in jobs if job.failure is None and job.trains(role)]
+    for role in dict.fromkeys(role for job in jobs for role in job.trains()):
+        waiting = [job for job in jobs if job.failure is None and role in job.trains()]
         for group in _alike(waiting, partial(_size, role)):
             _all_or_each(group, partial(_train, role))
     for job in jobs:
@@ -139,8 +140,7 @@ def _train(role: str, jobs: list[Job]) -> None:
     cache = Path(first.config.outputs).absolute() / "cache"
     seconds = trained_once(cache, cached_as(role), wanted, fit)
     for job, want, spent in zip(jobs, wanted, seconds, strict=True):
-        job.networks[role] = want.network
-        job.record["seconds"][role] = spent
+        job.take(role, want.network, spent)
 
 
 def _unlearn(jobs: list[Job]) -> None:

@@ -2,24 +2,40 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import pytest
 import torch
 from command_line import Cli, record_in
+from jsonschema import Draft202012Validator
 from safetensors.torch import load_file
+
+import unlearn
 
 ARGUMENTS = ["model=lenet", "hardware=cpu", "hardware.threads=1", "tracking.mode=disabled"]
 FIGURES = ["evaluation=figures", "~evaluation.metrics.proxy", "evaluation.every=null"]
+AUDIT = ["evaluation=audit", "~evaluation.metrics.proxy", "evaluation.every=null"]
+AUDIT += ["evaluation.metrics.relearn.max_steps=2", "evaluation.metrics.probe.draws=1"]
+AUDITS = {
+    *("accuracy", "divergence", "relearn", "probe", "cka"),
+    *("inversion", "recovery", "lira", "mia_nn"),
+}
 
 
-def test_the_twin_is_the_retrained_network_of_the_next_seed(cli: Cli, tmp_path: Path) -> None:
+def test_references_are_the_retrained_networks_of_the_seeds_that_follow(
+    cli: Cli, tmp_path: Path
+) -> None:
     """Bit for bit, so that a sweep over seeds trains one network more and no other."""
     shared = [*ARGUMENTS, "method=original", "training.epochs=2", "evaluation=quick"]
-    for seed, floor in ((0, "true"), (1, "false")):
+    for seed, references in ((0, 1), (1, 0)):
         outputs = f"outputs=outputs-{seed}"
         done = cli(
-            *shared, f"seed={seed}", f"evaluation.floor={floor}", outputs, f"run_dir=run-{seed}"
+            *shared,
+            f"seed={seed}",
+            f"evaluation.references={references}",
+            outputs,
+            f"run_dir=run-{seed}",
         )
         assert done.returncode == 0, done.stderr
     own = {p.name: p for p in (tmp_path / "outputs-1" / "cache").glob("retrained-*")}
@@ -29,18 +45,45 @@ def test_the_twin_is_the_retrained_network_of_the_next_seed(cli: Cli, tmp_path: 
     assert own.keys() < both.keys()
     (name,) = own
     (other,) = both.keys() - own.keys()
-    twin, retrained, again = (
+    reference, retrained, again = (
         load_file(folder / "model.safetensors") for folder in (both[name], both[other], own[name])
     )
-    for key, weight in twin.items():
+    for key, weight in reference.items():
         assert torch.equal(weight, again[key])
         assert not torch.equal(weight, retrained[key])
     record, without = record_in(tmp_path / "run-0"), record_in(tmp_path / "run-1")
     assert record["divergence"]["floor"]["forget"] > 0
-    assert record["accuracy"]["twin"]["test"]["forget"] == 0
-    assert record["seconds"]["twin"] > 0
+    assert record["accuracy"]["references"][0]["test"]["forget"] == 0
+    assert record["seconds"]["references"] > 0
     assert without["divergence"]["floor"] == {"retain": None, "forget": None}
-    assert without["seconds"]["twin"] is None
+    assert without["seconds"]["references"] is None
+
+
+def test_every_audit_is_on_record_beside_its_spread(cli: Cli, tmp_path: Path) -> None:
+    """Of the original itself, which most of them must tell from retrained networks."""
+    small = ["model=allcnn", "model.width=0.1", "method=original", "training.epochs=8"]
+    quiet = ["hardware=cpu", "hardware.threads=1", "tracking.mode=disabled"]
+    done = cli(*small, *quiet, *AUDIT, "evaluation.references=2", "run_dir=here")
+    assert done.returncode == 0, done.stderr
+    assert "within the spread of retrained networks" in done.stdout
+    assert "Alarm: no change: D_f is" in done.stdout
+    record = record_in(tmp_path / "here")
+    schema = (Path(unlearn.__file__).parent / "record.schema.json").read_text()
+    Draft202012Validator(json.loads(schema)).validate(record)
+    assert {name.split("/")[0] for name in record["audits"]} == AUDITS
+    assert set(record["seconds"]["audits"]) == AUDITS
+    for name, entry in record["audits"].items():
+        assert entry["unlearned"] == entry["original"], name
+        assert len(entry["references"]) == 2
+        assert len(entry["left_out"]) == 3
+    forgotten = record["audits"]["accuracy/forget"]
+    assert forgotten["unlearned"] == record["accuracy"]["unlearned"]["test"]["forget"]
+    assert forgotten["inside"] is False
+    assert record["audits_inside"] < 1
+    assert len(record["alarms"]) == 1
+    assert len(record["audit_curves"]["relearn/0.001/curve"]["references"]) == 2
+    assert len(list((tmp_path / "outputs" / "cache").glob("teacher-*"))) == 2, "and the judge"
+    assert record["seconds"]["judge"] > 0
 
 
 @pytest.mark.slow

@@ -56,6 +56,7 @@ BEFORE_TORCH = {
     "tracking.project=": ["tracking.project=", "at least 1"],
     "tracking.tags=thesis": ["tracking.tags=thesis", "list"],
     "evaluation.every=0": ["evaluation.every=0"],
+    "evaluation.references=-1": ["evaluation.references=-1", "0"],
     "dataset.mean=[0.1,0.2]": ["dataset.mean", "1 values"],
     "dataset=none": ["dataset.shape", "must be given"],
     NOWHERE: ["model.checkpoint=null", "must be given"],
@@ -103,6 +104,8 @@ BEFORE_WORK = {
     "model=custom model._target_=torch.nn.Flatten": ["model._target_=torch.nn.Flatten", "10"],
     "model.checkpoint=missing.pt": ["model.checkpoint=missing.pt", "no such file"],
     "model=lenet model.attention=[features.9]": ["model.attention=features.9"],
+    "evaluation=audit evaluation.audits.relearn.every=0": ["audits.relearn.every=0", "1 to 30"],
+    "evaluation=audit +evaluation.audits.lira.shadows=9": ["audits.lira.shadows=9", "no such key"],
     "outputs=/proc/here": ["outputs=/proc/here", "cannot be written"],
     "run_dir=/proc/here/run": ["run_dir=/proc/here/run", "cannot be written"],
 }

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
@@ -25,17 +25,17 @@ Figures = Mapping[str, Any]
 class Models:
     """The networks to compare, in eval mode; `retrained` is None where there is no data.
 
-    `twin` is another retrained network, of the next seed, where the config asks for one: what
-    the retrained network differs by from it is noise.
+    `references` are further retrained networks, of the seeds that follow, as many as the config
+    asks for: what the retrained network differs by from them is noise.
     """
 
     original: nn.Module
     retrained: nn.Module | None
     unlearned: nn.Module
-    twin: nn.Module | None = None
+    references: tuple[nn.Module, ...] = ()
 
     def items(self) -> Iterator[tuple[str, nn.Module]]:
-        """Name and network of those that exist, short of the twin."""
+        """Name and network of those that exist, short of the references."""
         for name in ("original", "retrained", "unlearned"):
             network = getattr(self, name)
             if network is not None:
@@ -115,6 +115,11 @@ def _percent(correct: Tensor) -> float | None:
 
 
 def each_model(models: Models, measure: Callable[[nn.Module], Any]) -> dict[str, Any]:
-    """The same measurement of every model that exists, the twin among them."""
-    twin = [] if models.twin is None else [("twin", models.twin)]
-    return {name: measure(network) for name, network in [*models.items(), *twin]}
+    """The same measurement of every model that exists, and a list of it over the references."""
+    found: dict[str, Any] = {name: measure(network) for name, network in models.items()}
+    return found | {"references": [measure(network) for network in models.references]}
+
+
+def mean_of(figures: Sequence[float]) -> float | None:
+    """The mean, None of nothing."""
+    return sum(figures) / len(figures) if figures else None

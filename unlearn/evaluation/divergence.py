@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from unlearn.data.tensors import Split
-from unlearn.evaluation.base import Figures, Models, Setting, logits_of
+from unlearn.evaluation.base import Figures, Models, Setting, logits_of, mean_of
 from unlearn.hardware import Hardware
 
 
@@ -17,7 +17,7 @@ from unlearn.hardware import Hardware
 class Divergence:
     """Mean Jensen-Shannon divergence in bits (0 to 1) on test rows: {retain, forget}.
 
-    Under `floor` the same of two retrained models of different seeds, where there are two.
+    Under `floor` the same of retrained models of other seeds, averaged over the references.
     """
 
     needs_data: bool = True
@@ -28,18 +28,22 @@ class Divergence:
         assert data is not None
         assert models.retrained is not None
         figures: dict[str, Any] = {"floor": {}}
-        compared = ((figures, models.unlearned), (figures["floor"], models.twin))
         for name, classes in (
             ("retain", data.retained(request.forget)),
             ("forget", request.forget),
         ):
             rows = data.test.only(classes)
+            if not len(rows):
+                figures[name] = figures["floor"][name] = None
+                continue
             reference = _probabilities(models.retrained, rows, request.hardware)
-            for found, network in compared:
-                found[name] = None
-                if network is not None and len(rows):
-                    answers = _probabilities(network, rows, request.hardware)
-                    found[name] = jensen_shannon(answers, reference).mean().item()
+            figures[name], *floor = [
+                jensen_shannon(_probabilities(network, rows, request.hardware), reference)
+                .mean()
+                .item()
+                for network in (models.unlearned, *models.references)
+            ]
+            figures["floor"][name] = mean_of(floor)
         return figures
 
 

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from torch import nn
 
 from unlearn.data.tensors import Split
-from unlearn.evaluation.base import Figures, Models, Setting, each_model, logits_of
+from unlearn.evaluation.base import Figures, Models, Setting, each_model, logits_of, mean_of
 from unlearn.filters.entropy import entropy
 
 
@@ -23,7 +23,7 @@ class Membership:
     entropy of the softmax learns members (retain rows of train) from non-members (retain rows of
     test), as many of each. Its decision values then rank the forget classes' train rows against
     their test rows. 0.5 is chance; the reference is the retrained model's figure: `gap` is the
-    unlearned model's distance from it, `floor` that of another retrained model, where there is one.
+    unlearned model's distance from it, `floor` that of the references, averaged.
 
     Args:
         most: rows of each kind, at most.
@@ -37,10 +37,13 @@ class Membership:
     def __call__(self, models: Models, setting: Setting) -> Figures:
         """Attack all models; see `Metric`."""
         found = each_model(models, lambda network: self._auc(network, setting))
+        references = found.pop("references")
         figures: dict[str, Any] = {name: {"auc": auc} for name, auc in found.items()}
-        for name, key in (("unlearned", "gap"), ("twin", "floor")):
-            known = name in found and "retrained" in found
-            figures[key] = abs(found[name] - found["retrained"]) if known else None
+        figures |= {"references": [{"auc": auc} for auc in references], "gap": None, "floor": None}
+        if "retrained" in found:
+            reached = found["retrained"]
+            figures["gap"] = abs(found["unlearned"] - reached)
+            figures["floor"] = mean_of([abs(auc - reached) for auc in references])
         return figures
 
     def _auc(self, network: nn.Module, setting: Setting) -> float:

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from torch import nn
 
 from unlearn.data.tensors import Split
-from unlearn.evaluation.base import Figures, Models, Setting, each_model
+from unlearn.evaluation.base import Figures, Models, Setting, each_model, mean_of
 from unlearn.models.features import feature_places, features_at
 
 Rows = NDArray[np.float64]
@@ -47,7 +47,7 @@ class Probe:
             `layers`: where features are read, the penultimate last; a list of scores for each
             model and for `random`; `penultimate`: unlearned - retrained at the last of them;
             `excess`: the largest absolute difference over the layers; `floor`: both, without
-            their sign, of the twin from the retrained model (None without one).
+            their sign, of the references from the retrained model, averaged (None without any).
         """
         request, data = setting.request, setting.data
         assert data is not None
@@ -59,21 +59,18 @@ class Probe:
         score = partial(self._scores, places=places, taught=taught, asked=asked, setting=setting)
         found = each_model(models, score)
         found["random"] = score(request.hardware.place(request.fresh()).eval())
-        off = {
-            name: [
-                score - reached for score, reached in zip(scores, found["retrained"], strict=True)
-            ]
-            for name, scores in found.items()
-        }
-        floor = [abs(points) for points in off.get("twin", [])]
+        off, *floor = [
+            [score - reached for score, reached in zip(scores, found["retrained"], strict=True)]
+            for scores in (found["unlearned"], *found["references"])
+        ]
         return {
             "layers": list(places),
             **found,
-            "penultimate": off["unlearned"][-1],
-            "excess": max(map(abs, off["unlearned"])),
+            "penultimate": off[-1],
+            "excess": max(map(abs, off)),
             "floor": {
-                "penultimate": floor[-1] if floor else None,
-                "excess": max(floor, default=None),
+                "penultimate": mean_of([abs(points[-1]) for points in floor]),
+                "excess": mean_of([max(map(abs, points)) for points in floor]),
             },
         }
 

@@ -13,6 +13,7 @@ import copy
 from dataclasses import dataclass
 
 import torch
+from torch import nn
 
 from unlearn.data.tensors import Access, Split
 from unlearn.errors import RunError
@@ -42,12 +43,21 @@ class MaskedLogit:
         Raises:
             RunError: if the network has no linear layer with one row a class, or that has no bias.
         """
-        student = copy.deepcopy(request.teacher).requires_grad_(True)
-        last = readout(student, request.num_classes)
-        if "bias" not in dict(last.named_parameters()):
-            raise RunError("method=masked_logit: the last linear layer has no bias to hold down")
-        forget = list(request.forget)
-        with torch.no_grad():
-            last.weight[forget] = 0.0
-            last.bias[forget] = self.bias
-        yield State("mask", 1, 1, student)
+        student = held_down(request.teacher, request.forget, request.num_classes, self.bias)
+        yield State("mask", 1, 1, student.requires_grad_(True))
+
+
+def held_down(network: nn.Module, forget: tuple[int, ...], classes: int, bias: float) -> nn.Module:
+    """A copy of a network of K classes whose logits of the forget classes are `bias`.
+
+    Raises:
+        RunError: if the network has no linear layer with one row a class, or that has no bias.
+    """
+    masked = copy.deepcopy(network)
+    last = readout(masked, classes)
+    if "bias" not in dict(last.named_parameters()):
+        raise RunError("method=masked_logit: the last linear layer has no bias to hold down")
+    with torch.no_grad():
+        last.weight[list(forget)] = 0.0
+        last.bias[list(forget)] = bias
+    return masked

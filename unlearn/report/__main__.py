@@ -23,6 +23,11 @@ _ROWS = ["dataset", "model", "method", "forget"]
 _SHOWN = ["original D_r", "retrained D_r", "D_r", "D_f", "max D_f", "AIN", "s"]
 _BOARD = ["dataset", "model", "method"]  # the lines of a leaderboard's charts
 _ALONG = "method.start"
+_INSTEAD = {  # of the usual table, and what says nothing then
+    "effects": ("rows", "columns"),
+    "leaderboard": ("rows", "columns", "figures", "effects", "calibration"),
+    "calibration": ("rows", "columns", "effects"),
+}
 
 
 def report(arguments: argparse.Namespace, command: str) -> str:
@@ -56,6 +61,8 @@ def report(arguments: argparse.Namespace, command: str) -> str:
         return _effects(runs, arguments)
     if arguments.leaderboard:
         return _text(leaderboard(runs), notes(runs), runs, arguments)
+    if arguments.calibration:
+        return _calibration(runs, arguments)
     table = pivot(runs, arguments.rows, arguments.columns, arguments.figures)
     return _text(table, remarks(runs, [*arguments.rows, *arguments.columns]), runs, arguments)
 
@@ -69,8 +76,8 @@ def _check(arguments: argparse.Namespace) -> None:
     drawn = arguments.format in (_PAGE, _FRONTIER)
     if drawn and arguments.output is None:
         raise ConfigError("output", None, f"must name a file for --format {arguments.format}")
-    for given, options in (("effects", ()), ("leaderboard", ("figures", "effects"))):
-        for option in ("rows", "columns", *options):
+    for given, options in _INSTEAD.items():
+        for option in options:
             if getattr(arguments, given):
                 _unset(arguments, option, f"cannot be had with --{given}")
     if arguments.format == _FRONTIER:
@@ -78,7 +85,8 @@ def _check(arguments: argparse.Namespace) -> None:
     if not arguments.effects:
         _unset(arguments, "interactions", "is for --effects")
     if drawn:
-        _unset(arguments, "effects", f"is for a table, not for --format {arguments.format}")
+        for option in ("effects", "calibration"):
+            _unset(arguments, option, f"is for a table, not for --format {arguments.format}")
     else:
         for option in ("title", "along"):
             _unset(arguments, option, "is for --format html or frontier")
@@ -110,6 +118,12 @@ def _effects(runs: pd.DataFrame, arguments: argparse.Namespace) -> str:
     table = effects(runs, named, arguments.figures, arguments.interactions)
     keys = list(dict.fromkeys([*(factor.key for factor in named), *BLOCKS]))
     return _text(table, remarks(runs, keys, DIFFERENCES), runs, arguments)
+
+
+def _calibration(runs: pd.DataFrame, arguments: argparse.Namespace) -> str:
+    from unlearn.report.calibration import RULE, calibration
+
+    return _text(calibration(runs), [RULE], runs, arguments)
 
 
 def _frontier(runs: pd.DataFrame, arguments: argparse.Namespace) -> str:
@@ -230,6 +244,12 @@ def _parser() -> argparse.ArgumentParser:
         metavar="KEY[=REFERENCE],...",
         help="instead: how figures differ from those at the reference, by least squares over all "
         "of these keys, with data set, model, method, classes and seed as blocks",
+    )
+    add(
+        "--calibration",
+        action="store_true",
+        help="instead: which audits pass retrained networks, and fail the original and one whose "
+        "logit is held down, in percent",
     )
     add("--interactions", action="store_true", help="of each two of --effects' keys too")
     return parser

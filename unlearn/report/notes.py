@@ -51,6 +51,11 @@ def remarks(runs: pd.DataFrame, keys: Sequence[str], first: str = AVERAGES) -> l
             f"Oracle{DAGGER}: real test figures steered {oracle} runs, or may have chosen their "
             "settings."
         )
+    loud = runs[(runs["status"] == "complete") & (runs["alarms"] != "")]
+    if len(loud):
+        kinds = loud["alarms"].str.split("; ").explode().value_counts().sort_index()
+        found = ", ".join(f"{kind} in {count}" for kind, count in kinds.items())
+        lines.append(f"Alarms: in {len(loud)} runs ({found}).")
     return lines
 
 

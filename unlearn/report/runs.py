@@ -43,6 +43,7 @@ FIGURES = {
     "probe floor": "probe.floor.penultimate",
     "probe max": "probe.excess",
     "probe max floor": "probe.floor.excess",
+    "audits inside": "audits_inside",
     "s": "seconds.unlearn",
     "retrained s": "seconds.retrained",
     "inside": "audits_inside",
@@ -56,6 +57,7 @@ UNITS = {
     **dict.fromkeys(("relearn", "retrained relearn"), "steps"),
     **dict.fromkeys(("JS forget", "JS floor"), "bits"),
     **dict.fromkeys((n for n in FIGURES if n.startswith("probe")), "points"),
+    "audits inside": "share",
     **dict.fromkeys(("s", "retrained s"), "seconds"),
 }
 DAGGER = "†"  # after whatever shows a run that real test accuracies steered
@@ -105,6 +107,7 @@ def _lines(path: Path) -> list[dict[str, Any]]:
     if missing:
         raise ConfigError("outputs", path, f"not written by --runs-csv: it has no {missing[0]}")
     unsaid: dict[str, Any] = {"oracle": table["access"] == "oracle", "censored": False}
+    unsaid["alarms"] = ""
     unsaid |= {"directory": str(path), "command": None, "error": None, **dict.fromkeys(FIGURES)}
     table = table.assign(**{key: v for key, v in unsaid.items() if key not in table})
     table["alarms"] = table["alarms"].fillna("") if "alarms" in table else ""

@@ -30,6 +30,12 @@ def show(record: Mapping[str, Any], directory: Path) -> None:
         )
     if record["relearn"]["censored"]:
         console.print("Relearning: a count reached its limit, so that it is a lower bound")
+    if record["audits_inside"] is not None:
+        console.print(
+            f"Audits: {record['audits_inside']:.0%} within the spread of retrained networks"
+        )
+    for alarm in record["alarms"]:
+        console.print(f"Alarm: {alarm}")
     unknown = [name for name in _CONTRACT if _all_none(record[name])]
     if unknown:
         why = "computed without data" if record["dataset"] == "none" else "measured"

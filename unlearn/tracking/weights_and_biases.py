@@ -17,6 +17,7 @@ from typing import Any
 from unlearn.config import RunConfig
 from unlearn.errors import ConfigError
 from unlearn.record import disk_full
+from unlearn.roles import trained
 from unlearn.tracking.base import Step
 from unlearn.tracking.sync import mark_sent
 
@@ -84,9 +85,9 @@ class WeightsAndBiases:
     def start(self, config: RunConfig, directory: Path, config_hash: str) -> None:
         """Get ready; the run's name is its forget classes and seed."""
         epochs = config.training.epochs
-        trained = ("teacher", "retrained", "twin")
-        self._before = {role: epochs * index for index, role in enumerate(trained)}
-        self._next = epochs * len(trained)
+        roles = trained(config.evaluation.references)
+        self._before = {role: epochs * index for index, role in enumerate(roles)}
+        self._next = epochs * len(roles)
         folder = config.run_dir or config.outputs
         self._send_with = shlex.join(["unlearn-sync", folder])
         if self.mode == "disabled":

@@ -1,0 +1,66 @@
+"""The calibration of the audits, from records made up so that each audit tells something else."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from synthetic import put, report
+
+
+def entry(original: float, masked: float, unlearned: float, *left_out: bool) -> dict[str, Any]:
+    values = {"original": original, "masked": masked, "unlearned": unlearned, "retrained": 0.5}
+    inside = 0 <= unlearned <= 1
+    limits = {"low": 0.0, "high": 1.0, "inside": inside, "left_out": list(left_out or [True] * 3)}
+    return {**values, "references": [0.4, 0.6], **limits}
+
+
+def audits(shift: float, unlearned: float) -> dict[str, Any]:
+    return {
+        "sees/both": entry(5 + shift, -5, unlearned),
+        "sees/original": entry(5 + shift, 0.5, 0.5),
+        "sees/nothing": entry(0.5 + shift / 100, 0.5, 0.5),
+        "fails/retrained": entry(5 + shift, -5, 0.5, False, True, True),
+        "has/no-spread": entry(5, 5, 5) | dict.fromkeys(("low", "high", "inside", "left_out")),
+    }
+
+
+def test_the_matrix_counts_each_set_of_networks_once(tmp_path: Path) -> None:
+    """Two methods share the networks of one seed; another seed has its own."""
+    ours, hidden = {"method.name": "gkt"}, {"method.name": "masked_logit"}
+    put(tmp_path, audits=audits(0, 0.5), config=ours)
+    put(tmp_path, audits=audits(0, -5), config=hidden)
+    put(tmp_path, audits=audits(1, 0.5), config=ours, seed=1)
+    put(tmp_path, status="failed", error="no", audits=audits(2, 0.5), config=ours, seed=2)
+    done = report(tmp_path, "--calibration", "--format", "csv")
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.splitlines() == [
+        "audit,sets,retrained passes,original fails,masked fails,tells,"
+        "gkt inside,masked_logit inside",
+        "sees/both,2,100,100,100,original and masked,100,0",
+        "sees/original,2,100,100,0,original,100,100",
+        "sees/nothing,2,100,0,0,cannot tell,100,100",
+        "fails/retrained,2,67,100,100,cannot tell,100,100",
+    ]
+    shown = report(tmp_path, "--calibration", "--format", "markdown").stdout
+    assert "| sees/nothing | 2 | 100 | 0 | 0 | cannot tell |" in shown
+    assert "95% prediction interval" in shown
+
+
+def test_runs_without_audits_are_refused_in_one_line(tmp_path: Path) -> None:
+    put(tmp_path)
+    for words in (["--calibration"], ["--calibration", "--rows", "method"]):
+        done = report(tmp_path, *words)
+        assert done.returncode == 2
+        assert len(done.stderr.splitlines()) == 1
+    assert "evaluation=audit" in report(tmp_path, "--calibration").stderr
+
+
+def test_a_table_says_how_many_runs_raised_an_alarm(tmp_path: Path) -> None:
+    put(tmp_path, alarms=["collapse: D_r is 10.00", "no change: D_f is 80.00"])
+    put(tmp_path, alarms=["no change: D_f is 70.00"], seed=1)
+    put(tmp_path, alarms=[], seed=2)
+    shown = report(tmp_path).stdout
+    assert "Alarms: in 2 runs (collapse in 1, no change in 2)." in shown
+    quiet = report(tmp_path, "--where", "seed=2").stdout
+    assert "Alarms" not in quiet

@@ -1,0 +1,1 @@
+"""What an auditor finds in one network, set among networks that never saw the class."""

@@ -1,0 +1,61 @@
+"""How much of the class comes back with little effort: a new last layer, or a few images.
+
+Refitting the head: "An Illusion of Unlearning?" (AISTATS 2026, arXiv 2604.08271).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from unlearn.audits.base import Figure, Findings, Subject
+from unlearn.audits.training import Trainer
+
+
+@dataclass(frozen=True)
+class Recovery:
+    """D_f after the head was refitted on all classes, and after k-shot relearning.
+
+    Args:
+        head_rows: training rows of each class that the head is refitted on.
+        shots: each k: images of every class that a copy is trained on.
+        steps: of that training, the whole handful in each; batch norm keeps its statistics.
+        learning_rate: of Adam.
+    """
+
+    head_rows: int
+    shots: Sequence[int]
+    steps: int
+    learning_rate: float
+    needs_judge: bool = False
+
+    def __call__(self, subject: Subject, peers: Sequence[Subject]) -> Findings:
+        """`head`, and `shots-k` for each k, percent; see `Audit`."""
+        found = {"head": Figure(self._head(subject), subject.resolution)}
+        for shots in self.shots:
+            right = self._relearned(subject, shots)
+            found[f"shots-{shots}"] = Figure(right, subject.resolution)
+        return found
+
+    def _head(self, subject: Subject) -> float:
+        """By logistic regression on the penultimate features."""
+        from sklearn.linear_model import LogisticRegression
+        from sklearn.pipeline import make_pipeline
+        from sklearn.preprocessing import StandardScaler
+
+        taught, asked = subject.bench.taught(self.head_rows), subject.bench.rows("forget")
+        known, unseen = (
+            [*subject.features(rows).values()][-1].double().numpy() for rows in (taught, asked)
+        )
+        head = make_pipeline(StandardScaler(), LogisticRegression(max_iter=100))
+        answers = head.fit(known, taught.labels.cpu().numpy()).predict(unseen)
+        return 100 * float(np.mean(answers == asked.labels.cpu().numpy()))
+
+    def _relearned(self, subject: Subject, shots: int) -> float:
+        network, rows = subject.to_train(), subject.bench.taught(shots)
+        trainer = Trainer(network, self.learning_rate, subject.bench.request.hardware)
+        for _ in range(self.steps):
+            trainer.step(rows.images, rows.labels)
+        return subject.right(network)
