@@ -112,6 +112,7 @@ class MethodConfig(_Open):
     source: SourceConfig | None = None
     iterations: PositiveInt = 1
     batch_size: PositiveInt = 1
+    forget_batch_size: PositiveInt = 1
     epochs: PositiveInt = 1
     student_steps: PositiveInt = 1
     fresh_noise: bool = False
