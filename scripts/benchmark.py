@@ -17,6 +17,7 @@ from omegaconf import DictConfig, OmegaConf
 
 from unlearn import record as records
 from unlearn.benchmark.figures import machine, measured, table
+from unlearn.blank import versions
 from unlearn.config import RunConfig
 from unlearn.errors import UnlearnError
 from unlearn.run import prepared
@@ -41,7 +42,7 @@ def benchmark(composed: DictConfig, overrides: list[str]) -> None:
         "method": config.method.name,
         "batch": getattr(config.method, BATCH.get(config.method.name, "batch_size")),
         "machine": machine(),
-        "versions": records.versions(),
+        "versions": versions(),
         "overrides": overrides,
     }
     folder = Path(config.outputs) / "benchmark"

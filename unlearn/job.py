@@ -23,7 +23,8 @@ from unlearn.cache import Wanted
 from unlearn.config import RunConfig, TrainingConfig
 from unlearn.data.tensors import Split
 from unlearn.evaluation.alarms import alarms
-from unlearn.evaluation.base import Models, Setting, Watch, Watched, accuracy
+from unlearn.evaluation.base import Models, Setting, Watch, accuracy
+from unlearn.evaluation.watching import Watching
 from unlearn.methods.base import Observed, Samples, State
 from unlearn.models.checkpoint import CheckpointFormat, load_into
 from unlearn.models.network import attention_layers
@@ -61,8 +62,7 @@ class Job:
     request: Request = field(init=False)
     student: nn.Module | None = None
     samples: Samples | None = None
-    watched: dict[str, Watched] = field(default_factory=dict)
-    looking: float = 0.0
+    watching: Watching = field(init=False)
     account: Account = field(init=False)
     began: float = field(default_factory=time.perf_counter)
 
@@ -212,6 +212,9 @@ class Job:
             self.layout = load_into(network, checkpoint)
             self.networks["teacher"] = self.parts.hardware.place(network).eval()
         self.request = self.make_request(self.networks["teacher"])
+        self.watching = Watching(
+            self.request, self.parts.data, self.parts.metrics, self.config.evaluation.every
+        )
 
     def make_request(self, teacher: nn.Module) -> Request:
         """What the method is given: a frozen copy of the teacher, and what its inputs are."""
@@ -243,39 +246,10 @@ class Job:
         """Take in a step of the method; what it is told of its student, if that is its access."""
         self.samples = state.samples or self.samples
         self.student = state.student if state.student is not None else self.student
-        seen = self._look(state, self.config.evaluation.every)
+        seen = self.watching.look(state)
         self.tell(Step(state.stage, state.step, state.total, state.scalars, seen))
         told = "retain" in seen and self.parts.method.access == "oracle"
         return self.account.tell(seen) if told else None
-
-    def _look(self, state: State, every: int | None) -> dict[str, Any]:
-        """The current student's test accuracy and what is known of it without data.
-
-        At every `every`-th step and the last; the second under the metric's name and a dot.
-        """
-        data = self.parts.data
-        due = every is not None and (state.step % every == 0 or state.step == state.total)
-        if state.student is None or not due:
-            return {}
-        start, seen = time.perf_counter(), dict[str, Any]()
-        modes = {module: module.training for module in state.student.modules()}
-        state.student.eval()
-        if data is not None:
-            seen |= accuracy(state.student, data.test, self.config.forget, self.parts.hardware)
-        for name, metric in self.parts.metrics.items():
-            if isinstance(metric, Watch):
-                figures = self._watch(name, metric)(state.student)
-                seen |= {f"{name}.{figure}": value for figure, value in figures.items()}
-        for module, training in modes.items():
-            module.training = training
-        self.looking += time.perf_counter() - start
-        return seen
-
-    def _watch(self, name: str, metric: Watch) -> Watched:
-        """What takes a metric's figures of a student, made once a run."""
-        if name not in self.watched:
-            self.watched[name] = metric.watch(self.request)
-        return self.watched[name]
 
     def evaluate(self) -> None:
         """Save the student; run every metric on networks that it cannot change for the next."""
@@ -301,12 +275,13 @@ class Job:
         )
         for name, metric in self.parts.metrics.items():
             if isinstance(metric, Watch):
-                records.merge(self.record, {name: self._watch(name, metric)(student)})
-            elif self.parts.data is not None or not metric.needs_data:
+                continue
+            if self.parts.data is not None or not metric.needs_data:
                 records.merge(self.record, {name: metric(models, setting)})
+        records.merge(self.record, self.watching.figures(student))
         self._audit(models)
         self.record["alarms"] = alarms(self.record["accuracy"], setting.history)
-        self.record["seconds"]["evaluation"] = self.looking + time.perf_counter() - start
+        self.record["seconds"]["evaluation"] = self.watching.seconds + time.perf_counter() - start
 
     def _audit(self, models: Models) -> None:
         """Set the student among retrained networks, as far as the config asks and there is data."""

@@ -7,106 +7,24 @@ import hashlib
 import json
 import os
 import shutil
-import sys
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from functools import cache
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 from filelock import FileLock, Timeout
 
+from unlearn.blank import blank
 from unlearn.config import RunConfig, config_hash
 from unlearn.errors import ConfigError, RunError
 
 RECORD = "record.json"
-_PACKAGES = ("unlearn", "torch", "torchvision", "hydra-core", "numpy", "scikit-learn", "wandb")
 _FIGURES = (
     *("accuracy", "relearn", "probe", "membership", "divergence"),
     *("onset", "proxy", "selection", "seconds", "audits_inside"),
 )
-_PROXIES = (
-    *("retain", "forget", "soft_retain", "soft_forget"),
-    *("score", "likelihood", "margin"),
-)
-_MODELS = ("original", "retrained", "unlearned")
 _SPARE_BYTES = 8 * 2**20
-
-
-def blank(config: RunConfig, identity: str, command: Sequence[str] | None = None) -> dict[str, Any]:
-    """A record with every key of the public contract; a figure not (yet) computed is None.
-
-    Args:
-        config: of the run.
-        identity: its hash.
-        command: what is typed after `unlearn` to do this run, None if it was not typed.
-    """
-    both = {"retain": None, "forget": None}
-    return {
-        "status": "unfinished",
-        "config_hash": identity,
-        "dataset": config.dataset.name,
-        "model": config.model.name,
-        "method": config.method.name,
-        "access": None,
-        "oracle": config.allow_oracle,
-        "forget": list(config.forget),
-        "seed": config.seed,
-        "command": None if command is None else list(command),
-        "config": config.plain(),
-        "accuracy": {
-            **{name: {"train": dict(both), "test": dict(both)} for name in _MODELS},
-            "references": [],
-        },
-        "relearn": {
-            "target": None,
-            "retrained_steps": None,
-            "unlearned_steps": None,
-            "ain": None,
-            "resolution": None,
-            "censored": None,
-        },
-        "probe": {
-            **dict.fromkeys(("layers", *_MODELS, "random", "penultimate", "excess")),
-            "references": [],
-            "floor": {"penultimate": None, "excess": None},
-        },
-        "membership": {
-            **{name: {"auc": None} for name in _MODELS},
-            "references": [],
-            "gap": None,
-            "floor": None,
-        },
-        "divergence": {**both, "floor": dict(both)},
-        "proxy": dict.fromkeys(_PROXIES),
-        "onset": {"step": None, "area": None, "largest": None, "final": None},
-        "selection": {
-            "last": dict(both),
-            "proxy": {"step": None, **both},
-            "oracle": {"step": None, **both},
-            "spearman": {**both, "score": None},
-        },
-        "seconds": dict.fromkeys(
-            ("teacher", "retrained", "references", "judge", "unlearn", "evaluation", "total")
-        )
-        | {"audits": {}},
-        "audits": {},
-        "audit_curves": {},
-        "audits_inside": None,
-        "alarms": [],
-        "ledger": dict.fromkeys(("images", "labels", "images_per_class", "told")),
-        "peak_memory": dict.fromkeys(("resident", "added", "cuda")),
-        "resumed": 0,
-        "versions": versions(),
-        "error": None,
-    }
-
-
-def versions() -> dict[str, str | None]:
-    """Versions of Python, of the packages that decide figures, and the git revision if any."""
-    found: dict[str, str | None] = {"python": sys.version.split()[0]}
-    return found | {name: version(name) for name in _PACKAGES} | {"git": _git_revision()}
 
 
 def merge(record: dict[str, Any], figures: Mapping[str, Any]) -> None:
@@ -296,20 +214,3 @@ def _paths(values: Mapping[str, Any], prefix: str = "") -> list[str]:
         nested = isinstance(value, Mapping)
         paths += _paths(value, f"{prefix}{key}.") if nested else [f"{prefix}{key}"]
     return paths
-
-
-def _git_revision() -> str | None:
-    """The revision of the clone that this code lies in, read without starting git."""
-    git = Path(__file__).resolve().parent.parent / ".git"
-    try:
-        head = (git / "HEAD").read_text().strip()
-        if not head.startswith("ref: "):
-            return head
-        name = head.removeprefix("ref: ")
-        loose = git / name
-        if loose.exists():
-            return loose.read_text().strip()
-        packed = (git / "packed-refs").read_text().splitlines()
-        return next((line.split()[0] for line in packed if line.endswith(name)), None)
-    except OSError:
-        return None

@@ -13,6 +13,7 @@ import torch
 
 from unlearn import record as records
 from unlearn.account import Account
+from unlearn.blank import blank
 from unlearn.build import build
 from unlearn.cache import trained_once
 from unlearn.config import RunConfig
@@ -74,7 +75,7 @@ def run_together(
             if jobs:  # a terminal has room for one run's bars
                 parts.observers[:] = [o for o in parts.observers if not isinstance(o, ProgressBar)]
             command = None if commands is None else commands[index]
-            record = records.blank(config, identity, command)
+            record = blank(config, identity, command)
             work = claim.enter_context(records.writing(directory, record, config.force))
             jobs.append(Job(index, config, parts, record, work, directory, claim))
         _prepare(jobs)
@@ -94,7 +95,7 @@ def prepared(config: RunConfig) -> Job:
     parts = build(config)
     parts.observers.clear()
     identity, directory = records.place(config)
-    record = records.blank(config, identity)
+    record = blank(config, identity)
     job = Job(0, config, parts, record, directory, directory, ExitStack())
     if "teacher" in job.trains():
         _train("teacher", [job])
