@@ -115,13 +115,13 @@ def _access(runs: pd.DataFrame) -> pd.Series:
 
 
 def _audited(board: pd.DataFrame) -> bool:
-    return bool(board["inside"].notna().all())
+    return bool(board["audits inside"].notna().all())
 
 
 def _entries(board: pd.DataFrame) -> list[_Entry]:
     """The board's rows in their order."""
     complete = board[board["status"] == "complete"]
-    share = complete["inside"] if _audited(complete) else _inside_spread(complete)
+    share = complete["audits inside"] if _audited(complete) else _inside_spread(complete)
     derived = {name: complete[f] - complete[_FLOORS[f]] for name, f in _EXCESSES.items()}
     derived["inside %"] = 100 * share
     derived["D_r - retrained"] = complete["D_r"] - complete["retrained D_r"]

@@ -46,7 +46,6 @@ FIGURES = {
     "audits inside": "audits_inside",
     "s": "seconds.unlearn",
     "retrained s": "seconds.retrained",
-    "inside": "audits_inside",
     "real images": "ledger.images",
     "real labels": "ledger.labels",
     "added MiB": "peak_memory.added",
