@@ -26,7 +26,7 @@ MakeRequest = Callable[..., Request]
 CONF = Path(__file__).parent.parent / "conf" / "method"
 
 SETTINGS: dict[str, dict[str, Any]] = {
-    "regrow": {"pool": 2, "inversion_steps": 3, "iterations": 3, "batch_size": 8},
+    "regrow": {"pool": 2, "inversion_steps": 3, "iterations": 3, "batch_size": 8, "gate": 0.9},
     "gkt": {"iterations": 5, "batch_size": 8, "student_steps": 2, "generator_width": 4},
     "inversion": {"images": 3, "inversion_batch": 5, "inversion_steps": 4, "epochs": 3},
     "ispf": {"iterations": 4, "batch_size": 8, "student_steps": 2, "generator_width": 4},

@@ -29,6 +29,7 @@ METHODS = {
         "method=regrow",
         "method.pool=2",
         "method.inversion_steps=3",
+        "method.gate=0.9",
         "method.iterations=3",
         "method.batch_size=16",
     ],

@@ -93,7 +93,7 @@ def test_a_run_is_sent_as_it_goes(server: Server, tmp_path: Path) -> None:
     listener.finish(COMPLETE, tmp_path / "here")
 
     (sent,) = server.runs.values()
-    assert [row["_step"] for row in sent["history"]] == [2, 16, 26, 30]
+    assert [row["_step"] for row in sent["history"]] == [2, 18, 28, 32]
     assert [row.get("transfer/step") for row in sent["history"]] == [None, 10, 20, 24]
     assert sent["summary"]["accuracy"] == {"retain": 98.5}
     assert sent["tags"] == ["digits", "lenet", "regrow", "thesis"]

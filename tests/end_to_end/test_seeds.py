@@ -20,11 +20,12 @@ def found(outputs: Path) -> dict[str, Path]:
     return {f"{path.parent.parent.name}/{path.parent.name}": path.parent for path in paths}
 
 
+_OF_THE_PROCESS = ("seconds", "peak_memory", "versions", "config", "command")
+
+
 def figures(directory: Path) -> dict[str, Any]:
     record = record_in(directory)
-    return {
-        k: v for k, v in record.items() if k not in ("seconds", "versions", "config", "command")
-    }
+    return {k: v for k, v in record.items() if k not in _OF_THE_PROCESS}
 
 
 @pytest.fixture

@@ -84,4 +84,4 @@ def _number(value: float | None, form: str) -> str:
 def _all_none(values: Any) -> bool:
     if isinstance(values, Mapping):
         return all(_all_none(value) for value in values.values())
-    return values is None
+    return values is None or values == []
