@@ -15,16 +15,16 @@ from dataclasses import dataclass
 from typing import Literal
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 from torch.optim import SGD
 
 from unlearn.data.tensors import Access, Split
 from unlearn.methods.base import Steps
+from unlearn.methods.labelled import class_loss
 from unlearn.methods.passes import passes
 from unlearn.methods.student import set_training
 from unlearn.request import Request
-from unlearn.sources.base import Source
+from unlearn.sources.base import Examples, Source
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -59,15 +59,11 @@ class RandomLabels:
         set_training(student, frozen=self.batch_norm == "frozen")
         optimizer = SGD(student.parameters(), self.learning_rate, momentum=0.9)
 
-        def loss_of(rows: Tensor) -> Tensor:
-            logits = student(request.hardware.layout(images[rows])).float()
-            return F.cross_entropy(logits, labels[rows])
-
         yield from passes(
             "relabel",
             student,
             optimizer,
-            loss_of,
+            class_loss(student, Examples(images, labels), request.hardware),
             rows=len(images),
             batch_size=self.batch_size,
             epochs=self.epochs,
