@@ -19,6 +19,7 @@ from unlearn.config import DatasetConfig, RunConfig
 from unlearn.data.tensors import Data, prepare
 from unlearn.errors import ConfigError, UnlearnError
 from unlearn.evaluation.base import Metric, Watch
+from unlearn.evaluation.shelf import Shelf
 from unlearn.filters.base import Filter
 from unlearn.hardware import Hardware
 from unlearn.methods.base import Method
@@ -39,6 +40,7 @@ class Parts:
     metrics: dict[str, Metric | Watch]
     audits: dict[str, Audit]
     observers: list[Observer]
+    shelf: Shelf
 
 
 def build(config: RunConfig, *, stack: bool = False) -> Parts:
@@ -75,7 +77,24 @@ def build(config: RunConfig, *, stack: bool = False) -> Parts:
     filter = _instance("filter", config.filter.factory, config.filter.arguments)
     _check_space(config, network)
     data = _load(config, hardware.device)
-    return Parts(hardware, data, new_network, method, filter, metrics, audits, observers)
+    shelf = _shelf(config, hardware, data)
+    return Parts(hardware, data, new_network, method, filter, metrics, audits, observers, shelf)
+
+
+def _shelf(config: RunConfig, hardware: Hardware, data: Data | None) -> Shelf:
+    """Where the measurements of networks that runs share are kept; nowhere without data."""
+    if data is None:
+        return Shelf()
+    plain = config.plain()
+    about = {
+        "data": data.fingerprint,
+        "dataset": plain["dataset"],
+        "attention": plain["model"]["attention"],
+        "forget": plain["forget"],
+        "seeds": [config.seed, config.training.seed],
+        "hardware": [config.hardware.autocast, hardware.device.type],
+    }
+    return Shelf(Path(config.outputs).absolute() / "cache" / "measured", about)
 
 
 def _check_network(config: RunConfig, network: nn.Module) -> None:

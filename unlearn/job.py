@@ -272,6 +272,7 @@ class Job:
             self.samples,
             names,
             self.work / "figures",
+            self.parts.shelf,
         )
         for name, metric in self.parts.metrics.items():
             if isinstance(metric, Watch):
@@ -288,7 +289,8 @@ class Job:
         data, audits = self.parts.data, self.parts.audits
         if data is not None and audits:
             most = self.config.evaluation.audit_rows
-            bench = Bench(self.request, data, self.networks.get("judge-1"), most)
+            judge = self.networks.get("judge-1")
+            bench = Bench(self.request, data, judge, most, self.parts.shelf)
             records.merge(self.record, audited(audits, models, bench))
 
     def tell(self, step: Step) -> None:

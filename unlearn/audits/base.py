@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from unlearn.data.tensors import Data, Split
 from unlearn.evaluation.base import logits_of
+from unlearn.evaluation.shelf import Shelf
 from unlearn.models.features import feature_places, features_at
 from unlearn.request import Request
 
@@ -39,12 +40,14 @@ class Bench:
         data: real images.
         judge: a network trained on all classes of another seed's draw, where an audit needs one.
         most: rows of each part, at most.
+        shelf: what other runs' audits have found in the networks that this one shares with them.
     """
 
     request: Request
     data: Data
     judge: nn.Module | None
     most: int
+    shelf: Shelf = field(default_factory=Shelf)
     _kept: dict[object, Split] = field(default_factory=dict, init=False, compare=False)
 
     def rows(self, part: Part) -> Split:

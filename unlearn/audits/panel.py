@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping, Sequence
+from dataclasses import asdict
+from functools import partial
 from typing import Any
 
 from torch import nn
@@ -31,7 +33,8 @@ def audited(audits: Mapping[str, Audit], models: Models, bench: Bench) -> dict[s
         one more retrained network (`low`, `high`), whether the unlearned one is `inside`, and
         whether each retrained one, `left_out`, is inside the interval of the others; null with
         fewer than two references. `audit_curves`: lists of numbers by network. `audits_inside`:
-        the share of numbers inside, averaged over audits. `seconds.audits`: of each audit.
+        the share of numbers inside, averaged over audits. `seconds.audits`: of each audit, short
+        of what was known already.
     """
     assert models.retrained is not None
     retrained = [Subject(network, bench) for network in (models.retrained, *models.references)]
@@ -43,9 +46,13 @@ def audited(audits: Mapping[str, Audit], models: Models, bench: Bench) -> dict[s
     entries, curves, shares, seconds = dict[str, Any](), dict[str, Any](), [], dict[str, float]()
     for name, audit in audits.items():
         start = time.perf_counter()
-        found = {key: audit(other, retrained[1:]) for key, other in others.items() if other}
+        found = {
+            key: (audit if key == "unlearned" else partial(_known, audit))(other, retrained[1:])
+            for key, other in others.items()
+            if other
+        }
         found["retrained"], *references = [
-            audit(one, retrained[:index] + retrained[index + 1 :])
+            _known(audit, one, retrained[:index] + retrained[index + 1 :])
             for index, one in enumerate(retrained)
         ]
         insides = []
@@ -64,6 +71,24 @@ def audited(audits: Mapping[str, Audit], models: Models, bench: Bench) -> dict[s
         "audit_curves": curves,
         "audits_inside": sum(shares) / len(shares) if shares else None,
         "seconds": {"audits": seconds},
+    }
+
+
+def _known(audit: Audit, subject: Subject, peers: Sequence[Subject]) -> Findings:
+    """What an audit finds in networks that other runs share, or found for one of those."""
+    bench = subject.bench
+    judge = [bench.judge] if audit.needs_judge and bench.judge is not None else []
+    networks = [subject.network, *(peer.network for peer in peers), *judge]
+
+    def plain() -> dict[str, Any]:
+        return {
+            name: asdict(finding) if isinstance(finding, Figure) else finding
+            for name, finding in audit(subject, peers).items()
+        }
+
+    return {
+        name: Figure(**finding) if isinstance(finding, dict) else finding
+        for name, finding in bench.shelf.kept([audit, bench.most], networks, plain).items()
     }
 
 

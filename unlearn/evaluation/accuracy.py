@@ -24,4 +24,6 @@ class Accuracy:
                 name: accuracy(network, split, request.forget, request.hardware)
                 for name, split in splits.items()
             },
+            [self],
+            setting.shelf,
         )

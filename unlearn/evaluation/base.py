@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from unlearn.data.tensors import Data, Split
+from unlearn.evaluation.shelf import Shelf
 from unlearn.hardware import Hardware
 from unlearn.methods.base import Samples
 from unlearn.request import Request
@@ -53,6 +54,7 @@ class Setting:
         samples: synthesised images that the method showed, or None.
         classes: names of the classes.
         figures: folder for pictures.
+        shelf: what runs before this one have measured of the networks that it shares with them.
     """
 
     request: Request
@@ -61,6 +63,7 @@ class Setting:
     samples: Samples | None
     classes: tuple[str, ...]
     figures: Path
+    shelf: Shelf = field(default_factory=Shelf)
 
 
 class Metric(Protocol):
@@ -114,10 +117,26 @@ def _percent(correct: Tensor) -> float | None:
     return 100 * correct.double().mean().item() if len(correct) else None
 
 
-def each_model(models: Models, measure: Callable[[nn.Module], Any]) -> dict[str, Any]:
-    """The same measurement of every model that exists, and a list of it over the references."""
-    found: dict[str, Any] = {name: measure(network) for name, network in models.items()}
-    return found | {"references": [measure(network) for network in models.references]}
+def each_model(
+    models: Models, measure: Callable[[nn.Module], Any], what: Sequence[object], shelf: Shelf
+) -> dict[str, Any]:
+    """The same measurement of every model that exists, and a list of it over the references.
+
+    Args:
+        models: of which all but the unlearned one may have been measured already.
+        measure: of one network, gives plain values.
+        what: things whose `repr` says what is measured; see `Shelf`.
+        shelf: where it is looked for.
+    """
+
+    def known(network: nn.Module) -> Any:
+        return shelf.kept(what, [network], lambda: measure(network))
+
+    found: dict[str, Any] = {
+        name: measure(network) if network is models.unlearned else known(network)
+        for name, network in models.items()
+    }
+    return found | {"references": [known(network) for network in models.references]}
 
 
 def mean_of(figures: Sequence[float]) -> float | None:

@@ -36,7 +36,9 @@ class Membership:
 
     def __call__(self, models: Models, setting: Setting) -> Figures:
         """Attack all models; see `Metric`."""
-        found = each_model(models, lambda network: self._auc(network, setting))
+        found = each_model(
+            models, lambda network: self._auc(network, setting), [self], setting.shelf
+        )
         references = found.pop("references")
         figures: dict[str, Any] = {name: {"auc": auc} for name, auc in found.items()}
         figures |= {"references": [{"auc": auc} for auc in references], "gap": None, "floor": None}

@@ -57,8 +57,10 @@ class Probe:
         taught = _some(data.train, self.shots * self.draws, random)
         asked = _some(data.test, self.most, random)
         score = partial(self._scores, places=places, taught=taught, asked=asked, setting=setting)
-        found = each_model(models, score)
-        found["random"] = score(request.hardware.place(request.fresh()).eval())
+        what = [self, places]
+        found = each_model(models, score, what, setting.shelf)
+        fresh = request.hardware.place(request.fresh()).eval()
+        found["random"] = setting.shelf.kept(what, [fresh], lambda: score(fresh))
         off, *floor = [
             [score - reached for score, reached in zip(scores, found["retrained"], strict=True)]
             for scores in (found["unlearned"], *found["references"])

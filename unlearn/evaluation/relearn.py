@@ -60,13 +60,16 @@ class Relearn:
         original = accuracy(models.original.eval(), forgotten, request.forget, request.hardware)
         assert original["forget"] is not None
         target = (1 - self.margin) * original["forget"]
-        counts = {
-            name: [
+
+        def counted(network: nn.Module) -> list[int]:
+            return [
                 self._steps(network, data, forgotten, target, setting, repeat)
                 for repeat in range(self.repeats)
             ]
-            for name, network in (("retrained", models.retrained), ("unlearned", models.unlearned))
-        }
+
+        retrained = models.retrained
+        known = setting.shelf.kept([self, target], [retrained], lambda: counted(retrained))
+        counts = {"retrained": known, "unlearned": counted(models.unlearned)}
         steps = {name: sum(found) / len(found) for name, found in counts.items()}
         censored = {name: max(found) >= self.max_steps for name, found in counts.items()}
         usable = steps["retrained"] > 0 and not censored["retrained"]

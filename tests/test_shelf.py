@@ -1,0 +1,81 @@
+"""What runs share is measured once, and is the same whether it was kept or measured."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from torch import nn
+
+from unlearn.evaluation.base import Models, each_model
+from unlearn.evaluation.shelf import Shelf, contents
+
+
+def network(seed: int = 0) -> nn.Module:
+    torch.manual_seed(seed)
+    return nn.Sequential(nn.Linear(3, 2), nn.BatchNorm1d(2))
+
+
+@dataclass(frozen=True)
+class Weights:
+    """Sums the first weights, and counts how often it was asked."""
+
+    asked: list[int]
+    shift: float = 0.0
+
+    def __repr__(self) -> str:
+        return f"Weights(shift={self.shift})"
+
+    def __call__(self, one: nn.Module) -> dict[str, float]:
+        self.asked.append(1)
+        return {"sum": next(iter(one.parameters())).sum().item() / 3 + self.shift}
+
+
+def test_contents_know_every_weight_statistic_and_layer() -> None:
+    assert contents(network()) == contents(network())
+    assert contents(network()) != contents(network(1))
+    changed = network()
+    with torch.no_grad():
+        changed[1].running_mean[1] += 1e-7
+    assert contents(changed) != contents(network())
+    wider = nn.Sequential(nn.Linear(3, 2), nn.BatchNorm1d(2, eps=1e-3))
+    wider.load_state_dict(network().state_dict())
+    assert contents(wider) != contents(network())
+
+
+def test_shared_networks_are_measured_once_and_the_unlearned_one_each_time(tmp_path: Path) -> None:
+    asked: list[int] = []
+    measure = Weights(asked)
+    for run in range(3):
+        models = Models(network(0), network(1), network(10 + run), (network(2),))
+        found = each_model(models, measure, [measure], Shelf(tmp_path, {"forget": [0]}))
+        plain = each_model(models, Weights([]), [Weights([])], Shelf())
+        assert found == plain, "to the last bit"
+    assert len(asked) == 3 + 3
+
+
+def test_another_measurement_network_or_setting_is_measured_anew(tmp_path: Path) -> None:
+    asked: list[int] = []
+
+    def kept(measure: Weights, one: nn.Module, forget: int) -> float:
+        shelf = Shelf(tmp_path, {"forget": [forget]})
+        return shelf.kept([measure], [one], lambda: measure(one))["sum"]
+
+    plain, shifted = Weights(asked), Weights(asked, shift=1.0)
+    first = kept(plain, network(), 0)
+    assert (kept(plain, network(), 0), len(asked)) == (first, 1)
+    assert (kept(shifted, network(), 0), len(asked)) == (first + 1, 2)
+    assert (kept(plain, network(), 1), len(asked)) == (first, 3)
+    assert kept(plain, network(3), 0) != first
+    assert len(asked) == 4
+
+
+def test_what_cannot_be_named_is_not_kept(tmp_path: Path) -> None:
+    class Nameless:
+        pass
+
+    for value in (1, 2):
+        found = Shelf(tmp_path).kept([Nameless()], [network()], lambda value=value: value)
+        assert found == value
+    assert not list(tmp_path.iterdir())
