@@ -73,11 +73,13 @@ def test_methods_are_ranked_within_their_access_between_the_references(tmp_path:
         ("teller", "oracle", 0.1, 0.0),
     ):
         enter(tmp_path, method, access=access, gap=gap, audits_inside=inside)
+    enter(tmp_path, "ruin", gap=-40.0, audits_inside=0.9, alarms=["collapse: D_r is 57.00, ..."])
     assert order(leaderboard(load([tmp_path]))) == [
         ("retain", "-", "retrain"),
         ("none", "1", "noise"),
         ("none", "2", "gkt"),
         ("none", "3", "regrow"),
+        ("none", "4", "ruin"),
         ("oracle", "1", "teller†"),
         ("forget", "1", "delete"),
         ("retain", "1", "fine_tune"),

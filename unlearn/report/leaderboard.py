@@ -18,6 +18,8 @@ SEEDS = 5  # that an entry needs
 _FIRST, _LAST = "retrain", "original"  # references, which have no rank
 _UNKNOWN = "-"
 _ON_GPU = "GPU MiB"
+_USELESS = "collapse|no change"  # alarms
+_HALF = 0.5
 # Figures that are no larger between two retrained networks than their floor.
 _FLOORS = {"probe max": "probe max floor", "JS forget": "JS floor", "MIA gap": "MIA floor"}
 _EXCESSES = {"probe excess": "probe max", "JS excess": "JS forget", "MIA excess": "MIA gap"}
@@ -35,24 +37,26 @@ class _Entry:
 
     access: str
     method: str
+    useless: bool
     inside: float | None
     gap: float | None
     cells: dict[str, str]
 
     @property
-    def order(self) -> tuple[float, float]:
-        """Smaller is better: more inside, then a smaller gap; what is not known comes last."""
+    def order(self) -> tuple[bool, float, float]:
+        """Smaller is better: of use, more inside, a smaller gap; what is not known comes last."""
         lowest = float("inf")
         inside = lowest if self.inside is None else -round(self.inside, 1)
-        return inside, lowest if self.gap is None else round(self.gap, 2)
+        return self.useless, inside, lowest if self.gap is None else round(self.gap, 2)
 
 
 def leaderboard(runs: pd.DataFrame) -> pd.DataFrame:
     """A row for each method, in a board for each data set and model.
 
-    Within a board methods stand by access, from none to all, and there by rank: by the share of
-    audits that lie inside the spread of retrained networks, then by the distance of D_r to the
-    retrained model's. Equal ones share a rank. `retrain` comes first and `original` last; they,
+    Within a board methods stand by access, from none to all, and there by rank: those half of
+    whose runs collapsed or changed nothing after the others; then by the share of audits that lie
+    inside the spread of retrained networks; then by the distance of D_r to the retrained model's.
+    Equal ones share a rank. `retrain` comes first and `original` last; they,
     and methods without a finished run, have no rank.
 
     Args:
@@ -83,9 +87,10 @@ def notes(runs: pd.DataFrame) -> list[str]:
     share = "; on a board where some runs have none, by ".join(ways)
     first = (
         f"Ranked among methods of the same access by {share}, then by the distance of D_r to the "
-        "retrained model's. Mean ± 95% confidence interval (Student's t) over seeds, each the "
-        "mean of its classes, test set. An excess is what a figure is above that of two retrained "
-        "networks."
+        "retrained model's; methods half of whose runs collapsed or changed nothing (see the "
+        "alarms) come after the others. Mean ± 95% confidence interval (Student's t) over seeds, "
+        "each the mean of its classes, test set. An excess is what a figure is above that of two "
+        "retrained networks."
     )
     return [*remarks(classed, ["dataset", "model", "method", "access"], first), *_short(complete)]
 
@@ -134,11 +139,17 @@ def _entries(board: pd.DataFrame) -> list[_Entry]:
         inside, gap = (None if v != v else float(v) for v in seeds)
         label = f"{method}{DAGGER}" if own["oracle"].any() else str(method)
         cells = _cells(own, done)
-        found.append(_Entry(str(access), label, inside, gap and abs(gap), cells))
+        entry = _Entry(str(access), label, _useless(done), inside, gap and abs(gap), cells)
+        found.append(entry)
     return sorted(found, key=_place)
 
 
-def _place(entry: _Entry) -> tuple[int, int, tuple[float, float], str]:
+def _useless(done: pd.DataFrame) -> bool:
+    """Whether half of the runs or more collapsed, or changed nothing."""
+    return bool(len(done) and (done["alarms"].str.contains(_USELESS)).mean() >= _HALF)
+
+
+def _place(entry: _Entry) -> tuple[int, int, tuple[bool, float, float], str]:
     end = {_FIRST: -1, _LAST: 1}.get(entry.method, 0)
     access = ACCESS.index(entry.access) if entry.access in ACCESS else len(ACCESS)
     return end, access, entry.order, entry.method
