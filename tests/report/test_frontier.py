@@ -14,7 +14,7 @@ import pytest
 from scipy import stats
 from synthetic import put, report
 
-from unlearn.report.frontier import points, region, retrained
+from unlearn.report.frontier import AGAINST, points, region, retrained
 from unlearn.report.runs import load
 
 SVG = "{http://www.w3.org/2000/svg}"
@@ -70,13 +70,13 @@ def test_points_are_means_with_students_intervals(sweep: tuple[Path, dict[str, A
     outputs, known = sweep
     runs = load([outputs])
     for method in ("gkt", "inversion"):
-        found = points(runs[runs["method"] == method], "method.start")
+        found = points(runs[runs["method"] == method], "method.start", AGAINST["AIN"])
         assert list(found.index) == ["0", "0.6", "1"]
         for share, at in zip(SHARES, found.itertuples(), strict=True):
             ain, apart = np.array(known["runs"][method, share]).T
             logs = np.log(ain)
             ends = stats.t.interval(0.95, 7, logs.mean(), stats.sem(logs))
-            np.testing.assert_allclose(at.ain, stats.gmean(ain))
+            np.testing.assert_allclose(at.x, stats.gmean(ain))
             np.testing.assert_allclose([at.low, at.high], np.exp(ends))
             low, high = stats.t.interval(0.95, 7, apart.mean(), stats.sem(apart))
             np.testing.assert_allclose([at.difference, at.half], [apart.mean(), (high - low) / 2])
@@ -92,14 +92,14 @@ def test_each_retrained_model_is_set_against_the_others_of_its_classes(
         others = [v for (f, s), v in known["references"].items() if f == forget and s != seed]
         mean_steps, mean_accuracy = np.mean(others, axis=0)
         expected.append((steps / mean_steps, accuracy - mean_accuracy))
-    models = retrained(load([outputs]))
+    models = retrained(load([outputs]), AGAINST["AIN"])
     assert len(models) == 8  # not one a run
-    found = sorted(zip(models["ain"], models["difference"], strict=True))
+    found = sorted(zip(models["x"], models["difference"], strict=True))
     np.testing.assert_allclose(found, sorted(expected))
-    target = region(models)
+    target = region(models, AGAINST["AIN"])
     assert target is not None
     ain, apart = np.array(expected).T
-    np.testing.assert_allclose(np.log(target.factor), 1.96 * np.sqrt(np.mean(np.log(ain) ** 2)))
+    np.testing.assert_allclose(np.log(target.high), 1.96 * np.sqrt(np.mean(np.log(ain) ** 2)))
     np.testing.assert_allclose(target.margin, 1.96 * np.sqrt(np.mean(apart**2)))
 
 
@@ -114,17 +114,18 @@ def test_the_target_is_as_wide_as_students_like_retrained_models_would_be() -> N
             "status": "complete",
             "D_r": 90.0,
             "AIN": 1.0,
+            "relearn": 20.0,
             "retrained D_r": random.normal(97, 0.5, 5 * classes) + np.repeat(range(classes), 5),
             "retrained relearn": 20 * np.exp(random.normal(0, 0.1, 5 * classes)),
         }
     )
-    target = region(retrained(models))
+    target = region(retrained(models, AGAINST["AIN"]), AGAINST["AIN"])
     assert target is not None
     # one more model of a class against the mean of four others
     one, others = random.normal(0, 1, 20_000), random.normal(0, 1, (4, 20_000)).mean(axis=0)
     held = np.quantile(abs(one - others), 0.95)
     assert target.margin == pytest.approx(0.5 * held, rel=0.03)
-    assert np.log(target.factor) == pytest.approx(0.1 * held, rel=0.03)
+    assert np.log(target.high) == pytest.approx(0.1 * held, rel=0.03)
 
 
 def test_models_of_different_networks_are_not_compared(tmp_path: Path) -> None:
@@ -134,18 +135,18 @@ def test_models_of_different_networks_are_not_compared(tmp_path: Path) -> None:
             record = json.loads((made / "record.json").read_text())
             record["config"]["model"] = {"width": width}
             (made / "record.json").write_text(json.dumps(record))
-    ratios = sorted(retrained(load([tmp_path]))["ain"])
+    ratios = sorted(retrained(load([tmp_path]), AGAINST["AIN"])["x"])
     np.testing.assert_allclose(ratios, sorted([2.5 / 3.5, 3.5 / 2.5, 10 / 11, 11 / 10]))
 
 
 def test_what_is_relearned_at_once_or_never_has_a_place(tmp_path: Path) -> None:
     run(tmp_path, 0, 98, (10, 97), config={"method.start": 1})
     run(tmp_path, 200, 98, (10, 97), censored=True, config={"method.start": 0})
-    found = points(load([tmp_path]), "method.start")
-    np.testing.assert_allclose(found["ain"], [20, 0.05])
+    found = points(load([tmp_path]), "method.start", AGAINST["AIN"])
+    np.testing.assert_allclose(found["x"], [20, 0.05])
     assert list(found["bound"]) == [True, False]
     assert found[["low", "high", "half"]].isna().all(axis=None)
-    assert region(retrained(load([tmp_path]))) is None
+    assert region(retrained(load([tmp_path]), AGAINST["AIN"]), AGAINST["AIN"]) is None
 
 
 def drawn(outputs: Path, *arguments: str) -> ElementTree.Element:
@@ -218,12 +219,12 @@ def test_the_page_has_the_frontier_where_the_key_varies(sweep: tuple[Path, Any])
     keys = ["--rows", "method,method.start", "--columns", "forget", "--format", "html"]
     assert report(outputs, *keys, "--output", str(target)).returncode == 0
     page = target.read_text()
-    assert "<h2>Frontier</h2>" in page
+    assert "<h2>Frontier of D_r and AIN</h2>" in page
     for forget in (0, 1):
         label = f"D_r against AIN along method.start forget={forget}"
         assert page.count(f'aria-label="{label}"') == 1
     assert report(outputs, *keys, "--where", "method.start=1", "--output", str(target)).stderr == ""
-    assert "<h2>Frontier</h2>" not in target.read_text()
+    assert "<h2>Frontier of D_r and AIN</h2>" not in target.read_text()
 
 
 def test_the_picture_says_what_it_mixes_and_leaves_out(tmp_path: Path) -> None:
@@ -254,6 +255,11 @@ def test_the_lines_of_runs_make_the_same_picture(sweep: tuple[Path, Any], tmp_pa
     ("arguments", "message"),
     [
         (["--format", "frontier"], "output=null: must name a file for --format frontier"),
+        (
+            ["--format", "frontier", "--output", "f.svg", "--against", "AIM"],
+            "against=AIM: allowed are AIN, probe",
+        ),
+        (["--against", "probe"], "against=probe: is for --format frontier"),
         (["--along", "method.start"], "along=method.start: is for --format html or frontier"),
         (
             ["--format", "frontier", "--output", "f.svg", "--along", "method.strat"],
@@ -275,6 +281,49 @@ def test_bad_input(tmp_path: Path, arguments: list[str], message: str) -> None:
     assert done.returncode == 2
     (line,) = done.stderr.strip().splitlines()
     assert line.startswith(f"unlearn-report: {message}")
+
+
+def probed(outputs: Path) -> dict[str, list[float]]:
+    """Two shares, two classes, three seeds, each with a probe; by share, what was put in."""
+    random, put_in = np.random.default_rng(3), dict[str, list[float]]()
+    for seed in range(3):
+        for forget in (0, 1):
+            theirs = float(random.uniform(60, 70))
+            for share in (0, 1):
+                ours = float(random.uniform(70, 90))
+                made = run(outputs, 10, 96, (10, 97), seed=seed, forget=[forget],
+                           config={"method.start": share})  # fmt: skip
+                record = json.loads((made / "record.json").read_text())
+                record["probe"] = {
+                    "unlearned": [50.0, ours],
+                    "retrained": [50.0, theirs],
+                    "penultimate": ours - theirs,
+                }
+                (made / "record.json").write_text(json.dumps(record))
+                put_in.setdefault(str(share), []).append(ours - theirs)
+    return put_in
+
+
+def test_the_probe_in_place_of_relearning(tmp_path: Path) -> None:
+    outputs = tmp_path / "outputs"
+    put_in = probed(outputs)
+    runs, against = load([outputs]), AGAINST["probe"]
+    found = points(runs, "method.start", against)
+    for share, values in put_in.items():
+        low, high = stats.t.interval(0.95, 5, np.mean(values), stats.sem(values))
+        at = found.loc[share]
+        np.testing.assert_allclose([at["x"], at["low"], at["high"]], [np.mean(values), low, high])
+    models = retrained(runs, against)
+    scores = runs.groupby(["forget", "seed"])["retrained probe score"].first().unstack(0)
+    expected = 1.5 * (scores - scores.mean())  # of three: against the mean of the other two
+    np.testing.assert_allclose(sorted(models["x"]), sorted(expected.to_numpy().ravel()))
+    target = region(models, against)
+    assert target is not None
+    held = 1.96 * np.sqrt(np.mean(expected.to_numpy() ** 2))
+    np.testing.assert_allclose([target.low, target.high], [-held, held])
+    picture = drawn(outputs, "--against", "AIN,probe")
+    words = ["".join(text.itertext()) for text in picture.iter(f"{SVG}text")]
+    assert {AGAINST["AIN"].label, AGAINST["probe"].label} <= set(words)
 
 
 def test_runs_without_ain_make_no_frontier(tmp_path: Path) -> None:

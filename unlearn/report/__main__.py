@@ -90,6 +90,8 @@ def _check(arguments: argparse.Namespace) -> None:
     else:
         for option in ("title", "along"):
             _unset(arguments, option, "is for --format html or frontier")
+    if arguments.format != _FRONTIER:
+        _unset(arguments, "against", "is for --format frontier")
     if arguments.format != _PAGE:
         _unset(arguments, "curve", "is for --format html")
 
@@ -127,16 +129,26 @@ def _calibration(runs: pd.DataFrame, arguments: argparse.Namespace) -> str:
 
 
 def _frontier(runs: pd.DataFrame, arguments: argparse.Namespace) -> str:
-    from unlearn.report.frontier import measured, unmeasured
+    from unlearn.report.frontier import AGAINST, measured, unmeasured
     from unlearn.report.frontier_chart import picture
 
     key = arguments.along or _ALONG
-    if measured(runs).empty:
-        raise ConfigError("outputs", arguments.outputs[0], "no complete run has D_r and AIN")
+    names = arguments.against or list(AGAINST)[:1]
+    unknown = [name for name in names if name not in AGAINST]
+    if unknown:
+        raise ConfigError("against", unknown[0], f"allowed are {', '.join(AGAINST)}")
+    against = [AGAINST[name] for name in names]
+    usable = runs
+    for other in against:
+        usable = measured(usable, other)
+        if usable.empty:
+            why = f"no complete run has D_r and {other.name}"
+            raise ConfigError("outputs", arguments.outputs[0], why)
     rows, columns = ([k for k in keys if k != key] for keys in (arguments.rows, arguments.columns))
-    notes = [*remarks(runs, [*rows, *columns, key])[1:], *unmeasured(runs)]
-    title = arguments.title or f"D_r against AIN along {key}"
-    return picture(panels(measured(runs), rows, columns), key, title, notes)
+    lacking = [line for other in against for line in unmeasured(runs, other)]
+    said = [*remarks(runs, [*rows, *columns, key])[1:], *lacking]
+    title = arguments.title or f"D_r against {' and '.join(names)} along {key}"
+    return picture(panels(usable, rows, columns), key, against, title, said)
 
 
 def _page(runs: pd.DataFrame, arguments: argparse.Namespace, command: str) -> str:
@@ -231,6 +243,13 @@ def _parser() -> argparse.ArgumentParser:
         metavar="KEY",
         help="a line of the frontier (an SVG picture, by method unless --rows says otherwise, and "
         f"a section of the page) has a point for each value of this: {_ALONG} otherwise",
+    )
+    add(
+        "--against",
+        default=[],
+        type=_words,
+        metavar="NAME,...",
+        help="what the frontier sets D_r against, side by side: AIN otherwise, or probe",
     )
     add(
         "--leaderboard",

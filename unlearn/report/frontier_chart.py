@@ -17,11 +17,10 @@ from matplotlib.ticker import FixedLocator, FuncFormatter, LogLocator, NullLocat
 from matplotlib.transforms import Bbox
 
 from unlearn.report.charts import titled
-from unlearn.report.frontier import Region, points, region, retrained
+from unlearn.report.frontier import Against, Region, points, region, retrained
 from unlearn.report.groups import Panel, Panels
 from unlearn.report.svg import FOREGROUND, GREY, RETRAINED, STYLES, Style, chart, standalone
 
-_X = "AIN: steps of relearning / the retrained model's"
 _Y = "D_r − retrained D_r (% points)"
 # Where a label may stand from its point, the best first (points).
 _OFFSETS = [(5, 4), (-5, 4), (5, -10), (-5, -10), (0, 6), (0, -13), (7, -3), (-7, -3)]
@@ -32,32 +31,38 @@ _TICKS = (0.0, 0.5, 1.0, 2.0, 5.0, 10.0, 20.0, 50.0, 100.0)
 _LABEL = 7.5  # size of the labels' font, points
 _WIDTH, _HEIGHT = 8.3, 5.2  # inches: about 800 pixels in a browser
 _LINE_OF_TEXT = 135
+_WIDE = 2  # panels that have room for a whole label
 
 
-def against_relearning(name: str, panel: Panel, key: str) -> str:
+def one_panel(name: str, panel: Panel, key: str, against: Against) -> str:
     """One panel for the page: a point a value of the key, and the target."""
 
     def paint(axes: Axes) -> None:
-        _finished(axes, _drawn(axes, panel, key))
+        _finished(axes, _drawn(axes, panel, key, against))
 
-    return chart(name, titled(f"D_r against AIN along {key}", panel.title), _X, _Y, paint)
+    title = titled(f"D_r against {against.name} along {key}", panel.title)
+    return chart(name, title, against.label, _Y, paint)
 
 
-def picture(drawn: Panels, key: str, title: str, notes: Sequence[str]) -> str:
+def picture(
+    drawn: Panels, key: str, against: Sequence[Against], title: str, notes: Sequence[str]
+) -> str:
     """An SVG file with the panels side by side, a legend, and what a reader must know.
 
     Args:
         drawn: panels and groups, as `groups.panels` gives them.
         key: whose values are the points of a line.
+        against: what D_r is set against: each panel is drawn once for each.
         title: above all.
         notes: sentences below all, after those that say what is drawn.
     """
-    words = " ".join([caption(drawn, key), *drawn.limits(), *notes])
+    words = " ".join([caption(drawn, key, against), *drawn.limits(), *notes])
     text = "\n".join(textwrap.wrap(words, _LINE_OF_TEXT))
 
     def compose(figure: Figure) -> None:
         figure.supxlabel(text, x=0.01, ha="left", fontsize=8, linespacing=1.4)
-        shared = figure.subplots(1, len(drawn.drawn), sharey=True, squeeze=False)[0]
+        charts = [(panel, other) for panel in drawn.drawn for other in against]
+        shared = figure.subplots(1, len(charts), sharey=True, squeeze=False)[0]
         figure.legend(
             title=title,
             alignment="left",
@@ -69,70 +74,73 @@ def picture(drawn: Panels, key: str, title: str, notes: Sequence[str]) -> str:
         )
         shared[0].set_ylabel(_Y)
         painted = []
-        for axes, panel in zip(shared, drawn.drawn, strict=True):
-            axes.set(xlabel=_X if len(shared) == 1 else "AIN", title=panel.title)
+        for axes, (panel, other) in zip(shared, charts, strict=True):
+            label = other.label if len(shared) <= _WIDE else other.name
+            axes.set(xlabel=label, title=panel.title)
             axes.grid(color=GREY, alpha=0.25, linewidth=0.6)
-            painted.append(_drawn(axes, panel, key))
+            painted.append(_drawn(axes, panel, key, other))
         for axes, lines in zip(shared, painted, strict=True):
             _finished(axes, lines)
 
     return standalone("frontier", title, (_WIDTH, _HEIGHT + 0.15 * text.count("\n")), compose)
 
 
-def caption(drawn: Panels, key: str) -> str:
+def caption(drawn: Panels, key: str, against: Sequence[Against]) -> str:
     """Sentences on what the picture shows."""
+    ratios = [other for other in against if other.ratio]
+    geometric = f" (of {ratios[0].name}, the geometric mean)" if ratios else ""
     text = (
-        f"A label is a value of {key}; at it, the mean over runs and its 95% confidence interval "
-        "(of AIN, the geometric mean). Whiskers end at the frame. D_r's axis is "
-        f"logarithmic beyond ±{_LINEAR:g}. "
+        f"A label is a value of {key}; at it, the mean over runs and its 95% confidence interval"
+        f"{geometric}. Whiskers end at the frame. D_r's axis is logarithmic beyond ±{_LINEAR:g}. "
     )
-    models = sum(len(retrained(panel.runs)) for panel in drawn.drawn)
+    models = sum(len(retrained(panel.runs, against[0])) for panel in drawn.drawn)
     if models:
         text += (
             f"Stars: {models} retrained models, each against the mean of the others of its classes "
             "over seeds; shaded: ±1.96 standard deviations of these. "
         )
-    if any(points(group.runs, key)["bound"].any() for p in drawn.drawn for group in p.groups):
+    groups = [group for panel in drawn.drawn for group in panel.groups]
+    if any(points(g.runs, key, other)["bound"].any() for g in groups for other in ratios):
         text += "Hollow: a count hit its limit, so that AIN is a lower bound. "
     return text.strip()
 
 
-def _drawn(axes: Axes, panel: Panel, key: str) -> dict[int, pd.DataFrame]:
+def _drawn(axes: Axes, panel: Panel, key: str, against: Against) -> dict[int, pd.DataFrame]:
     """Draw all that the frame must hold; the points of each group by its place."""
     axes.margins(0.08, 0.1)
-    axes.set_xscale("log")
+    axes.set_xscale("log" if against.ratio else "linear")
     axes.set_yscale("symlog", linthresh=_LINEAR, linscale=0.8)
-    models = retrained(panel.runs)
-    _target(axes, models, region(models))
-    lines = {group.place: points(group.runs, key) for group in panel.groups}
+    models = retrained(panel.runs, against)
+    _target(axes, models, region(models, against), against.aim)
+    lines = {group.place: points(group.runs, key, against) for group in panel.groups}
     for place, line in lines.items():
         _line(axes, line, STYLES[place])
-    _ticks(axes)
+    _ticks(axes, against.ratio)
     axes.autoscale_view()
     return lines
 
 
-def _target(axes: Axes, models: pd.DataFrame, target: Region | None) -> None:
-    axes.axvline(1, color=FOREGROUND, linestyle=":", linewidth=1)
+def _target(axes: Axes, models: pd.DataFrame, target: Region | None, aim: float) -> None:
+    axes.axvline(aim, color=FOREGROUND, linestyle=":", linewidth=1)
     axes.axhline(0, color=FOREGROUND, linestyle=":", linewidth=1)
     if target is not None:
-        sides = [1 / target.factor, target.factor]
+        sides = [target.low, target.high]
         axes.axvspan(*sides, color=FOREGROUND, alpha=0.05, linewidth=0)
         axes.axhspan(-target.margin, target.margin, color=FOREGROUND, alpha=0.05, linewidth=0)
         axes.fill_between(
             sides, -target.margin, target.margin, color=FOREGROUND, alpha=0.12, linewidth=0
         )
     axes.scatter(
-        models["ain"], models["difference"], s=16, marker="*", color=FOREGROUND, alpha=0.45,
+        models["x"], models["difference"], s=16, marker="*", color=FOREGROUND, alpha=0.45,
         linewidths=0,
     )  # fmt: skip
 
 
 def _line(axes: Axes, line: pd.DataFrame, style: Style) -> None:
-    axes.plot(line["ain"], line["difference"], color=style.colour, linestyle=style.line)
+    axes.plot(line["x"], line["difference"], color=style.colour, linestyle=style.line)
     for bound, part in line.groupby("bound"):
         axes.plot(
-            part["ain"],
+            part["x"],
             part["difference"],
             color=style.colour,
             linestyle="none",
@@ -143,9 +151,9 @@ def _line(axes: Axes, line: pd.DataFrame, style: Style) -> None:
 
 def _whiskers(axes: Axes, line: pd.DataFrame, style: Style) -> None:
     axes.errorbar(
-        line["ain"],
+        line["x"],
         line["difference"],
-        xerr=[line["ain"] - line["low"], line["high"] - line["ain"]],
+        xerr=[line["x"] - line["low"], line["high"] - line["x"]],
         yerr=line["half"],
         color=style.colour,
         linestyle="none",
@@ -156,9 +164,10 @@ def _whiskers(axes: Axes, line: pd.DataFrame, style: Style) -> None:
     )
 
 
-def _ticks(axes: Axes) -> None:
+def _ticks(axes: Axes, ratio: bool) -> None:
     """Plain numbers at 1, 2 and 5 of each power of ten, and at half a point of D_r."""
-    axes.xaxis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0)))
+    if ratio:
+        axes.xaxis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0)))
     axes.yaxis.set_major_locator(FixedLocator([side * at for at in _TICKS for side in (-1, 1)]))
     for axis, form in ((axes.xaxis, "{:g}"), (axes.yaxis, "{:+g}")):
         axis.set_minor_locator(NullLocator())
@@ -170,7 +179,7 @@ def _number(form: str, value: float) -> str:
 
 
 def _places(line: pd.DataFrame) -> Iterator[tuple[float, float]]:
-    return zip(line["ain"], line["difference"], strict=True)
+    return zip(line["x"], line["difference"], strict=True)
 
 
 def _boxes(axes: Axes, line: pd.DataFrame) -> Iterator[Bbox]:
@@ -181,10 +190,10 @@ def _boxes(axes: Axes, line: pd.DataFrame) -> Iterator[Bbox]:
             x, y = begin + share * (end - begin)
             yield Bbox.from_bounds(x, y, 2, 2)
     for _, at in line.iterrows():
-        yield _at(axes, at["ain"], at["difference"], 6, 6)
+        yield _at(axes, at["x"], at["difference"], 6, 6)
         if not np.isnan(at["half"]):
             across = [(at["low"], at["difference"]), (at["high"], at["difference"])]
-            along = [(at["ain"], at["difference"] + side * at["half"]) for side in (-1, 1)]
+            along = [(at["x"], at["difference"] + side * at["half"]) for side in (-1, 1)]
             for whisker in (across, along):
                 yield Bbox(axes.transData.transform(whisker)).padded(1)
 

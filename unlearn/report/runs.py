@@ -40,6 +40,8 @@ FIGURES = {
     "JS forget": "divergence.forget",
     "JS floor": "divergence.floor.forget",
     "probe": "probe.penultimate",
+    "probe score": "probe.unlearned.-1",
+    "retrained probe score": "probe.retrained.-1",
     "probe floor": "probe.floor.penultimate",
     "probe max": "probe.excess",
     "probe max floor": "probe.floor.excess",
@@ -56,6 +58,7 @@ UNITS = {
     **dict.fromkeys(("relearn", "retrained relearn"), "steps"),
     **dict.fromkeys(("JS forget", "JS floor"), "bits"),
     **dict.fromkeys((n for n in FIGURES if n.startswith("probe")), "points"),
+    **dict.fromkeys(("probe score", "retrained probe score"), "%"),
     "audits inside": "share",
     **dict.fromkeys(("s", "retrained s"), "seconds"),
 }
@@ -109,7 +112,7 @@ def _lines(path: Path) -> list[dict[str, Any]]:
     unsaid["alarms"] = ""
     unsaid |= {"directory": str(path), "command": None, "error": None, **dict.fromkeys(FIGURES)}
     table = table.assign(**{key: v for key, v in unsaid.items() if key not in table})
-    table["alarms"] = table["alarms"].fillna("") if "alarms" in table else ""
+    table["alarms"] = table["alarms"].astype(object).fillna("") if "alarms" in table else ""
     return [{str(key): value for key, value in line.items()} for line in table.to_dict("records")]
 
 
@@ -140,7 +143,10 @@ def row(path: Path) -> dict[str, Any]:
 def _figure(record: Mapping[str, Any], path: str) -> float | None:
     value: Any = record
     for part in path.split("."):
-        value = value.get(part) if isinstance(value, dict) else None
+        if isinstance(value, list):
+            value = value[int(part)] if value else None
+        else:
+            value = value.get(part) if isinstance(value, dict) else None
     return None if value is None else float(value)
 
 

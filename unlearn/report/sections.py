@@ -9,7 +9,7 @@ import pandas as pd
 
 from unlearn.report import charts, frontier_chart
 from unlearn.report.commands import Sweep, folded
-from unlearn.report.frontier import measured, unmeasured
+from unlearn.report.frontier import AGAINST, Against, measured, unmeasured
 from unlearn.report.groups import Panels, panels
 from unlearn.report.observed import MOST_RUNS, curve
 from unlearn.report.runs import as_text
@@ -67,9 +67,10 @@ def sections(
         return [[name for name in names if name != key] for names in (rows, columns)]
 
     found = [_iterations(drawn), _scatter(drawn)]
-    usable = measured(runs)
-    if along in runs and usable[along].nunique() > 1 and len(usable) <= _FRONTIER_RUNS:
-        found.append(_frontier(runs, panels(usable, *others(along)), along))
+    for against in AGAINST.values():
+        usable = measured(runs, against)
+        if along in runs and usable[along].nunique() > 1 and len(usable) <= _FRONTIER_RUNS:
+            found.append(_frontier(runs, panels(usable, *others(along)), along, against))
     for number, key in enumerate(keys):
         found.append(_threshold(f"threshold-{number}", panels(runs, *others(key)), key))
     return [section for section in found if section.charts]
@@ -137,17 +138,20 @@ def _scatter(drawn: Panels) -> Section:
     return Section(title, text, pictured, folded(behind), drawn.limits(), legend)
 
 
-def _frontier(runs: pd.DataFrame, drawn: Panels, key: str) -> Section:
+def _frontier(runs: pd.DataFrame, drawn: Panels, key: str, against: Against) -> Section:
+    name = f"frontier-{against.name}"
     pictured = [
-        frontier_chart.against_relearning(f"frontier-{number}", panel, key)
+        frontier_chart.one_panel(f"{name}-{number}", panel, key, against)
         for number, panel in enumerate(drawn.drawn)
     ]
     behind = [command for panel in drawn.drawn for command in panel.runs["command"]]
     models = (replace(RETRAINED, line="none"), "retrained models")
-    legend = _legend("frontier", drawn.labels, models)
-    notes = [*drawn.limits(), *unmeasured(runs)]
-    text = frontier_chart.caption(drawn, key)
-    return Section("Frontier", text, pictured, folded(behind), notes, legend)
+    legend = _legend(name, drawn.labels, models)
+    notes = [*drawn.limits(), *unmeasured(runs, against)]
+    text = frontier_chart.caption(drawn, key, [against])
+    return Section(
+        f"Frontier of D_r and {against.name}", text, pictured, folded(behind), notes, legend
+    )
 
 
 def _threshold(name: str, drawn: Panels, key: str) -> Section:
