@@ -22,7 +22,7 @@ from unlearn.methods.base import Method, State
 from unlearn.methods.boundary_expand import Widened
 from unlearn.methods.boundary_shrink import BoundaryShrink, across
 from unlearn.methods.jit import roughness
-from unlearn.methods.random_labels import retain_labels
+from unlearn.methods.labelled import relabelled
 from unlearn.request import Request
 from unlearn.sources.base import Examples
 
@@ -152,7 +152,9 @@ def test_random_labels_are_retain_classes_evenly(
     make_request: MakeRequest, forget: tuple[int, ...]
 ) -> None:
     request = make_request(forget=forget)
-    labels = retain_labels(request, 9000, torch.Generator().manual_seed(1))
+    own = torch.tensor(forget).repeat(9000)[:9000]
+    examples = Examples(torch.zeros(9000, 1), own)
+    labels = relabelled(examples, request, torch.Generator().manual_seed(1)).labels
     counts = labels.bincount(minlength=CLASSES)
     assert counts[list(forget)].eq(0).all()
     expected = 9000 / (CLASSES - len(forget))

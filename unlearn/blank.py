@@ -15,6 +15,7 @@ _PROXIES = (
     *("retain", "forget", "soft_retain", "soft_forget"),
     *("score", "likelihood", "margin"),
 )
+_STAGES = ("teacher", "retrained", "references", "judge", "unlearn", "evaluation", "total")
 _MODELS = ("original", "retrained", "unlearned")
 
 
@@ -26,7 +27,6 @@ def blank(config: RunConfig, identity: str, command: Sequence[str] | None = None
         identity: its hash.
         command: what is typed after `unlearn` to do this run, None if it was not typed.
     """
-    both = {"retain": None, "forget": None}
     return {
         "status": "unfinished",
         "config_hash": identity,
@@ -39,22 +39,29 @@ def blank(config: RunConfig, identity: str, command: Sequence[str] | None = None
         "seed": config.seed,
         "command": None if command is None else list(command),
         "config": config.plain(),
+        **_figures(),
+        **_costs(),
+        "resumed": 0,
+        "versions": versions(),
+        "error": None,
+    }
+
+
+def _figures() -> dict[str, Any]:
+    """What metrics, audits and alarms say of the networks."""
+    both = {"retain": None, "forget": None}
+    floor = {"penultimate": None, "excess": None}
+    counted = ("target", "retrained_steps", "unlearned_steps", "ain", "resolution", "censored")
+    return {
         "accuracy": {
             **{name: {"train": dict(both), "test": dict(both)} for name in _MODELS},
             "references": [],
         },
-        "relearn": {
-            "target": None,
-            "retrained_steps": None,
-            "unlearned_steps": None,
-            "ain": None,
-            "resolution": None,
-            "censored": None,
-        },
+        "relearn": dict.fromkeys(counted),
         "probe": {
             **dict.fromkeys(("layers", *_MODELS, "random", "penultimate", "excess")),
             "references": [],
-            "floor": {"penultimate": None, "excess": None},
+            "floor": floor,
         },
         "membership": {
             **{name: {"auc": None} for name in _MODELS},
@@ -64,26 +71,26 @@ def blank(config: RunConfig, identity: str, command: Sequence[str] | None = None
         },
         "divergence": {**both, "floor": dict(both)},
         "proxy": dict.fromkeys(_PROXIES),
-        "onset": {"step": None, "area": None, "largest": None, "final": None},
+        "onset": dict.fromkeys(("step", "area", "largest", "final")),
         "selection": {
             "last": dict(both),
             "proxy": {"step": None, **both},
             "oracle": {"step": None, **both},
             "spearman": {**both, "score": None},
         },
-        "seconds": dict.fromkeys(
-            ("teacher", "retrained", "references", "judge", "unlearn", "evaluation", "total")
-        )
-        | {"audits": {}},
         "audits": {},
         "audit_curves": {},
         "audits_inside": None,
         "alarms": [],
+    }
+
+
+def _costs() -> dict[str, Any]:
+    """What the run took: time, real data and memory."""
+    return {
+        "seconds": dict.fromkeys(_STAGES) | {"audits": {}},
         "ledger": dict.fromkeys(("images", "labels", "images_per_class", "told")),
         "peak_memory": dict.fromkeys(("resident", "added", "cuda")),
-        "resumed": 0,
-        "versions": versions(),
-        "error": None,
     }
 
 

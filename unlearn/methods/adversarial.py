@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import abstractmethod
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
@@ -177,11 +178,11 @@ class Contest(ExitStack):
         self.generators.clip_gradients(self.settings.clip)
         self.generator_optimizer.step()
 
+    @abstractmethod
     def generator_loss(
         self, generator: Member, student: Member, teacher: Member, noise: Tensor, forget: Tensor
     ) -> Tensor:
         """What the generator minimises on noise (B, latent), a scalar."""
-        raise NotImplementedError
 
     @torch.no_grad()
     def synthesise(self, noise: Tensor, *beside: Any) -> Lesson:

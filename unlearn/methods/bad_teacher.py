@@ -22,8 +22,8 @@ from torch.optim import Adam
 from unlearn.data.tensors import Access, Split
 from unlearn.methods.base import Steps
 from unlearn.methods.distillation import answers, row_divergence, target_probabilities
-from unlearn.methods.labelled import taught_student
 from unlearn.methods.passes import passes
+from unlearn.methods.student import taught_student
 from unlearn.request import Request
 from unlearn.sources.base import Examples, Source
 

@@ -10,7 +10,6 @@
 
 from __future__ import annotations
 
-import copy
 import dataclasses
 from dataclasses import dataclass
 from typing import Literal
@@ -23,7 +22,7 @@ from torch.optim import SGD
 from unlearn.data.tensors import Access, Split
 from unlearn.methods.base import Steps
 from unlearn.methods.passes import passes
-from unlearn.methods.student import set_training
+from unlearn.methods.student import set_training, taught_student
 from unlearn.models.network import readout
 from unlearn.request import Request
 from unlearn.sources.base import Source
@@ -60,7 +59,7 @@ class BoundaryExpand:
         """
         random = torch.Generator().manual_seed(request.seed)
         images, _ = yield from self.source.examples(request, data, "forget", random)
-        student = copy.deepcopy(request.teacher).requires_grad_(True)
+        student = taught_student(request)
         widened = Widened(student, request.num_classes, request.seed)
         request.hardware.place(widened.row)
         set_training(widened, frozen=self.batch_norm == "frozen")

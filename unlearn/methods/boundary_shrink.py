@@ -12,7 +12,6 @@ own where the step is too short, and may be another forgotten one.
 
 from __future__ import annotations
 
-import copy
 from dataclasses import dataclass
 from typing import Literal
 
@@ -25,7 +24,7 @@ from unlearn.data.tensors import Access, Split
 from unlearn.methods.base import Steps
 from unlearn.methods.distillation import answers
 from unlearn.methods.passes import passes
-from unlearn.methods.student import set_training
+from unlearn.methods.student import taught_student
 from unlearn.request import Request
 from unlearn.sources.base import Examples, Source
 
@@ -60,8 +59,7 @@ class BoundaryShrink:
         random = torch.Generator().manual_seed(request.seed)
         examples = yield from self.source.examples(request, data, "forget", random)
         images, labels = examples.images, self.neighbours(request, examples)
-        student = copy.deepcopy(request.teacher).requires_grad_(True)
-        set_training(student, frozen=self.batch_norm == "frozen")
+        student = taught_student(request, frozen=self.batch_norm == "frozen")
         optimizer = SGD(student.parameters(), self.learning_rate, momentum=0.9)
 
         def loss_of(rows: Tensor) -> Tensor:

@@ -10,7 +10,6 @@ train mode. On inverted images (`method/source=inverted`) it needs no data.
 
 from __future__ import annotations
 
-import copy
 from dataclasses import dataclass
 from typing import Literal
 
@@ -22,7 +21,7 @@ from unlearn.data.tensors import Access, Split
 from unlearn.methods.base import Steps
 from unlearn.methods.distillation import answers, row_divergence, target_probabilities
 from unlearn.methods.passes import passes
-from unlearn.methods.student import set_training
+from unlearn.methods.student import taught_student
 from unlearn.request import Request
 from unlearn.sources.base import Source
 
@@ -56,8 +55,7 @@ class Delete:
         images, _ = yield from self.source.examples(request, data, "forget", random)
         logits = answers(request.teacher, images, self.batch_size, request.hardware)
         target = target_probabilities(logits, request.forget_mask, "masked")
-        student = copy.deepcopy(request.teacher).requires_grad_(True)
-        set_training(student, frozen=self.batch_norm == "frozen")
+        student = taught_student(request, frozen=self.batch_norm == "frozen")
         optimizer = SGD(student.parameters(), self.learning_rate, momentum=0.9)
 
         def loss_of(rows: Tensor) -> Tensor:

@@ -12,7 +12,6 @@ is cut off if T's features have none (after a ReLU). Batch norm stays at the tea
 
 from __future__ import annotations
 
-import copy
 from dataclasses import dataclass
 
 import torch
@@ -21,6 +20,7 @@ from torch import Tensor, nn
 from unlearn.data.tensors import Access, Split
 from unlearn.methods.base import State, Steps
 from unlearn.methods.distillation import distil, target_probabilities
+from unlearn.methods.student import taught_student
 from unlearn.models.members import Members
 from unlearn.models.network import readout
 from unlearn.request import Request
@@ -65,7 +65,7 @@ class Embeddings:
         with torch.no_grad():
             logits = torch.cat([member(part) for part in embeddings.split(self.batch_size)])
         weights = request.filter(logits, request.forget_mask)
-        student = copy.deepcopy(request.teacher).requires_grad_(True)
+        student = taught_student(request).eval()
         for epoch, losses in distil(
             Members([Rest(student, self.layer, request)], request.hardware),
             embeddings[None],

@@ -17,8 +17,9 @@ from torch.optim import SGD
 
 from unlearn.data.tensors import Access, Split
 from unlearn.methods.base import Steps
-from unlearn.methods.labelled import class_loss, taught_student
+from unlearn.methods.labelled import class_loss
 from unlearn.methods.passes import passes
+from unlearn.methods.student import taught_student
 from unlearn.request import Request
 from unlearn.sources.base import Source
 

@@ -9,7 +9,6 @@ no upper bound, so that nothing but few and clipped steps keeps the rest of the 
 
 from __future__ import annotations
 
-import copy
 from dataclasses import dataclass
 from typing import Literal
 
@@ -21,7 +20,7 @@ from torch.optim import SGD
 from unlearn.data.tensors import Access, Split
 from unlearn.methods.base import Steps
 from unlearn.methods.passes import passes
-from unlearn.methods.student import set_training
+from unlearn.methods.student import taught_student
 from unlearn.request import Request
 from unlearn.sources.base import Source
 
@@ -55,8 +54,7 @@ class GradientAscent:
         """Yield the state after each step of the source and each epoch; see `Method`."""
         random = torch.Generator().manual_seed(request.seed)
         images, labels = yield from self.source.examples(request, data, "forget", random)
-        student = copy.deepcopy(request.teacher).requires_grad_(True)
-        set_training(student, frozen=self.batch_norm == "frozen")
+        student = taught_student(request, frozen=self.batch_norm == "frozen")
         optimizer = SGD(student.parameters(), self.learning_rate, momentum=0.9)
 
         def loss_of(rows: Tensor) -> Tensor:

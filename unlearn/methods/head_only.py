@@ -10,7 +10,6 @@ is enough for a D_f of nearly 0; so a low D_f says nothing of the features.
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Generator
 from dataclasses import dataclass
 
@@ -20,6 +19,7 @@ from torch import Tensor
 from unlearn.data.tensors import Access, Split
 from unlearn.methods.base import Samples, State, Steps
 from unlearn.methods.distillation import answers, distil, target_probabilities
+from unlearn.methods.student import taught_student
 from unlearn.models.members import Members
 from unlearn.models.network import readout
 from unlearn.request import Request
@@ -63,7 +63,7 @@ class HeadOnly:
             RunError: if the network has no linear layer with one row a class.
         """
         random = torch.Generator().manual_seed(request.seed)
-        student = copy.deepcopy(request.teacher).requires_grad_(True)
+        student = taught_student(request).eval()
         head = readout(student, request.num_classes)
         images = yield from self._invert(request, random)
         logits = answers(request.teacher, images, self.batch_size, request.hardware)

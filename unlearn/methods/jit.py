@@ -14,7 +14,6 @@ there, and the loss need not fall while the class is forgotten.
 
 from __future__ import annotations
 
-import copy
 from dataclasses import dataclass
 from typing import Literal
 
@@ -25,7 +24,7 @@ from torch.optim import SGD
 from unlearn.data.tensors import Access, Split
 from unlearn.methods.base import Steps
 from unlearn.methods.passes import passes
-from unlearn.methods.student import set_training
+from unlearn.methods.student import taught_student
 from unlearn.request import Request
 from unlearn.sources.base import Source
 
@@ -61,8 +60,7 @@ class JustInTime:
         """Yield the state after each step of the source and each epoch; see `Method`."""
         random = torch.Generator().manual_seed(request.seed)
         images, _ = yield from self.source.examples(request, data, "forget", random)
-        student = copy.deepcopy(request.teacher).requires_grad_(True)
-        set_training(student, frozen=self.batch_norm == "frozen")
+        student = taught_student(request, frozen=self.batch_norm == "frozen")
 
         def loss_of(rows: Tensor) -> Tensor:
             batch = images[rows]

@@ -1,8 +1,7 @@
-"""What methods that train on labelled rows share: the student, the class loss, other labels."""
+"""What methods that train on labelled rows share: the class loss, other labels."""
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Callable
 
 import torch
@@ -12,11 +11,6 @@ from torch import Tensor, nn
 from unlearn.hardware import Hardware
 from unlearn.request import Request
 from unlearn.sources.base import Examples
-
-
-def taught_student(request: Request) -> nn.Module:
-    """A copy of the teacher whose weights may change, in train mode."""
-    return copy.deepcopy(request.teacher).requires_grad_(True).train()
 
 
 def class_loss(

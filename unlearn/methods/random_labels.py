@@ -10,21 +10,19 @@
 
 from __future__ import annotations
 
-import copy
 from dataclasses import dataclass
 from typing import Literal
 
 import torch
-from torch import Tensor
 from torch.optim import SGD
 
 from unlearn.data.tensors import Access, Split
 from unlearn.methods.base import Steps
-from unlearn.methods.labelled import class_loss
+from unlearn.methods.labelled import class_loss, relabelled
 from unlearn.methods.passes import passes
-from unlearn.methods.student import set_training
+from unlearn.methods.student import taught_student
 from unlearn.request import Request
-from unlearn.sources.base import Examples, Source
+from unlearn.sources.base import Source
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -53,27 +51,18 @@ class RandomLabels:
     def unlearn(self, request: Request, data: Split | None) -> Steps:
         """Yield the state after each step of the source and each epoch; see `Method`."""
         random = torch.Generator().manual_seed(request.seed)
-        images, _ = yield from self.source.examples(request, data, "forget", random)
-        labels = retain_labels(request, len(images), random)
-        student = copy.deepcopy(request.teacher).requires_grad_(True)
-        set_training(student, frozen=self.batch_norm == "frozen")
+        examples = yield from self.source.examples(request, data, "forget", random)
+        student = taught_student(request, frozen=self.batch_norm == "frozen")
         optimizer = SGD(student.parameters(), self.learning_rate, momentum=0.9)
 
         yield from passes(
             "relabel",
             student,
             optimizer,
-            class_loss(student, Examples(images, labels), request.hardware),
-            rows=len(images),
+            class_loss(student, relabelled(examples, request, random), request.hardware),
+            rows=len(examples.images),
             batch_size=self.batch_size,
             epochs=self.epochs,
             request=request,
             random=random,
         )
-
-
-def retain_labels(request: Request, count: int, random: torch.Generator) -> Tensor:
-    """Retain classes drawn evenly, (count,), on the device."""
-    retain = torch.tensor(request.retain)
-    drawn = torch.randint(len(retain), (count,), generator=random)
-    return retain[drawn].to(request.hardware.device)

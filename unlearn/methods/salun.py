@@ -23,8 +23,9 @@ from torch.optim import SGD
 from unlearn.data.tensors import Access, Split
 from unlearn.methods.base import Steps
 from unlearn.methods.gradients import averaged_gradients
-from unlearn.methods.labelled import class_loss, relabelled, taught_student
+from unlearn.methods.labelled import class_loss, relabelled
 from unlearn.methods.passes import passes
+from unlearn.methods.student import taught_student
 from unlearn.request import Request
 from unlearn.sources.base import Source
 

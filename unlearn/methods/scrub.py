@@ -25,8 +25,8 @@ from torch.optim import SGD
 from unlearn.data.tensors import Access, Split
 from unlearn.methods.base import State, Steps
 from unlearn.methods.distillation import answers, row_divergence, target_probabilities
-from unlearn.methods.labelled import taught_student
 from unlearn.methods.passes import one_pass
+from unlearn.methods.student import taught_student
 from unlearn.request import Request
 from unlearn.sources.base import Examples, Source
 

@@ -24,7 +24,7 @@ from torch import Tensor, nn
 from unlearn.data.tensors import Access, Split
 from unlearn.methods.base import State, Steps
 from unlearn.methods.gradients import averaged_gradients
-from unlearn.methods.labelled import taught_student
+from unlearn.methods.student import taught_student
 from unlearn.request import Request
 from unlearn.sources.base import Examples, Source
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import copy
+
 from torch import nn
 
 from unlearn.models.network import freeze_batch_norm, renew_readout, shrink_and_perturb
@@ -23,6 +25,18 @@ def start_student(
     student = shrink_and_perturb(request.teacher, fresh, share)
     if fresh_readout:
         renew_readout(student, fresh, request.forget, request.num_classes)
+    set_training(student, frozen=frozen)
+    return student
+
+
+def taught_student(request: Request, *, frozen: bool = False) -> nn.Module:
+    """A copy of the teacher whose weights may change, in train mode.
+
+    Args:
+        request: the teacher.
+        frozen: whether batch norm stays at the teacher's statistics.
+    """
+    student = copy.deepcopy(request.teacher).requires_grad_(True)
     set_training(student, frozen=frozen)
     return student
 

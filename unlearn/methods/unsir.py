@@ -22,8 +22,9 @@ from torch.optim import Adam
 
 from unlearn.data.tensors import Access, Split
 from unlearn.methods.base import State, Steps
-from unlearn.methods.labelled import class_loss, taught_student
+from unlearn.methods.labelled import class_loss
 from unlearn.methods.passes import passes
+from unlearn.methods.student import taught_student
 from unlearn.models.members import Members
 from unlearn.request import Request
 from unlearn.sources.base import Examples, Source
