@@ -65,10 +65,13 @@ def published(folders: Sequence[Path], paper: pd.DataFrame) -> pd.DataFrame:
     last = pd.DataFrame(
         [last_iterate(Path(directory)) for directory in runs["directory"]], columns=own.columns
     )
-    runs[list(PAIRS["test-selected"])] = own.where(steered)
-    runs[list(PAIRS["last"])] = own.where(~steered, last)
     theirs = paper["D_r"].reindex(pd.MultiIndex.from_frame(runs[JOINED])).to_numpy()
-    return runs.assign(**{"D_r - paper": runs["D_r"] - theirs, "differs in": departures(runs)})
+    beside = [
+        own.where(steered).set_axis(list(PAIRS["test-selected"]), axis=1),
+        own.where(~steered, last).set_axis(list(PAIRS["last"]), axis=1),
+        pd.DataFrame({"D_r - paper": runs["D_r"] - theirs, "differs in": departures(runs)}),
+    ]
+    return pd.concat([runs, *beside], axis=1)
 
 
 def last_iterate(directory: Path) -> tuple[float, float]:
