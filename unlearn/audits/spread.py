@@ -6,7 +6,7 @@ import math
 from collections.abc import Sequence
 
 import numpy as np
-from scipy import stats
+from scipy.special import stdtrit
 
 _CONFIDENCE = 0.95
 _FEWEST = 2  # of which a spread can be had
@@ -26,7 +26,7 @@ def prediction_interval(values: Sequence[float], resolution: float = 0.0) -> tup
     """
     count = len(values)
     deviation = max(float(np.std(values, ddof=1)), resolution / 2)
-    quantile = float(stats.t.ppf((1 + _CONFIDENCE) / 2, count - 1))
+    quantile = float(stdtrit(count - 1, (1 + _CONFIDENCE) / 2))
     half = quantile * deviation * math.sqrt(1 + 1 / count)
     mean = float(np.mean(values))
     return mean - half, mean + half
