@@ -86,7 +86,7 @@ def test_methods_are_ranked_within_their_access_between_the_references(tmp_path:
         ("all", "1", "scrub"),
         ("none", "-", "original"),
     ]
-    assert "by the share of audits that lie inside" in notes(load([tmp_path]))[0]
+    assert "where some runs have none, by the share of audits that do" in notes(load([tmp_path]))[0]
 
 
 def test_equal_ones_share_a_rank_and_the_unknown_stand_last(tmp_path: Path) -> None:
@@ -103,6 +103,35 @@ def test_equal_ones_share_a_rank_and_the_unknown_stand_last(tmp_path: Path) -> N
     ]
     lost = table.iloc[3]
     assert (lost["runs"], lost["failed"], lost["D_f"], lost["worst D_f"]) == ("0", "2", "-", "-")
+
+
+def audit(inside: bool, original: float) -> dict[str, Any]:
+    """A number that tells the original from three retrained networks if it is not in 0 to 1."""
+    values = {"original": original, "masked": 0.5, "unlearned": 0.5 if inside else 7.0}
+    spread = {"low": 0.0, "high": 1.0, "inside": inside, "left_out": [True] * 3}
+    return {**values, "retrained": 0.5, "references": [0.4, 0.6], **spread}
+
+
+def test_what_cannot_tell_networks_apart_does_not_count(tmp_path: Path) -> None:
+    """One passes what tells, the other passes two that pass everyone."""
+    for method, tells, blind in (("erases", True, False), ("hides", False, True)):
+        found = {
+            "probe/last": audit(tells, 5.0),
+            "cka/first": audit(blind, 0.5),
+            "cka/last": audit(blind, 0.5),
+            "recovery/head": audit(blind, 0.5),
+        }
+        enter(tmp_path / "runs", method, audits=found, audits_inside=0.75 if blind else 0.25)
+    lines = tmp_path / "runs.csv"
+    words = ["--leaderboard", "--format", "csv"]
+    first = report(tmp_path / "runs", *words, "--runs-csv", str(lines))
+    rows = [line.split(",") for line in first.stdout.splitlines()]
+    at = [rows[0].index(name) for name in ("rank", "method", "inside %", "all audits %")]
+    assert [[row[i] for i in at] for row in rows[1:]] == [
+        ["1", "erases", "100.0 ± 0.0", "25.0 ± 0.0"],
+        ["2", "hides", "0.0 ± 0.0", "75.0 ± 0.0"],
+    ]
+    assert report(lines, *words).stdout == first.stdout, "from lines alone"
 
 
 def test_without_audits_figures_are_held_against_the_spread_of_the_retrained(

@@ -11,8 +11,9 @@ from pathlib import Path
 import pandas as pd
 
 from unlearn.errors import ConfigError, UnlearnError
+from unlearn.report.calibration import RULE, calibration, told_inside
 from unlearn.report.groups import panels
-from unlearn.report.leaderboard import leaderboard, notes
+from unlearn.report.leaderboard import TOLD, leaderboard, notes
 from unlearn.report.notes import DIFFERENCES, as_lines, remarks
 from unlearn.report.pivot import pivot
 from unlearn.report.runs import FIGURES, LINE, check_keys, load, only, referenced
@@ -51,6 +52,8 @@ def report(arguments: argparse.Namespace, command: str) -> str:
         check_keys(runs, option, getattr(arguments, option))
     if arguments.along is not None or arguments.format == _FRONTIER:
         check_keys(runs, "along", [arguments.along or _ALONG])
+    if arguments.leaderboard and TOLD not in runs:
+        runs = runs.assign(**{TOLD: told_inside(runs)})
     if arguments.runs_csv is not None:
         _write_runs(runs, arguments)
     if arguments.format == _PAGE:
@@ -123,8 +126,6 @@ def _effects(runs: pd.DataFrame, arguments: argparse.Namespace) -> str:
 
 
 def _calibration(runs: pd.DataFrame, arguments: argparse.Namespace) -> str:
-    from unlearn.report.calibration import RULE, calibration
-
     return _text(calibration(runs), [RULE], runs, arguments)
 
 
@@ -181,7 +182,8 @@ def _page(runs: pd.DataFrame, arguments: argparse.Namespace, command: str) -> st
 def _write_runs(runs: pd.DataFrame, arguments: argparse.Namespace) -> None:
     """One line a run."""
     shown = [*LINE, "oracle", "censored", "alarms", *FIGURES]
-    named = [*arguments.rows, *arguments.columns]
+    named = [TOLD] if arguments.leaderboard else []
+    named += [*arguments.rows, *arguments.columns]
     named += [word.partition("=")[0] for word in arguments.effects]
     if arguments.format == _FRONTIER:
         named.append(arguments.along or _ALONG)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections import defaultdict
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -35,24 +35,70 @@ def calibration(runs: pd.DataFrame) -> pd.DataFrame:
     Raises:
         ConfigError: if no complete run was audited with two references or more.
     """
-    sets: dict[str, dict[str, dict[str, Any]]] = defaultdict(dict)
-    inside: dict[str, dict[str, list[bool]]] = defaultdict(lambda: defaultdict(list))
     complete = runs[runs["status"] == "complete"]
-    for directory, method in zip(complete["directory"], complete["method"], strict=True):
-        for number, entry in _audits(Path(directory)).items():
-            if entry["inside"] is not None:
-                sets[number][_identity(entry)] = _outcomes(entry)
-                inside[number][method].append(entry["inside"])
+    found = _found(complete)
+    sets = _sets(found.values())
     if not sets:
         raise ConfigError("calibration", True, "no complete run was made with evaluation=audit")
+    inside: dict[str, dict[str, list[bool]]] = defaultdict(lambda: defaultdict(list))
+    for index, entries in found.items():
+        for number, entry in entries.items():
+            inside[number][complete.loc[index, "method"]].append(entry["inside"])
     methods = sorted(set(complete["method"]))
     lines = [
-        _line(list(found.values()))
+        _line(list(outcomes.values()))
         | {f"{method} inside": _percent(inside[number][method]) for method in methods}
-        for number, found in sets.items()
+        for number, outcomes in sets.items()
     ]
     index = pd.MultiIndex.from_tuples([(number,) for number in sets], names=["audit"])
     return pd.DataFrame(lines, index=index)
+
+
+def told_inside(runs: pd.DataFrame) -> pd.Series:
+    """The share of what can tell networks apart in which each run lies inside, NaN where unknown.
+
+    Of the numbers that tell the original or the masked network from retrained ones over all sets
+    of networks of a run's data set and model: which these are depends on no method. Averaged over
+    the numbers of an audit, then over audits.
+
+    Args:
+        runs: as `runs.load` gives them; the records of the complete ones are read.
+    """
+    shares = pd.Series(float("nan"), index=runs.index)
+    complete = runs[runs["status"] == "complete"]
+    for _, board in complete.groupby(["dataset", "model"]):
+        found = _found(board)
+        telling = {
+            number
+            for number, outcomes in _sets(found.values()).items()
+            if _told(list(outcomes.values()))
+        }
+        for index, entries in found.items():
+            by_audit: dict[str, list[bool]] = defaultdict(list)
+            for number in entries.keys() & telling:
+                by_audit[number.partition("/")[0]].append(entries[number]["inside"])
+            if by_audit:
+                share = sum(sum(v) / len(v) for v in by_audit.values()) / len(by_audit)
+                shares[index] = share
+    return shares
+
+
+def _found(runs: pd.DataFrame) -> dict[Any, dict[str, Mapping[str, Any]]]:
+    """What the audits of each run found, by its row and by number, where there is a spread."""
+    found = {}
+    for index, directory in runs["directory"].items():
+        entries = _audits(Path(directory)).items()
+        found[index] = {n: entry for n, entry in entries if entry["inside"] is not None}
+    return found
+
+
+def _sets(found: Iterable[Mapping[str, Mapping[str, Any]]]) -> dict[str, dict[str, Any]]:
+    """Who passes each number, once for each set of networks."""
+    sets: dict[str, dict[str, Any]] = defaultdict(dict)
+    for entries in found:
+        for number, entry in entries.items():
+            sets[number][_identity(entry)] = _outcomes(entry)
+    return sets
 
 
 def _audits(directory: Path) -> Mapping[str, Mapping[str, Any]]:
@@ -80,20 +126,28 @@ def _outcomes(entry: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _line(found: list[dict[str, Any]]) -> dict[str, str]:
-    passed = [passed for outcomes in found for passed in outcomes["left_out"] or ()]
-    failed = {
-        name: [not outcomes[name] for outcomes in found if outcomes[name] is not None]
-        for name in ("original", "masked")
-    }
-    told = [name for name, values in failed.items() if _share(values) >= _RELIABLY]
-    tells = " and ".join(told) if told and _share(passed) >= _RELIABLY else "cannot tell"
     return {
         "sets": str(len(found)),
-        "retrained passes": _percent(passed),
-        "original fails": _percent(failed["original"]),
-        "masked fails": _percent(failed["masked"]),
-        "tells": tells,
+        "retrained passes": _percent(_passed(found)),
+        "original fails": _percent(_failed(found, "original")),
+        "masked fails": _percent(_failed(found, "masked")),
+        "tells": " and ".join(_told(found)) or "cannot tell",
     }
+
+
+def _told(found: list[dict[str, Any]]) -> list[str]:
+    """The networks that are reliably told from retrained ones."""
+    if _share(_passed(found)) < _RELIABLY:
+        return []
+    return [n for n in ("original", "masked") if _share(_failed(found, n)) >= _RELIABLY]
+
+
+def _passed(found: list[dict[str, Any]]) -> list[bool]:
+    return [passed for outcomes in found for passed in outcomes["left_out"] or ()]
+
+
+def _failed(found: list[dict[str, Any]], name: str) -> list[bool]:
+    return [not outcomes[name] for outcomes in found if outcomes[name] is not None]
 
 
 def _share(values: list[bool]) -> float:

@@ -24,7 +24,12 @@ _HALF = 0.5
 _FLOORS = {"probe max": "probe max floor", "JS forget": "JS floor", "MIA gap": "MIA floor"}
 _EXCESSES = {"probe excess": "probe max", "JS excess": "JS forget", "MIA excess": "MIA gap"}
 
-_BY_AUDITS = "the share of audits that lie inside the spread of retrained networks"
+TOLD = "told inside"
+_BY_TOLD = (
+    "the share of those audits that can tell the original or the masked network from retrained "
+    "ones (see the calibration) that lie inside the spread of retrained networks"
+)
+_BY_AUDITS = "the share of audits that do"
 _BY_FIGURES = (
     "the share of figures (probe, divergence, membership, relearning) that lie inside the spread "
     "of retrained networks over the board's seeds"
@@ -55,12 +60,13 @@ def leaderboard(runs: pd.DataFrame) -> pd.DataFrame:
 
     Within a board methods stand by access, from none to all, and there by rank: those half of
     whose runs collapsed or changed nothing after the others; then by the share of audits that lie
-    inside the spread of retrained networks; then by the distance of D_r to the retrained model's.
-    Equal ones share a rank. `retrain` comes first and `original` last; they,
-    and methods without a finished run, have no rank.
+    inside the spread of retrained networks, of those that can tell networks apart where the runs
+    say (`TOLD`); then by the distance of D_r to the retrained model's. Equal ones share a rank.
+    `retrain` comes first and `original` last; they, and methods without a finished run, have no
+    rank.
 
     Args:
-        runs: as `runs.load` gives them.
+        runs: as `runs.load` gives them, with `TOLD` where there are records with audits.
 
     Returns:
         A frame of text, `KEYS` its index. Figures are means with their 95% confidence interval
@@ -82,8 +88,12 @@ def notes(runs: pd.DataFrame) -> list[str]:
     """Sentences on how the board is ranked, and on what falls short of an entry."""
     classed = runs.assign(access=_access(runs))
     complete = classed[classed["status"] == "complete"]
-    boards = [_audited(part) for _, part in complete.groupby(["dataset", "model"])]
-    ways = [_BY_AUDITS] if all(boards) else [_BY_AUDITS, _BY_FIGURES]
+    boards = [part for _, part in complete.groupby(["dataset", "model"])]
+    ways = [_BY_TOLD]
+    if not all(_known(board, TOLD) for board in boards):
+        ways += [_BY_AUDITS]
+    if not all(_known(board, "audits inside") for board in boards):
+        ways += [_BY_FIGURES]
     share = "; on a board where some runs have none, by ".join(ways)
     first = (
         f"Ranked among methods of the same access by {share}, then by the distance of D_r to the "
@@ -119,16 +129,24 @@ def _access(runs: pd.DataFrame) -> pd.Series:
     return access.fillna(known).fillna(_UNKNOWN)
 
 
-def _audited(board: pd.DataFrame) -> bool:
-    return bool(board["audits inside"].notna().all())
+def _known(board: pd.DataFrame, figure: str) -> bool:
+    return figure in board and bool(board[figure].notna().all())
+
+
+def _share(board: pd.DataFrame) -> pd.Series:
+    """Of each run, what it is ranked by."""
+    for figure in (TOLD, "audits inside"):
+        if _known(board, figure):
+            return board[figure]
+    return _inside_spread(board)
 
 
 def _entries(board: pd.DataFrame) -> list[_Entry]:
     """The board's rows in their order."""
     complete = board[board["status"] == "complete"]
-    share = complete["audits inside"] if _audited(complete) else _inside_spread(complete)
     derived = {name: complete[f] - complete[_FLOORS[f]] for name, f in _EXCESSES.items()}
-    derived["inside %"] = 100 * share
+    derived["inside %"] = 100 * _share(complete)
+    derived["all audits %"] = 100 * complete["audits inside"]
     derived["D_r - retrained"] = complete["D_r"] - complete["retrained D_r"]
     derived["× retraining"] = complete["s"] / complete["retrained s"]
     scored = pd.concat([complete, pd.DataFrame(derived)], axis=1)
@@ -188,7 +206,7 @@ def _cells(own: pd.DataFrame, done: pd.DataFrame) -> dict[str, str]:
         return interval(done.groupby("seed")[name].mean(), digits)
 
     cells = {"runs": str(len(done)), "failed": str((own["status"] == "failed").sum())}
-    cells |= {"inside %": over_seeds("inside %", 1)}
+    cells |= {name: over_seeds(name, 1) for name in ("inside %", "all audits %")}
     cells |= {name: over_seeds(name) for name in ("D_r - retrained", "D_f")}
     cells |= {"worst D_f": _worst(done)}
     cells |= {name: over_seeds(name) for name in ("AIN", *_EXCESSES)}
