@@ -246,13 +246,7 @@ def _parser() -> argparse.ArgumentParser:
         help="a line of the frontier (an SVG picture, by method unless --rows says otherwise, and "
         f"a section of the page) has a point for each value of this: {_ALONG} otherwise",
     )
-    add(
-        "--against",
-        default=[],
-        type=_words,
-        metavar="NAME,...",
-        help="what the frontier sets D_r against, side by side: AIN otherwise, or probe",
-    )
+    add("--against", default=[], type=_words, metavar="NAME,...", help="of frontier: AIN, probe")
     add(
         "--leaderboard",
         action="store_true",
