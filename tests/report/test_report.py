@@ -202,3 +202,13 @@ def test_last_proxy_and_oracle_stand_side_by_side(tmp_path: Path) -> None:
     assert line["rho"] == interval(pd.Series([-0.5, -0.9]))
     assert line["rho D_r"] == interval(pd.Series([0.5, 0.9]))
     assert line["rho D_f"] == "-"
+
+
+def test_a_run_that_ends_meanwhile_does_not_stop_the_report(tmp_path: Path) -> None:
+    """Its folder is renamed between the listing and the reading: what was listed is not there."""
+    put(tmp_path)
+    gone = tmp_path / "digits-lenet" / ".seed-9.partial"
+    gone.mkdir(parents=True)
+    (gone / "record.json").symlink_to(tmp_path / "renamed" / "record.json")
+    done = report(tmp_path)
+    assert done.returncode == 0, done.stderr

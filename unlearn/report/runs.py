@@ -91,7 +91,7 @@ def load(folders: Sequence[Path]) -> pd.DataFrame:
         if folder.suffix == ".csv":
             rows += _lines(folder)
             continue
-        found = [row(path) for path in sorted(_records(folder))]
+        found = [run for path in sorted(_records(folder)) if (run := _still_there(path))]
         found = [run for run in found if run["status"] == "unfinished" or not _hidden(run)]
         if not found:
             raise ConfigError("outputs", folder, "holds no record.json")
@@ -122,6 +122,14 @@ def _records(folder: Path) -> Iterator[Path]:
         folders[:] = [f for f in folders if not f.startswith(".") or f.endswith(".partial")]
         if "record.json" in files:
             yield Path(directory, "record.json")
+
+
+def _still_there(path: Path) -> dict[str, Any] | None:
+    """A record's row, None if the run has ended meanwhile, and its folder got another name."""
+    try:
+        return row(path)
+    except FileNotFoundError:
+        return None
 
 
 def _hidden(run: Mapping[str, Any]) -> bool:
