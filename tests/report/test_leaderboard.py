@@ -132,6 +132,7 @@ def test_what_cannot_tell_networks_apart_does_not_count(tmp_path: Path) -> None:
         ["2", "hides", "0.0 ± 0.0", "75.0 ± 0.0"],
     ]
     assert report(lines, *words).stdout == first.stdout, "from lines alone"
+    assert "Mixed" not in report(tmp_path / "runs", "--leaderboard").stdout
 
 
 def test_without_audits_figures_are_held_against_the_spread_of_the_retrained(

@@ -13,10 +13,10 @@ import pandas as pd
 from unlearn.errors import ConfigError, UnlearnError
 from unlearn.report.calibration import RULE, calibration, told_inside
 from unlearn.report.groups import panels
-from unlearn.report.leaderboard import TOLD, leaderboard, notes
+from unlearn.report.leaderboard import leaderboard, notes
 from unlearn.report.notes import DIFFERENCES, as_lines, remarks
 from unlearn.report.pivot import pivot
-from unlearn.report.runs import FIGURES, LINE, check_keys, load, only, referenced
+from unlearn.report.runs import FIGURES, LINE, TOLD, check_keys, load, only, referenced
 from unlearn.report.write import FORMATS
 
 _PAGE, _FRONTIER = "html", "frontier"
@@ -53,7 +53,7 @@ def report(arguments: argparse.Namespace, command: str) -> str:
     if arguments.along is not None or arguments.format == _FRONTIER:
         check_keys(runs, "along", [arguments.along or _ALONG])
     if arguments.leaderboard and TOLD not in runs:
-        runs = runs.assign(**{TOLD: told_inside(runs)})
+        runs = pd.concat([runs, told_inside(runs).rename(TOLD)], axis=1)
     if arguments.runs_csv is not None:
         _write_runs(runs, arguments)
     if arguments.format == _PAGE:

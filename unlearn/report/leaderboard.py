@@ -10,7 +10,7 @@ import pandas as pd
 
 from unlearn.report.notes import remarks
 from unlearn.report.pivot import interval
-from unlearn.report.runs import DAGGER
+from unlearn.report.runs import DAGGER, TOLD
 
 KEYS = ("dataset", "model", "access", "rank", "method")
 ACCESS = ("none", "oracle", "forget", "retain", "all")
@@ -24,7 +24,6 @@ _HALF = 0.5
 _FLOORS = {"probe max": "probe max floor", "JS forget": "JS floor", "MIA gap": "MIA floor"}
 _EXCESSES = {"probe excess": "probe max", "JS excess": "JS forget", "MIA excess": "MIA gap"}
 
-TOLD = "told inside"
 _BY_TOLD = (
     "the share of those audits that can tell the original or the masked network from retrained "
     "ones (see the calibration) that lie inside the spread of retrained networks"

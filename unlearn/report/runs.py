@@ -63,8 +63,9 @@ UNITS = {
     **dict.fromkeys(("s", "retrained s"), "seconds"),
 }
 DAGGER = "†"  # after whatever shows a run that real test accuracies steered
+TOLD = "told inside"  # a run's share of the audits that can tell networks apart
 LINE = ("dataset", "model", "method", "access", "forget", "seed", "status")
-_ABOUT = ("directory", "command", "oracle", "censored", "alarms")
+_ABOUT = ("directory", "command", "oracle", "censored", "alarms", TOLD)
 _IDENTITY = ("status", "dataset", "model", "method", "access", "forget", "seed", "error")
 # Config keys in which the runs of one cell may differ without being another setting.
 _DRAWN = (
