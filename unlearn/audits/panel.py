@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
@@ -14,7 +15,7 @@ from unlearn.audits.base import Audit, Bench, Figure, Findings, Subject
 from unlearn.audits.spread import left_out, lies_inside, prediction_interval
 from unlearn.errors import RunError
 from unlearn.evaluation.base import Models
-from unlearn.methods.masked_logit import held_down
+from unlearn.methods.masked_logit import hold_down
 
 _BIAS = -20.0  # the held-down logit of the network that any audit but D_f's should unmask
 _NAMES = ("original", "retrained", "masked", "unlearned")
@@ -95,11 +96,12 @@ def _known(audit: Audit, subject: Subject, peers: Sequence[Subject]) -> Findings
 def _masked(original: nn.Module, bench: Bench) -> Subject | None:
     """The original with the forget classes' logits held down, where it has a layer for that."""
     request = bench.request
+    network = copy.deepcopy(original).eval()
     try:
-        network = held_down(original, request.forget, request.num_classes, _BIAS)
+        hold_down(network, request.forget, request.num_classes, _BIAS)
     except RunError:
         return None
-    return Subject(network.eval(), bench)
+    return Subject(network, bench)
 
 
 def _by_network(

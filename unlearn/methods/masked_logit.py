@@ -9,7 +9,6 @@ A method must beat this on the audits of what lies before the last layer.
 
 from __future__ import annotations
 
-import copy
 from dataclasses import dataclass
 
 import torch
@@ -18,6 +17,7 @@ from torch import nn
 from unlearn.data.tensors import Access, Split
 from unlearn.errors import RunError
 from unlearn.methods.base import State, Steps
+from unlearn.methods.student import taught_student
 from unlearn.models.network import readout
 from unlearn.request import Request
 
@@ -43,21 +43,20 @@ class MaskedLogit:
         Raises:
             RunError: if the network has no linear layer with one row a class, or that has no bias.
         """
-        student = held_down(request.teacher, request.forget, request.num_classes, self.bias)
-        yield State("mask", 1, 1, student.requires_grad_(True))
+        student = taught_student(request).eval()
+        hold_down(student, request.forget, request.num_classes, self.bias)
+        yield State("mask", 1, 1, student)
 
 
-def held_down(network: nn.Module, forget: tuple[int, ...], classes: int, bias: float) -> nn.Module:
-    """A copy of a network of K classes whose logits of the forget classes are `bias`.
+@torch.no_grad()
+def hold_down(network: nn.Module, forget: tuple[int, ...], classes: int, bias: float) -> None:
+    """Make the logits of the forget classes `bias` in a network of K classes, in place.
 
     Raises:
         RunError: if the network has no linear layer with one row a class, or that has no bias.
     """
-    masked = copy.deepcopy(network)
-    last = readout(masked, classes)
+    last = readout(network, classes)
     if "bias" not in dict(last.named_parameters()):
         raise RunError("method=masked_logit: the last linear layer has no bias to hold down")
-    with torch.no_grad():
-        last.weight[list(forget)] = 0.0
-        last.bias[list(forget)] = bias
-    return masked
+    last.weight[list(forget)] = 0.0
+    last.bias[list(forget)] = bias
