@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import warnings
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -214,6 +215,15 @@ def test_the_formats_and_a_table_of_lines_say_the_same(tmp_path: Path, form: str
     assert "collapse 2" in first.stdout
     again = report(lines, *words)
     assert again.stdout == first.stdout
+
+
+def test_a_config_of_many_keys_is_read_without_a_warning(tmp_path: Path) -> None:
+    """Of a column put into a frame of more than 100 blocks, as real configs make, pandas warns."""
+    put(tmp_path, config={f"method.key_{number}": number for number in range(100)})
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        done = report(tmp_path, "--leaderboard")
+    assert done.returncode == 0, done.stderr
 
 
 def test_the_page_has_the_board(tmp_path: Path) -> None:

@@ -53,6 +53,7 @@ def report(arguments: argparse.Namespace, command: str) -> str:
     if arguments.along is not None or arguments.format == _FRONTIER:
         check_keys(runs, "along", [arguments.along or _ALONG])
     if arguments.leaderboard and TOLD not in runs:
+        # Not `assign`: into the many columns of a config pandas inserts one with a warning.
         runs = pd.concat([runs, told_inside(runs).rename(TOLD)], axis=1)
     if arguments.runs_csv is not None:
         _write_runs(runs, arguments)
