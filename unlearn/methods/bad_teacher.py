@@ -21,7 +21,7 @@ from torch.optim import Adam
 
 from unlearn.data.tensors import Access, Split
 from unlearn.methods.base import Steps
-from unlearn.methods.distillation import answers, row_divergence, target_probabilities
+from unlearn.methods.distillation import answer_loss, answers, target_probabilities
 from unlearn.methods.passes import passes
 from unlearn.methods.student import taught_student
 from unlearn.request import Request
@@ -57,16 +57,11 @@ class BadTeacher:
         examples = yield from self.source.examples(request, data, "all", random)
         target = self.targets(request, examples)
         student = taught_student(request)
-
-        def loss_of(rows: Tensor) -> Tensor:
-            logits = student(request.hardware.layout(examples.images[rows])).float()
-            return row_divergence(target[rows], logits, self.temperature).mean()
-
         yield from passes(
             "bad_teacher",
             student,
             Adam(student.parameters(), self.learning_rate),
-            loss_of,
+            answer_loss(student, examples.images, target, request.hardware, self.temperature),
             rows=len(target),
             batch_size=self.batch_size,
             epochs=self.epochs,

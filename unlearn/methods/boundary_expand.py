@@ -15,17 +15,17 @@ from dataclasses import dataclass
 from typing import Literal
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.optim import SGD
 
 from unlearn.data.tensors import Access, Split
 from unlearn.methods.base import Steps
+from unlearn.methods.labelled import class_loss
 from unlearn.methods.passes import passes
 from unlearn.methods.student import set_training, taught_student
 from unlearn.models.network import readout
 from unlearn.request import Request
-from unlearn.sources.base import Source
+from unlearn.sources.base import Examples, Source
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -65,16 +65,11 @@ class BoundaryExpand:
         set_training(widened, frozen=self.batch_norm == "frozen")
         optimizer = SGD(widened.parameters(), self.learning_rate, momentum=0.9)
         extra = torch.full((len(images),), request.num_classes, device=images.device)
-
-        def loss_of(rows: Tensor) -> Tensor:
-            logits = widened(request.hardware.layout(images[rows])).float()
-            return F.cross_entropy(logits, extra[rows])
-
         for state in passes(
             "expand",
             widened,
             optimizer,
-            loss_of,
+            class_loss(widened, Examples(images, extra), request.hardware),
             rows=len(images),
             batch_size=self.batch_size,
             epochs=self.epochs,

@@ -23,6 +23,7 @@ from torch.optim import SGD
 from unlearn.data.tensors import Access, Split
 from unlearn.methods.base import Steps
 from unlearn.methods.distillation import answers
+from unlearn.methods.labelled import class_loss
 from unlearn.methods.passes import passes
 from unlearn.methods.student import taught_student
 from unlearn.request import Request
@@ -58,20 +59,15 @@ class BoundaryShrink:
         """Yield the state after each step of the source and each epoch; see `Method`."""
         random = torch.Generator().manual_seed(request.seed)
         examples = yield from self.source.examples(request, data, "forget", random)
-        images, labels = examples.images, self.neighbours(request, examples)
+        moved = Examples(examples.images, self.neighbours(request, examples))
         student = taught_student(request, frozen=self.batch_norm == "frozen")
         optimizer = SGD(student.parameters(), self.learning_rate, momentum=0.9)
-
-        def loss_of(rows: Tensor) -> Tensor:
-            logits = student(request.hardware.layout(images[rows])).float()
-            return F.cross_entropy(logits, labels[rows])
-
         yield from passes(
             "shrink",
             student,
             optimizer,
-            loss_of,
-            rows=len(images),
+            class_loss(student, moved, request.hardware),
+            rows=len(moved.images),
             batch_size=self.batch_size,
             epochs=self.epochs,
             request=request,

@@ -14,12 +14,11 @@ from dataclasses import dataclass
 from typing import Literal
 
 import torch
-from torch import Tensor
 from torch.optim import SGD
 
 from unlearn.data.tensors import Access, Split
 from unlearn.methods.base import Steps
-from unlearn.methods.distillation import answers, row_divergence, target_probabilities
+from unlearn.methods.distillation import answer_loss, answers, target_probabilities
 from unlearn.methods.passes import passes
 from unlearn.methods.student import taught_student
 from unlearn.request import Request
@@ -57,16 +56,11 @@ class Delete:
         target = target_probabilities(logits, request.forget_mask, "masked")
         student = taught_student(request, frozen=self.batch_norm == "frozen")
         optimizer = SGD(student.parameters(), self.learning_rate, momentum=0.9)
-
-        def loss_of(rows: Tensor) -> Tensor:
-            logits = student(request.hardware.layout(images[rows])).float()
-            return row_divergence(target[rows], logits).mean()
-
         yield from passes(
             "delete",
             student,
             optimizer,
-            loss_of,
+            answer_loss(student, images, target, request.hardware),
             rows=len(images),
             batch_size=self.batch_size,
             epochs=self.epochs,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any, Literal
 
 import torch
@@ -68,6 +68,22 @@ def row_divergence(target: Tensor, logits: Tensor, temperature: float = 1.0) -> 
     # The clamp gives zeros a finite gradient, which xlogy does not: the generator needs it.
     log_target = target.clamp(min=torch.finfo(target.dtype).tiny).log()
     return (target * (log_target - log_student)).sum(dim=1)
+
+
+def answer_loss(
+    student: nn.Module,
+    images: Tensor,
+    target: Tensor,
+    hardware: Hardware,
+    temperature: float = 1.0,
+) -> Callable[[Tensor], Tensor]:
+    """The mean divergence in nats of the student from target rows (N, K), on row numbers (B,)."""
+
+    def loss_of(rows: Tensor) -> Tensor:
+        logits = student(hardware.layout(images[rows])).float()
+        return row_divergence(target[rows], logits, temperature).mean()
+
+    return loss_of
 
 
 def weighted_mean(rows: Tensor, weights: Tensor) -> Tensor:

@@ -13,12 +13,12 @@ from dataclasses import dataclass
 from typing import Literal
 
 import torch
-import torch.nn.functional as F
-from torch import Tensor, nn
+from torch import nn
 from torch.optim import SGD
 
 from unlearn.data.tensors import Access, Split
 from unlearn.methods.base import Steps
+from unlearn.methods.labelled import class_loss
 from unlearn.methods.passes import passes
 from unlearn.methods.student import taught_student
 from unlearn.request import Request
@@ -53,20 +53,16 @@ class GradientAscent:
     def unlearn(self, request: Request, data: Split | None) -> Steps:
         """Yield the state after each step of the source and each epoch; see `Method`."""
         random = torch.Generator().manual_seed(request.seed)
-        images, labels = yield from self.source.examples(request, data, "forget", random)
+        examples = yield from self.source.examples(request, data, "forget", random)
         student = taught_student(request, frozen=self.batch_norm == "frozen")
         optimizer = SGD(student.parameters(), self.learning_rate, momentum=0.9)
-
-        def loss_of(rows: Tensor) -> Tensor:
-            logits = student(request.hardware.layout(images[rows])).float()
-            return -F.cross_entropy(logits, labels[rows])
-
+        loss_of = class_loss(student, examples, request.hardware)
         yield from passes(
             "ascend",
             student,
             optimizer,
-            loss_of,
-            rows=len(images),
+            lambda rows: -loss_of(rows),
+            rows=len(examples.images),
             batch_size=self.batch_size,
             epochs=self.epochs,
             request=request,
