@@ -27,8 +27,6 @@ from unlearn.models.members import Member, Members, each
 from unlearn.request import Request
 from unlearn.synthesis.generator import ImageGenerator
 
-_SHOWN = 64  # samples kept for pictures
-
 
 @dataclass(frozen=True, kw_only=True)
 class Adversarial:
@@ -237,7 +235,7 @@ class Contest(ExitStack):
         found = []
         for index, student in enumerate(self.students.unstacked()):
             images, logits, _, weights = (values[index] for values in lesson[:4])
-            samples = Samples(images[:_SHOWN], weights[:_SHOWN], logits[:_SHOWN].argmax(1))
+            samples = Samples.first(images, weights, logits)
             rates = pass_rates(self.filter, logits, self.forget[index])
             figures = {name: values[index] for name, values in terms.items()} | rates
             last = samples if iteration == total else None

@@ -11,6 +11,8 @@ from torch import Tensor, nn
 from unlearn.data.tensors import Access, Split
 from unlearn.request import Request
 
+SHOWN = 64  # samples kept for pictures
+
 
 @dataclass(frozen=True)
 class Samples:
@@ -19,6 +21,11 @@ class Samples:
     images: Tensor
     weights: Tensor
     classes: Tensor
+
+    @classmethod
+    def first(cls, images: Tensor, weights: Tensor, logits: Tensor) -> Samples:
+        """The first `SHOWN` of the images, under the classes that the teacher answers them with."""
+        return cls(images[:SHOWN], weights[:SHOWN], logits[:SHOWN].argmax(1))
 
 
 @dataclass(frozen=True)

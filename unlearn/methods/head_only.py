@@ -25,8 +25,6 @@ from unlearn.models.network import readout
 from unlearn.request import Request
 from unlearn.synthesis.inversion import DeepInversion, invert_states
 
-_SHOWN = 64  # samples kept for pictures
-
 
 @dataclass(frozen=True, kw_only=True)
 class HeadOnly:
@@ -68,7 +66,7 @@ class HeadOnly:
         images = yield from self._invert(request, random)
         logits = answers(request.teacher, images, self.batch_size, request.hardware)
         weights = request.filter(logits, request.forget_mask)
-        samples = Samples(images[:_SHOWN], weights[:_SHOWN], logits[:_SHOWN].argmax(1))
+        samples = Samples.first(images, weights, logits)
         for epoch, losses in distil(
             Members([head], request.hardware),
             self._features(request, images)[None],

@@ -27,8 +27,6 @@ from unlearn.request import Request
 from unlearn.synthesis.inversion import DeepInversion, invert_states
 from unlearn.synthesis.verdict import answered, verdict
 
-_SHOWN = 64  # samples kept for pictures
-
 
 @dataclass(frozen=True, kw_only=True)
 class Inversion:
@@ -115,7 +113,7 @@ class Inversion:
                 "raise filter.gate or filter.entropy, or set null"
             )
         rates = pass_rates(request.filter, logits, request.forget_mask)
-        samples = Samples(images[:_SHOWN], weights[:_SHOWN], logits[:_SHOWN].argmax(1))
+        samples = Samples.first(images, weights, logits)
         for epoch, losses in distil(
             Members([student], request.hardware),
             images[None],

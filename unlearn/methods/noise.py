@@ -26,7 +26,7 @@ from torch.optim import SGD
 
 from unlearn.data.tensors import Access, Split
 from unlearn.errors import ConfigError, RunError
-from unlearn.methods.base import Observed, Samples, State, Steps, StepsTogether, lone
+from unlearn.methods.base import SHOWN, Observed, Samples, State, Steps, StepsTogether, lone
 from unlearn.methods.distillation import (
     answers,
     distil,
@@ -39,8 +39,6 @@ from unlearn.methods.student import start_student
 from unlearn.models.members import Member, Members, each
 from unlearn.request import Request
 from unlearn.synthesis.noise import ClassNoises
-
-_SHOWN = 64  # samples kept for pictures
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -232,7 +230,7 @@ def _epoch_states(
 
 
 def _samples(noises: Tensor) -> Samples:
-    each = max(1, _SHOWN // len(noises))
+    each = max(1, SHOWN // len(noises))
     shown = noises[:, :each].flatten(0, 1)
     labels = torch.arange(len(noises), device=noises.device).repeat_interleave(
         len(shown) // len(noises)
