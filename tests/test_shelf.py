@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import importlib
+import sys
 from dataclasses import dataclass
 from pathlib import Path
 
+import pytest
 import torch
 from torch import nn
 
+from unlearn.evaluation import shelf
 from unlearn.evaluation.base import Models, each_model
 from unlearn.evaluation.shelf import Shelf, contents
 
@@ -59,8 +63,8 @@ def test_another_measurement_network_or_setting_is_measured_anew(tmp_path: Path)
     asked: list[int] = []
 
     def kept(measure: Weights, one: nn.Module, forget: int) -> float:
-        shelf = Shelf(tmp_path, {"forget": [forget]})
-        return shelf.kept([measure], [one], lambda: measure(one))["sum"]
+        own = Shelf(tmp_path, {"forget": [forget]})
+        return own.kept([measure], [one], lambda: measure(one))["sum"]
 
     plain, shifted = Weights(asked), Weights(asked, shift=1.0)
     first = kept(plain, network(), 0)
@@ -69,6 +73,24 @@ def test_another_measurement_network_or_setting_is_measured_anew(tmp_path: Path)
     assert (kept(plain, network(), 1), len(asked)) == (first, 3)
     assert kept(plain, network(3), 0) != first
     assert len(asked) == 4
+
+
+def test_changed_code_is_measured_anew(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A module on disk, loaded twice as another process would, with another formula."""
+    monkeypatch.syspath_prepend(tmp_path)
+    found = []
+    for value in (1, 2):
+        sys.modules.pop("formula", None)
+        shelf._code.cache_clear()
+        code = f"class Formula:\n    value = {value}\n    def __repr__(self): return 'Formula()'\n"
+        (tmp_path / "formula.py").write_text(code + "#" * value)
+        importlib.invalidate_caches()
+        formula = importlib.import_module("formula").Formula()
+        kept = shelf.Shelf(tmp_path / "kept").kept(
+            [formula], [network()], lambda f=formula: f.value
+        )
+        found.append(kept)
+    assert found == [1, 2]
 
 
 def test_what_cannot_be_named_is_not_kept(tmp_path: Path) -> None:

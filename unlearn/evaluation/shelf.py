@@ -8,8 +8,10 @@ from __future__ import annotations
 
 import hashlib
 import json
+import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cache
 from pathlib import Path
 from typing import Any, TypeVar
 from weakref import WeakKeyDictionary
@@ -44,14 +46,14 @@ class Shelf:
         """What was measured of these networks, now or by another run.
 
         Args:
-            what: things whose `repr` says what is measured, and how; if one's holds an address,
-                which says nothing, nothing is kept.
+            what: things whose `repr` says what is measured, and how, by the code of their modules;
+                if one's holds an address, which says nothing, nothing is kept.
             networks: all that it is measured on, in their order.
             measure: gives plain values (numbers, text, lists, mappings by text, None).
         """
-        told = [(type(thing).__module__, repr(thing)) for thing in what]
-        if self.folder is None or any(" at 0x" in text for _, text in told):
+        if self.folder is None or any(" at 0x" in repr(thing) for thing in what):
             return measure()
+        told = [(*_code(type(thing).__module__), repr(thing)) for thing in what]
         hashes = [self._hash(network) for network in networks]
         name = digest({"what": told, "networks": hashes, "about": dict(self.about)})
         file = self.folder / f"{name}.json"
@@ -66,6 +68,13 @@ class Shelf:
         if network not in self._hashes:
             self._hashes[network] = contents(network)
         return self._hashes[network]
+
+
+@cache
+def _code(module: str) -> tuple[str, str]:
+    """A module's name and the hash of its file: a changed formula is measured anew."""
+    file = getattr(sys.modules.get(module), "__file__", None)
+    return module, hashlib.sha256(Path(file).read_bytes()).hexdigest() if file else ""
 
 
 def contents(network: nn.Module) -> str:
