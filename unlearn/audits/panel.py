@@ -6,7 +6,6 @@ import copy
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
-from functools import partial
 from typing import Any
 
 from torch import nn
@@ -39,19 +38,16 @@ def audited(audits: Mapping[str, Audit], models: Models, bench: Bench) -> dict[s
     """
     assert models.retrained is not None
     retrained = [Subject(network, bench) for network in (models.retrained, *models.references)]
+    unlearned = Subject(models.unlearned, bench)
     others = {
         "original": Subject(models.original, bench),
         "masked": _masked(models.original, bench),
-        "unlearned": Subject(models.unlearned, bench),
     }
     entries, curves, shares, seconds = dict[str, Any](), dict[str, Any](), [], dict[str, float]()
     for name, audit in audits.items():
         start = time.perf_counter()
-        found = {
-            key: (audit if key == "unlearned" else partial(_known, audit))(other, retrained[1:])
-            for key, other in others.items()
-            if other
-        }
+        found = {key: _known(audit, other, retrained[1:]) for key, other in others.items() if other}
+        found["unlearned"] = audit(unlearned, retrained[1:])
         found["retrained"], *references = [
             _known(audit, one, retrained[:index] + retrained[index + 1 :])
             for index, one in enumerate(retrained)

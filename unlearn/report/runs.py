@@ -113,7 +113,7 @@ def _lines(path: Path) -> list[dict[str, Any]]:
     unsaid["alarms"] = ""
     unsaid |= {"directory": str(path), "command": None, "error": None, **dict.fromkeys(FIGURES)}
     table = table.assign(**{key: v for key, v in unsaid.items() if key not in table})
-    table["alarms"] = table["alarms"].astype(object).fillna("") if "alarms" in table else ""
+    table["alarms"] = table["alarms"].astype(object).fillna("")
     return [{str(key): value for key, value in line.items()} for line in table.to_dict("records")]
 
 
