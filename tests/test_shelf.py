@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import importlib
+import json
+import os
+import subprocess
 import sys
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,6 +17,7 @@ from torch import nn
 from unlearn.evaluation import shelf
 from unlearn.evaluation.base import Models, each_model
 from unlearn.evaluation.shelf import Shelf, contents
+from unlearn.record import write_json
 
 
 def network(seed: int = 0) -> nn.Module:
@@ -91,6 +95,24 @@ def test_changed_code_is_measured_anew(tmp_path: Path, monkeypatch: pytest.Monke
         )
         found.append(kept)
     assert found == [1, 2]
+
+
+def test_two_processes_may_keep_the_same_at_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The one is about to rename what it has written when the other writes and renames it all."""
+    target, rename = tmp_path / "kept.json", os.replace
+    words = "import sys; from pathlib import Path; from unlearn.record import write_json; "
+    other = [sys.executable, "-c", words + "write_json(Path(sys.argv[1]), 7)", str(target)]
+
+    def meanwhile(source: Path, place: Path) -> None:
+        subprocess.run(other, check=True)
+        rename(source, place)
+
+    monkeypatch.setattr("os.replace", meanwhile)
+    write_json(target, 7)
+    assert json.loads(target.read_text()) == 7
+    assert list(tmp_path.iterdir()) == [target], "no temporary file is left"
 
 
 def test_what_cannot_be_named_is_not_kept(tmp_path: Path) -> None:

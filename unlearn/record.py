@@ -171,8 +171,8 @@ def writing(directory: Path, record: Mapping[str, Any], force: bool) -> Iterator
 
 
 def write_json(path: Path, values: Any) -> None:
-    """Write JSON to a temporary name and rename it."""
-    temporary = path.with_name(f".{path.name}.tmp")
+    """Write JSON to a temporary name of this process's own and rename it."""
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     temporary.write_text(json.dumps(values, indent=2) + "\n")
     os.replace(temporary, path)
 
