@@ -136,6 +136,19 @@ def test_what_cannot_tell_networks_apart_does_not_count(tmp_path: Path) -> None:
     assert "Mixed" not in report(tmp_path / "runs", "--leaderboard").stdout
 
 
+def test_records_and_the_lines_of_others_stand_on_one_board(tmp_path: Path) -> None:
+    """As when a new entry's runs are set beside a board that was published as CSV."""
+    words = ["--leaderboard", "--format", "csv"]
+    for method, tells in (("erases", True), ("hides", False)):
+        found = {"probe/last": audit(tells, 5.0), "cka/first": audit(True, 0.5)}
+        enter(tmp_path / method, method, audits=found, audits_inside=0.5)
+    together = report(tmp_path / "erases", str(tmp_path / "hides"), *words)
+    lines = tmp_path / "hides.csv"
+    report(tmp_path / "hides", *words, "--runs-csv", str(lines))
+    assert "100.0 ± 0.0" in together.stdout
+    assert report(tmp_path / "erases", str(lines), *words).stdout == together.stdout
+
+
 def test_without_audits_figures_are_held_against_the_spread_of_the_retrained(
     tmp_path: Path,
 ) -> None:

@@ -52,9 +52,10 @@ def report(arguments: argparse.Namespace, command: str) -> str:
         check_keys(runs, option, getattr(arguments, option))
     if arguments.along is not None or arguments.format == _FRONTIER:
         check_keys(runs, "along", [arguments.along or _ALONG])
-    if arguments.leaderboard and TOLD not in runs:
+    if arguments.leaderboard:
         # Not `assign`: into the many columns of a config pandas inserts one with a warning.
-        runs = pd.concat([runs, told_inside(runs).rename(TOLD)], axis=1)
+        others = runs.drop(columns=TOLD, errors="ignore")
+        runs = pd.concat([others, told_inside(runs).rename(TOLD)], axis=1)
     if arguments.runs_csv is not None:
         _write_runs(runs, arguments)
     if arguments.format == _PAGE:

@@ -11,6 +11,7 @@ from typing import Any
 import pandas as pd
 
 from unlearn.errors import ConfigError
+from unlearn.report.runs import TOLD
 
 _RELIABLY = 80.0  # percent of the sets of networks
 RULE = (
@@ -62,10 +63,12 @@ def told_inside(runs: pd.DataFrame) -> pd.Series:
     the numbers of an audit, then over audits.
 
     Args:
-        runs: as `runs.load` gives them; the records of the complete ones are read.
+        runs: as `runs.load` gives them; the records of the complete ones are read, but for those
+            whose share is known, since they are lines of a table that another report wrote.
     """
-    shares = pd.Series(float("nan"), index=runs.index)
-    complete = runs[runs["status"] == "complete"]
+    unknown = pd.Series(float("nan"), index=runs.index)
+    shares = runs[TOLD].astype(float) if TOLD in runs else unknown
+    complete = runs[(runs["status"] == "complete") & shares.isna()]
     for _, board in complete.groupby(["dataset", "model"]):
         found = _found(board)
         telling = {
