@@ -124,7 +124,7 @@ def test_relearning_by_hand(models: Models, setting: Setting) -> None:
     assert models.retrained is not None
     found = relearn()(models, setting)
     network = copy.deepcopy(models.retrained)
-    optimizer = torch.optim.Adam(network.parameters(), 0.01)
+    optimizer = torch.optim.Adam(network.parameters(), 0.01, fused=True)
     order = torch.Generator().manual_seed(setting.request.seed)
     test = data.test.only((0,))
     steps = 0

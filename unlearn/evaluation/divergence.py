@@ -36,15 +36,26 @@ class Divergence:
             if not len(rows):
                 figures[name] = figures["floor"][name] = None
                 continue
-            reference = _probabilities(models.retrained, rows, request.hardware)
-            figures[name], *floor = [
-                jensen_shannon(_probabilities(network, rows, request.hardware), reference)
-                .mean()
-                .item()
-                for network in (models.unlearned, *models.references)
-            ]
-            figures["floor"][name] = mean_of(floor)
+            figures[name] = self._mean(models.unlearned, models.retrained, rows, request.hardware)
+            figures["floor"][name] = self._floor(name, rows, models, setting)
         return figures
+
+    def _floor(self, name: str, rows: Split, models: Models, setting: Setting) -> float | None:
+        retrained, references = models.retrained, models.references
+        assert retrained is not None
+        hardware = setting.request.hardware
+        apart: list[float] = setting.shelf.kept(
+            [self, name],
+            [retrained, *references],
+            lambda: [self._mean(network, retrained, rows, hardware) for network in references],
+        )
+        return mean_of(apart)
+
+    def _mean(
+        self, network: nn.Module, reference: nn.Module, rows: Split, hardware: Hardware
+    ) -> float:
+        p, q = (_probabilities(either, rows, hardware) for either in (network, reference))
+        return jensen_shannon(p, q).mean().item()
 
 
 def _probabilities(network: nn.Module, rows: Split, hardware: Hardware) -> Tensor:
