@@ -26,7 +26,6 @@ class Divergence:
         """Compare unlearned with retrained; see `Metric`."""
         data, request = setting.data, setting.request
         assert data is not None
-        assert models.retrained is not None
         figures: dict[str, Any] = {"floor": {}}
         for name, classes in (
             ("retain", data.retained(request.forget)),
@@ -36,26 +35,26 @@ class Divergence:
             if not len(rows):
                 figures[name] = figures["floor"][name] = None
                 continue
-            figures[name] = self._mean(models.unlearned, models.retrained, rows, request.hardware)
-            figures["floor"][name] = self._floor(name, rows, models, setting)
+            figures[name], figures["floor"][name] = self._apart(name, rows, models, setting)
         return figures
 
-    def _floor(self, name: str, rows: Split, models: Models, setting: Setting) -> float | None:
-        retrained, references = models.retrained, models.references
+    def _apart(
+        self, name: str, rows: Split, models: Models, setting: Setting
+    ) -> tuple[float, float | None]:
+        """How far unlearned is from retrained on these rows, and how far the references are."""
+        hardware, references = setting.request.hardware, models.references
+        retrained = models.retrained
         assert retrained is not None
-        hardware = setting.request.hardware
-        apart: list[float] = setting.shelf.kept(
-            [self, name],
-            [retrained, *references],
-            lambda: [self._mean(network, retrained, rows, hardware) for network in references],
-        )
-        return mean_of(apart)
+        reached = _probabilities(retrained, rows, hardware)
 
-    def _mean(
-        self, network: nn.Module, reference: nn.Module, rows: Split, hardware: Hardware
-    ) -> float:
-        p, q = (_probabilities(either, rows, hardware) for either in (network, reference))
-        return jensen_shannon(p, q).mean().item()
+        def mean(network: nn.Module) -> float:
+            answers = _probabilities(network, rows, hardware)
+            return jensen_shannon(answers, reached).mean().item()
+
+        floor: list[float] = setting.shelf.kept(
+            [self, name], [retrained, *references], lambda: [mean(other) for other in references]
+        )
+        return mean(models.unlearned), mean_of(floor)
 
 
 def _probabilities(network: nn.Module, rows: Split, hardware: Hardware) -> Tensor:
