@@ -2,17 +2,61 @@
 
 from __future__ import annotations
 
+import json
 import os
 import subprocess
+import sys
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 from command_line import Cli, command
 
+SECONDS = 300
+Warm = Callable[[list[str], Path, dict[str, str]], subprocess.CompletedProcess[str]]
+
+
+@pytest.fixture(scope="session")
+def warm(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Warm]:
+    """Call `unlearn` in a fork of a process that has the libraries imported."""
+    server = subprocess.Popen(
+        [sys.executable, str(Path(__file__).with_name("warm.py"))],
+        env={**os.environ, "OMP_NUM_THREADS": "1"},
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    assert server.stdin is not None
+    assert server.stdout is not None
+    said = tmp_path_factory.mktemp("said")
+    streams = {name: said / name for name in ("stdout", "stderr")}
+
+    def call(
+        arguments: list[str], folder: Path, environment: dict[str, str]
+    ) -> subprocess.CompletedProcess[str]:
+        for path in streams.values():
+            path.write_text("")
+        asked = {
+            "arguments": arguments,
+            "folder": str(folder),
+            "environment": environment,
+            "seconds": SECONDS,
+            **{name: str(path) for name, path in streams.items()},
+        }
+        server.stdin.write(json.dumps(asked) + "\n")
+        server.stdin.flush()
+        status = int(server.stdout.readline())
+        words = {name: path.read_text() for name, path in streams.items()}
+        return subprocess.CompletedProcess(command(*arguments), status, **words)
+
+    yield call
+    server.stdin.close()
+    server.wait()
+
 
 @pytest.fixture
-def cli(tmp_path: Path) -> Cli:
-    """Call `unlearn` in the test's own folder and return the finished process."""
+def cold_cli(tmp_path: Path) -> Cli:
+    """Call `unlearn` in the test's own folder, from nothing, and return the finished process."""
 
     def call(*arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
         return subprocess.run(
@@ -21,8 +65,21 @@ def cli(tmp_path: Path) -> Cli:
             env={**os.environ, "OMP_NUM_THREADS": "1", **environment},
             capture_output=True,
             text=True,
-            timeout=300,
+            timeout=SECONDS,
             check=False,
         )
+
+    return call
+
+
+@pytest.fixture
+def cli(tmp_path: Path, warm: Warm, cold_cli: Cli) -> Cli:
+    """The same, with the libraries imported already unless the call says where to find them."""
+
+    def call(*arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
+        if "PYTHONPATH" in environment:
+            return cold_cli(*arguments, **environment)
+        whole = {**os.environ, "OMP_NUM_THREADS": "1", **environment}
+        return warm(list(arguments), tmp_path, whole)
 
     return call

@@ -1,0 +1,57 @@
+"""A process that has the libraries imported, and forks itself into each `unlearn` asked for.
+
+Most of a tiny run is the import of torch and scikit-learn. A fork of this process is a process of
+its own all the same, with its folder, environment, output and exit status, and ends as Python does.
+"""
+
+from __future__ import annotations
+
+import importlib
+import json
+import os
+import signal
+import sys
+from typing import Any
+
+IMPORTED = (
+    "unlearn.__main__",
+    "unlearn.run",
+    "unlearn.report.table",
+    "sklearn.datasets",
+    "torch._dynamo",  # what torch imports at the first optimizer
+)
+
+
+def become(call: dict[str, Any]) -> None:
+    """Run one command line in this process, which was forked for it."""
+    signal.alarm(call["seconds"])
+    os.chdir(call["folder"])
+    os.environ.clear()
+    os.environ.update(call["environment"])
+    for descriptor, path, flags in (
+        (0, os.devnull, os.O_RDONLY),
+        (1, call["stdout"], os.O_WRONLY),
+        (2, call["stderr"], os.O_WRONLY),
+    ):
+        os.dup2(os.open(path, flags), descriptor)
+    entry = importlib.import_module("unlearn.__main__")
+    sys.argv = [str(entry.__file__), *call["arguments"]]
+    sys.path[0] = call["folder"]  # as `python -m` has it
+    entry.main()
+
+
+def serve() -> None:
+    """Answer each line on stdin, a call in JSON, with a line: the exit status of its process."""
+    for name in IMPORTED:
+        importlib.import_module(name)
+    for line in iter(sys.stdin.readline, ""):
+        process = os.fork()
+        if process == 0:
+            become(json.loads(line))
+            return
+        _, status = os.waitpid(process, 0)
+        print(os.waitstatus_to_exitcode(status), flush=True)
+
+
+if __name__ == "__main__":
+    serve()
