@@ -24,6 +24,7 @@ TINY = [
 ]
 
 Cli = Callable[..., subprocess.CompletedProcess[str]]
+Warm = Callable[..., subprocess.CompletedProcess[str]]
 
 
 def command(*arguments: str) -> list[str]:

@@ -6,19 +6,18 @@ import json
 import os
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from command_line import Cli, command
+from command_line import Cli, Warm, command
 
 SECONDS = 300
-Warm = Callable[[list[str], Path, dict[str, str]], subprocess.CompletedProcess[str]]
 
 
 @pytest.fixture(scope="session")
 def warm(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Warm]:
-    """Call `unlearn` in a fork of a process that has the libraries imported."""
+    """Call `unlearn` in a folder, in a fork of a process that has the libraries imported."""
     server = subprocess.Popen(
         [sys.executable, str(Path(__file__).with_name("warm.py"))],
         env={**os.environ, "OMP_NUM_THREADS": "1"},
@@ -32,14 +31,14 @@ def warm(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Warm]:
     streams = {name: said / name for name in ("stdout", "stderr")}
 
     def call(
-        arguments: list[str], folder: Path, environment: dict[str, str]
+        arguments: list[str], folder: Path, **environment: str
     ) -> subprocess.CompletedProcess[str]:
         for path in streams.values():
             path.write_text("")
         asked = {
             "arguments": arguments,
             "folder": str(folder),
-            "environment": environment,
+            "environment": {**os.environ, "OMP_NUM_THREADS": "1", **environment},
             "seconds": SECONDS,
             **{name: str(path) for name, path in streams.items()},
         }
@@ -79,7 +78,6 @@ def cli(tmp_path: Path, warm: Warm, cold_cli: Cli) -> Cli:
     def call(*arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
         if "PYTHONPATH" in environment:
             return cold_cli(*arguments, **environment)
-        whole = {**os.environ, "OMP_NUM_THREADS": "1", **environment}
-        return warm(list(arguments), tmp_path, whole)
+        return warm(list(arguments), tmp_path, **environment)
 
     return call

@@ -5,13 +5,11 @@ Settings were chosen on classes 1 and 3 with seeds 0 and 1, and these runs are a
 
 from __future__ import annotations
 
-import os
-import subprocess
 from pathlib import Path
 from typing import Any
 
 import pytest
-from command_line import command, record_in
+from command_line import Warm, record_in
 
 ARGUMENTS = ["evaluation=quick", "hardware=cpu", "hardware.threads=1"]
 LENET = ["model=lenet", "forget=[1]", "seed=0"]
@@ -25,17 +23,10 @@ def outputs(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return tmp_path_factory.mktemp("outputs")
 
 
-def figures(outputs: Path, method: str, setting: list[str]) -> dict[str, Any]:
+def figures(warm: Warm, outputs: Path, method: str, setting: list[str]) -> dict[str, Any]:
     """Test accuracies in percent, by network and by kind of class."""
     words = [f"method={method}", *setting, *ARGUMENTS, "tracking.mode=disabled"]
-    done = subprocess.run(
-        command(*words, f"outputs={outputs}", f"run_dir={outputs / method}"),
-        cwd=outputs,
-        env={**os.environ, "OMP_NUM_THREADS": "1"},
-        capture_output=True,
-        text=True,
-        check=False,
-    )
+    done = warm([*words, f"outputs={outputs}", f"run_dir={outputs / method}"], outputs)
     assert done.returncode == 0, done.stderr
     accuracy = record_in(outputs / method)["accuracy"]
     return {network: seen["test"] for network, seen in accuracy.items() if seen}
@@ -55,10 +46,10 @@ CLAIMS: dict[str, tuple[list[str], float, float]] = {
 
 @pytest.mark.slow
 @pytest.mark.parametrize("method", sorted(CLAIMS))
-def test_the_class_goes_and_the_others_stay(outputs: Path, method: str) -> None:
+def test_the_class_goes_and_the_others_stay(warm: Warm, outputs: Path, method: str) -> None:
     """D_f near the retrained model's, which is 0, and D_r near the original's."""
     setting, most_forget, most_lost = CLAIMS[method]
-    seen = figures(outputs, method, setting)
+    seen = figures(warm, outputs, method, setting)
     assert seen["original"]["forget"] > 90
     assert seen["retrained"]["forget"] == 0
     assert seen["unlearned"]["forget"] <= most_forget
@@ -66,8 +57,8 @@ def test_the_class_goes_and_the_others_stay(outputs: Path, method: str) -> None:
 
 
 @pytest.mark.slow
-def test_fine_tuning_keeps_the_others_and_forgets_in_part(outputs: Path) -> None:
+def test_fine_tuning_keeps_the_others_and_forgets_in_part(warm: Warm, outputs: Path) -> None:
     """What it is a baseline for: the class fades, but does not go."""
-    seen = figures(outputs, "fine_tune", LENET)
+    seen = figures(warm, outputs, "fine_tune", LENET)
     assert seen["unlearned"]["retain"] >= seen["original"]["retain"] - 1
     assert 5 < seen["unlearned"]["forget"] < seen["original"]["forget"] - 10
