@@ -27,7 +27,7 @@ WIDTHS = (400, 1400)
 # What real runs take: LeNet on digits, barely trained.
 REAL = (
     "-m seed=0,1 filter.entropy=0.3,0.6,null filter.entropy_definition=quantile model=lenet "
-    "training.epochs=2 method.iterations=4 method.batch_size=16 method.student_steps=2 "
+    "training.epochs=2 method=gkt method.iterations=4 method.batch_size=16 method.student_steps=2 "
     "evaluation.every=1 hardware=cpu hardware.threads=1 tracking.mode=disabled"
 )
 
