@@ -81,3 +81,11 @@ def cli(tmp_path: Path, warm: Warm, cold_cli: Cli) -> Cli:
         return warm(list(arguments), tmp_path, **environment)
 
     return call
+
+
+@pytest.fixture
+def no_torch(tmp_path: Path) -> dict[str, str]:
+    """An environment in which a torch stands in the way: whoever imports it fails the test."""
+    (tmp_path / "trap").mkdir()
+    (tmp_path / "trap" / "torch.py").write_text("raise SystemExit('torch was imported')\n")
+    return {"PYTHONPATH": str(tmp_path / "trap")}

@@ -81,20 +81,22 @@ def test_the_same_seed_gives_the_same_student_and_another_seed_another(
     assert records["a"]["config_hash"] != records["c"]["config_hash"]
 
 
-def test_help_and_cfg_are_readable_and_need_no_torch(cli: Cli, tmp_path: Path) -> None:
+def test_help_and_cfg_are_readable_and_need_no_torch(
+    cli: Cli, tmp_path: Path, no_torch: dict[str, str]
+) -> None:
     (tmp_path / "mine" / "method").mkdir(parents=True)
     (tmp_path / "mine" / "method" / "own.yaml").write_text("_target_: own.Method\n")
     methods = {path.stem for path in (CONF / "method").glob("*.yaml")}
     assert {"gkt", "delete", "regrow", "retrain"} <= methods
-    own = cli("--config-dir", "mine", "--help").stdout
+    own = cli("--config-dir", "mine", "--help", **no_torch).stdout
     assert f"method: {', '.join(sorted({*methods, 'own'}))}\n" in own
-    shown = cli("--help")
+    shown = cli("--help", **no_torch)
     assert shown.returncode == 0
     assert f"method: {', '.join(sorted(methods))}\n" in shown.stdout
     assert "method/source: inverted, " in shown.stdout
     for line in ("unlearn -m forget=[0],[1],[2]", "--shell-completion"):
         assert line in shown.stdout
-    composed = cli("--cfg", "job", "method.start=0.25", "--package", "method")
+    composed = cli("--cfg", "job", "method.start=0.25", "--package", "method", **no_torch)
     assert "start: 0.25" in composed.stdout
 
 
