@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 from collections.abc import Callable
@@ -30,6 +31,11 @@ Warm = Callable[..., subprocess.CompletedProcess[str]]
 def command(*arguments: str) -> list[str]:
     """The argument vector of one `unlearn` call."""
     return [sys.executable, "-m", "unlearn", *arguments]
+
+
+def surroundings(**environment: str) -> dict[str, str]:
+    """The environment of a process that is to keep to one core, with these variables beside."""
+    return {**os.environ, "OMP_NUM_THREADS": "1", **environment}
 
 
 def record_in(directory: Path) -> dict[str, Any]:

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import json
-import os
 import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from command_line import Cli, Warm, command
+from command_line import Cli, Warm, command, surroundings
 
 SECONDS = 300
 
@@ -20,7 +19,7 @@ def warm(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Warm]:
     """Call `unlearn` in a folder, in a fork of a process that has the libraries imported."""
     server = subprocess.Popen(
         [sys.executable, str(Path(__file__).with_name("warm.py"))],
-        env={**os.environ, "OMP_NUM_THREADS": "1"},
+        env=surroundings(),
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         text=True,
@@ -38,7 +37,7 @@ def warm(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Warm]:
         asked = {
             "arguments": arguments,
             "folder": str(folder),
-            "environment": {**os.environ, "OMP_NUM_THREADS": "1", **environment},
+            "environment": surroundings(**environment),
             "seconds": SECONDS,
             **{name: str(path) for name, path in streams.items()},
         }
@@ -54,31 +53,24 @@ def warm(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Warm]:
 
 
 @pytest.fixture
-def cold_cli(tmp_path: Path) -> Cli:
-    """Call `unlearn` in the test's own folder, from nothing, and return the finished process."""
+def cli(tmp_path: Path, warm: Warm) -> Cli:
+    """Call `unlearn` in the test's own folder and return the finished process.
+
+    The libraries are imported already, unless the call says where to find them.
+    """
 
     def call(*arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
+        if "PYTHONPATH" not in environment:
+            return warm(list(arguments), tmp_path, **environment)
         return subprocess.run(
             command(*arguments),
             cwd=tmp_path,
-            env={**os.environ, "OMP_NUM_THREADS": "1", **environment},
+            env=surroundings(**environment),
             capture_output=True,
             text=True,
             timeout=SECONDS,
             check=False,
         )
-
-    return call
-
-
-@pytest.fixture
-def cli(tmp_path: Path, warm: Warm, cold_cli: Cli) -> Cli:
-    """The same, with the libraries imported already unless the call says where to find them."""
-
-    def call(*arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
-        if "PYTHONPATH" in environment:
-            return cold_cli(*arguments, **environment)
-        return warm(list(arguments), tmp_path, **environment)
 
     return call
 

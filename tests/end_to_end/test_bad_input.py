@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import pickle
 import shutil
 import subprocess
@@ -11,7 +10,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from command_line import TINY, Cli, command, record_in
+from command_line import TINY, Cli, command, record_in, surroundings
 
 from unlearn.models.lenet import LeNet
 
@@ -203,7 +202,7 @@ def test_full_disk(tmp_path: Path) -> None:
     small = tmp_path / "small"
     small.mkdir()
     tiny = " ".join(f"'{a}'" for a in command(*TINY, "outputs=small", "run_dir=small/run"))
-    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+    environment = surroundings()
 
     def shell(script: str) -> subprocess.CompletedProcess[str]:
         return subprocess.run(

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import random
 import signal
 import subprocess
@@ -10,7 +9,7 @@ import time
 from pathlib import Path
 
 import pytest
-from command_line import TINY, Cli, command, record_in
+from command_line import TINY, Cli, command, record_in, surroundings
 
 
 def run_directories(outputs: Path) -> list[Path]:
@@ -57,7 +56,7 @@ def test_kill_leaves_nothing_half_written(cli: Cli, tmp_path: Path, trial: int) 
     process = subprocess.Popen(
         command(*longer),
         cwd=tmp_path,
-        env={**os.environ, "OMP_NUM_THREADS": "1"},
+        env=surroundings(),
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
     )
@@ -101,7 +100,7 @@ def test_parallel_launches_of_one_run_do_it_once(tmp_path: Path) -> None:
         subprocess.Popen(
             command(*quick, "method=original", "method._target_=counting.Counting"),
             cwd=tmp_path,
-            env={**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(tmp_path)},
+            env=surroundings(PYTHONPATH=str(tmp_path)),
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             text=True,
@@ -148,7 +147,7 @@ def test_a_killed_run_goes_on_and_ends_bit_for_bit_the_same(
         process = subprocess.Popen(
             command(*words, "run_dir=parts", "outputs=other"),
             cwd=tmp_path,
-            env={**os.environ, "OMP_NUM_THREADS": "1"},
+            env=surroundings(),
             stderr=subprocess.PIPE,
             stdout=subprocess.DEVNULL,
             text=True,

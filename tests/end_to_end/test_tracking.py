@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import json
-import os
 import subprocess
 import time
 from pathlib import Path
 
 import pandas as pd
 import pytest
-from command_line import TINY, Cli, command, record_in
+from command_line import TINY, Cli, command, record_in, surroundings
 from wandb_reader import config_of, curve_of, exit_code_of, read_back, summary_of, the_run
 
 OFFLINE = [a for a in TINY if not a.startswith(("tracking", "evaluation"))]
@@ -99,9 +98,7 @@ def test_a_killed_run_ends_as_one_run_with_one_curve(cli: Cli, tmp_path: Path) -
     words = [a for a in OFFLINE if not a.startswith("method.iterations")]
     words += ["method.iterations=200", "evaluation=quick", "checkpoint_every=0", "run_dir=here"]
     partial = tmp_path / ".here.partial"
-    process = subprocess.Popen(
-        command(*words), cwd=tmp_path, env={**os.environ, "OMP_NUM_THREADS": "1"}
-    )
+    process = subprocess.Popen(command(*words), cwd=tmp_path, env=surroundings())
     deadline = time.monotonic() + 120
     while not (partial / "resume.pt").exists() or not list(partial.glob("wandb/*/*.wandb")):
         assert process.poll() is None
