@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 
 Figures = Mapping[str, Any]
 
+_ROWS = 256  # at once: what they make of themselves in a layer must fit into a core's cache
+
 
 @dataclass(frozen=True)
 class Models:
@@ -97,10 +99,10 @@ class Watch(Protocol):
 
 
 @torch.no_grad()
-def logits_of(network: nn.Module, split: Split, hardware: Hardware, size: int = 1024) -> Tensor:
+def logits_of(network: nn.Module, split: Split, hardware: Hardware) -> Tensor:
     """Logits (N, K), float32, of a network in the mode that it is in."""
     with hardware.autocast():
-        parts = [network(hardware.layout(images)) for images in split.images.split(size)]
+        parts = [network(hardware.layout(images)) for images in split.images.split(_ROWS)]
     return torch.cat(parts).float()
 
 
