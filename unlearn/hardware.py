@@ -17,6 +17,8 @@ from unlearn.errors import ConfigError
 
 Network = TypeVar("Network", bound=nn.Module)
 
+ROWS = 256  # at once without gradients: what a layer makes of them must fit into a core's cache
+
 
 @dataclass(frozen=True)
 class Hardware:

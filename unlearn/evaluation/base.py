@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from unlearn.data.tensors import Data, Split
 from unlearn.evaluation.shelf import Shelf
-from unlearn.hardware import Hardware
+from unlearn.hardware import ROWS, Hardware
 from unlearn.methods.base import Samples
 from unlearn.request import Request
 
@@ -20,8 +20,6 @@ if TYPE_CHECKING:
     import pandas as pd
 
 Figures = Mapping[str, Any]
-
-_ROWS = 256  # at once: what they make of themselves in a layer must fit into a core's cache
 
 
 @dataclass(frozen=True)
@@ -102,7 +100,7 @@ class Watch(Protocol):
 def logits_of(network: nn.Module, split: Split, hardware: Hardware) -> Tensor:
     """Logits (N, K), float32, of a network in the mode that it is in."""
     with hardware.autocast():
-        parts = [network(hardware.layout(images)) for images in split.images.split(_ROWS)]
+        parts = [network(hardware.layout(images)) for images in split.images.split(ROWS)]
     return torch.cat(parts).float()
 
 

@@ -10,7 +10,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from unlearn.hardware import Hardware
+from unlearn.hardware import ROWS, Hardware
 
 _INPUT = " (input)"
 
@@ -36,7 +36,7 @@ def features_at(
     hardware: Hardware,
     *,
     grid: int,
-    size: int = 512,
+    size: int = ROWS,
 ) -> list[Tensor]:
     """Features (N, D) of images (N, C, H, W) at each place, float32, on the CPU.
 
