@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+import torch.nn.functional as F
 from hydra import compose, initialize_config_dir
 from omegaconf import OmegaConf
 from torch import Tensor, nn
@@ -124,6 +125,19 @@ def test_lenet_has_400_features_before_its_head(size: int) -> None:
     features = network.features(torch.randn(2, 1, size, size))
     assert features.flatten(1).shape == (2, 400)
     assert network(torch.randn(2, 1, size, size)).shape == (2, 10)
+
+
+@pytest.mark.parametrize("size", [8, 27, 28, 31, 32])
+def test_lenet_has_the_same_bits_with_and_without_gradients(size: int) -> None:
+    network = LeNet(1, 10, size)
+    images = torch.randn(5, 1, size, size, generator=torch.Generator().manual_seed(size))
+    images[0], images[1, 0, 2, 3] = 0.5, torch.nan
+    pool = network.features[2]
+    maps = network.features[:2](images)
+    with torch.no_grad():
+        assert torch.equal(pool(maps).nan_to_num(-1), F.max_pool2d(maps, 2).nan_to_num(-1))
+        logits = network(images[2:])
+    assert torch.equal(network(images[2:]), logits)
 
 
 def test_lenet_has_the_size_of_lenet_5() -> None:

@@ -2,7 +2,27 @@
 
 from __future__ import annotations
 
+import torch
 from torch import Tensor, nn
+
+
+class _Pool(nn.MaxPool2d):
+    """2 x 2 max pooling, also without the indices that only a gradient needs.
+
+    A CPU finds those one by one: the larger of two views takes a tenth of the time.
+    """
+
+    def __init__(self) -> None:
+        super().__init__(2)
+
+    def forward(self, maps: Tensor) -> Tensor:
+        """Map (..., H, W) to (..., H // 2, W // 2)."""
+        if torch.is_grad_enabled():
+            pooled: Tensor = super().forward(maps)
+            return pooled
+        even = maps[..., : maps.shape[-2] // 2 * 2, : maps.shape[-1] // 2 * 2]
+        rows = torch.maximum(even[..., ::2, :], even[..., 1::2, :])
+        return torch.maximum(rows[..., ::2], rows[..., 1::2])
 
 
 class LeNet(nn.Module):
@@ -23,10 +43,10 @@ class LeNet(nn.Module):
         self.features = nn.Sequential(
             nn.Conv2d(in_channels, 6, 5, padding=border),
             nn.ReLU(),
-            nn.MaxPool2d(2),
+            _Pool(),
             nn.Conv2d(6, 16, 5),
             nn.ReLU(),
-            nn.MaxPool2d(2),
+            _Pool(),
         )
         self.head = nn.Sequential(
             nn.Flatten(),
