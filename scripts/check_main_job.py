@@ -14,13 +14,15 @@ def broken_promises(record: dict[str, object]) -> list[str]:
     assert isinstance(relearn, dict)
     assert isinstance(seconds, dict)
     unlearned, retrained = accuracy["unlearned"]["test"], accuracy["retrained"]["test"]
+    training = seconds["teacher"] + seconds["retrained"] + seconds["references"]
     promises = {
         "status is complete": record["status"] == "complete",
         "access is none": record["access"] == "none",
         "D_f <= 0.5": unlearned["forget"] <= 0.5,
         "D_r within 1 point of retrained": abs(unlearned["retain"] - retrained["retain"]) <= 1,
         "AIN in 0.7 to 1.5": relearn["ain"] is not None and 0.7 <= relearn["ain"] <= 1.5,
-        "at most 90 s": seconds["total"] <= 90,
+        # On another machine, or a busier one, seconds say nothing: about 90 on two idle cores.
+        "at most 4 times what training its networks took": seconds["total"] <= 4 * training,
     }
     return [promise for promise, kept in promises.items() if not kept]
 
@@ -29,10 +31,11 @@ def main() -> None:
     """Check the newest run of the default config under outputs/."""
     found = Path("outputs/digits-allcnn").glob("*/forget-0/seed-0-*/record.json")
     newest = max(found, key=lambda path: path.stat().st_mtime)
-    broken = broken_promises(json.loads(newest.read_text()))
+    record = json.loads(newest.read_text())
+    broken = broken_promises(record)
     if broken:
         sys.exit(f"{newest}: not kept: {'; '.join(broken)}")
-    print(f"{newest}: every promise kept")
+    print(f"{newest}: every promise kept, in {record['seconds']['total']:.0f} s")
 
 
 if __name__ == "__main__":
