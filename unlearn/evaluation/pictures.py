@@ -13,6 +13,9 @@ from unlearn.evaluation.attack import inverted
 from unlearn.evaluation.base import Figures, Models, Setting
 from unlearn.request import Request
 
+_CELL = (1.1, 1.5)  # inches of an image and its words
+_SIDE = 1.0  # of the image's longer side
+
 
 @dataclass(frozen=True)
 class SamplePictures:
@@ -96,23 +99,27 @@ class InversionAttack:
 def _grid(
     setting: Setting, rows: Sequence[Tensor], labels: list[str], titles: list[str], path: Path
 ) -> None:
-    """Write a grid of images, a label before each row and a title over each image."""
+    """Write a grid of images, a label before each row and a title over each image.
+
+    All on one pair of axes, in units of a cell: one for each image takes four times as long.
+    """
     from matplotlib.figure import Figure
 
     lowest, highest = setting.request.lowest, setting.request.highest
     columns = max(len(row) for row in rows)
-    figure = Figure(figsize=(1.1 * columns, 1.5 * len(rows)))  # a layout engine takes a second
-    room = {"left": 0.01, "right": 0.99, "bottom": 0.02, "hspace": 0.5, "wspace": 0.1}
-    axes = figure.subplots(len(rows), columns, squeeze=False, gridspec_kw={"top": 0.88, **room})
-    for axis in axes.flat:
-        axis.set_axis_off()
+    figure = Figure(figsize=(_CELL[0] * columns, _CELL[1] * len(rows)))
+    axes = figure.add_axes((0, 0, 1, 1))
+    axes.set_axis_off()
     for r, row in enumerate(rows):
         shown = ((row - lowest) / (highest - lowest)).clamp(0, 1).permute(0, 2, 3, 1).cpu().numpy()
         for c, image in enumerate(shown):
-            axes[r, c].imshow(image.squeeze(), cmap="gray", vmin=0, vmax=1)
+            height, width = (_SIDE * side / max(image.shape[:2]) for side in image.shape[:2])
+            right, bottom = c + 0.05 + width / _CELL[0], r + 0.3 + height / _CELL[1]
+            place = (c + 0.05, right, bottom, r + 0.3)
+            axes.imshow(image.squeeze(), "gray", aspect="auto", vmin=0, vmax=1, extent=place)
             if titles:
-                axes[r, c].set_title(titles[r * columns + c], fontsize=7)
-        if labels[r]:
-            axes[r, 0].set_title(labels[r], fontsize=8, loc="left")
+                axes.text(c + 0.5, r + 0.27, titles[r * columns + c], fontsize=7, ha="center")
+        axes.text(0.05, r + 0.27, labels[r], fontsize=8)
+    axes.set(xlim=(0, columns), ylim=(len(rows), 0))
     path.parent.mkdir(parents=True, exist_ok=True)
     figure.savefig(path, dpi=110)
