@@ -7,6 +7,7 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from command_line import Cli, Warm, command, surroundings
@@ -56,11 +57,13 @@ def warm(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Warm]:
 def cli(tmp_path: Path, warm: Warm) -> Cli:
     """Call `unlearn` in the test's own folder and return the finished process.
 
-    The libraries are imported already, unless the call says where to find them.
+    The libraries are imported already, unless the call is to be `cold`.
     """
 
-    def call(*arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
-        if "PYTHONPATH" not in environment:
+    def call(
+        *arguments: str, cold: bool = False, **environment: str
+    ) -> subprocess.CompletedProcess[str]:
+        if not cold:
             return warm(list(arguments), tmp_path, **environment)
         return subprocess.run(
             command(*arguments),
@@ -76,8 +79,8 @@ def cli(tmp_path: Path, warm: Warm) -> Cli:
 
 
 @pytest.fixture
-def no_torch(tmp_path: Path) -> dict[str, str]:
-    """An environment in which a torch stands in the way: whoever imports it fails the test."""
+def no_torch(tmp_path: Path) -> dict[str, Any]:
+    """A call with a torch that stands in the way: whoever imports it fails the test."""
     (tmp_path / "trap").mkdir()
     (tmp_path / "trap" / "torch.py").write_text("raise SystemExit('torch was imported')\n")
-    return {"PYTHONPATH": str(tmp_path / "trap")}
+    return {"cold": True, "PYTHONPATH": str(tmp_path / "trap")}

@@ -7,6 +7,7 @@ import shutil
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -78,7 +79,7 @@ def one_line(done: subprocess.CompletedProcess[str], code: int, named: list[str]
 
 @pytest.mark.parametrize("typed", sorted(BEFORE_TORCH))
 def test_refused_before_torch_is_imported(
-    cli: Cli, tmp_path: Path, no_torch: dict[str, str], typed: str
+    cli: Cli, tmp_path: Path, no_torch: dict[str, Any], typed: str
 ) -> None:
     done = cli(*typed.split(), **no_torch)
     one_line(done, 2, BEFORE_TORCH[typed])

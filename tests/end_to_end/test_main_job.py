@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 import pytest
@@ -82,7 +83,7 @@ def test_the_same_seed_gives_the_same_student_and_another_seed_another(
 
 
 def test_help_and_cfg_are_readable_and_need_no_torch(
-    cli: Cli, tmp_path: Path, no_torch: dict[str, str]
+    cli: Cli, tmp_path: Path, no_torch: dict[str, Any]
 ) -> None:
     (tmp_path / "mine" / "method").mkdir(parents=True)
     (tmp_path / "mine" / "method" / "own.yaml").write_text("_target_: own.Method\n")
