@@ -81,7 +81,7 @@ def test_a_sweep_that_everything_happens_to(cluster: Cluster) -> None:
     assert len(written) == 11
     assert (others[cancelled] / "resume.pt").exists()
     launcher = cluster.launch("-m", *SLOWLY, *GRID, *ON_CPU)
-    assert launcher.wait(timeout=200) == 0, cluster.told()
+    assert launcher.wait(timeout=300) == 0, cluster.told()
     cluster.say("launched again: exit 0")
     assert {p: p.stat().st_mtime_ns for p in written} == written, "finished runs are left alone"
     check_records(cluster, [*preempted.values(), *others.values()])
@@ -132,7 +132,7 @@ def test_failed_jobs_do_not_end_the_waiting_for_the_others(cluster: Cluster) -> 
     cluster.until("all are submitted", lambda: "SLURM job" in cluster.told())
     number = cluster.told().split("SLURM job ")[1].split(";")[0]
     cluster.call("scancel", f"{number}_3")
-    assert launcher.wait(timeout=200) == 1, cluster.told()
+    assert launcher.wait(timeout=300) == 1, cluster.told()
     cluster.say("what the launch said:\n" + cluster.told())
     said = {line for line in cluster.told().splitlines() if line.startswith("unlearn: job ")}
     assert len(said) == 3
@@ -147,19 +147,19 @@ def test_failed_jobs_do_not_end_the_waiting_for_the_others(cluster: Cluster) -> 
 def test_a_run_out_of_time_is_left_to_go_on_with(cluster: Cluster) -> None:
     """It ends without a record of failure, so that the next launch resumes it."""
     (cluster.home / "slow.py").write_text(SLOW)
-    short = ["hydra.launcher.timeout_min=1", "hydra.launcher.max_num_timeout=0"]
+    short = ["hydra.launcher.timeout_min=5", "hydra.launcher.max_num_timeout=0"]
     launcher = cluster.launch("-m", *SLOWLY, "seed=0", *ON_CPU, *short)
     folder = cluster.home / "outputs" / "digits-lenet" / "gkt" / "forget-0"
     cluster.until("it has a checkpoint", lambda: [*folder.glob(".seed-0-*.partial/resume.pt")])
     number = cluster.told().split("SLURM job ")[1].split(";")[0]
     with cluster.signal(number):
         cluster.until("the job ends", lambda: cluster.states()[f"{number}_N/A"] == "FAILED")
-    assert launcher.wait(timeout=60) == 1
+    assert launcher.wait(timeout=120) == 1
     assert "ended without a result (SLURM's last word of it: FAILED)" in cluster.told()
     assert cluster.records() == []
 
     launcher = cluster.launch("-m", *SLOWLY, "seed=0", *ON_CPU)
-    assert launcher.wait(timeout=120) == 0, cluster.told()
+    assert launcher.wait(timeout=240) == 0, cluster.told()
     (path,) = cluster.records()
     assert record_in(path.parent)["resumed"] == 1
 
