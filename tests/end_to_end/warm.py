@@ -42,8 +42,8 @@ def become(call: dict[str, Any]) -> NoReturn:
         os.dup2(os.open(path, flags), descriptor)
     entry = importlib.import_module("unlearn.__main__")
     sys.argv = [str(entry.__file__), *call["arguments"]]
-    # as `python -m` has it
-    sys.path[:1] = [call["folder"], *os.environ.get("PYTHONPATH", "").split(os.pathsep)]
+    own = os.environ.get("PYTHONPATH", "").split(os.pathsep)
+    sys.path[:1] = [call["folder"], *filter(None, own)]  # as `python -m` has it
     status = status_of(entry.main)
     threading._shutdown()
     atexit._run_exitfuncs()
