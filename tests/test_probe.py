@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import warnings
 from collections.abc import Callable
 from pathlib import Path
 
@@ -11,11 +12,13 @@ import pandas as pd
 import pytest
 import torch
 from sklearn.discriminant_analysis import LinearDiscriminantAnalysis
+from sklearn.exceptions import ConvergenceWarning
+from sklearn.linear_model import LogisticRegression
 from tiny import CPU, TinyNet, seeded_net
 
 from unlearn.data.tensors import Data
 from unlearn.evaluation.base import Models, Setting
-from unlearn.evaluation.probe import Probe, readout
+from unlearn.evaluation.probe import Probe, classifier, readout
 from unlearn.models.features import feature_places, features_at
 from unlearn.request import Request
 
@@ -49,6 +52,17 @@ def test_the_score_counts_a_set_of_classes_as_one() -> None:
     (known, labels), (unseen, truth) = planted(0.0, 0), planted(0.0, 1)
     both = readout(known, labels, unseen, truth, (0, 1), shots=10, draws=5)
     assert both == pytest.approx(100, abs=1)
+
+
+def test_features_on_which_no_solver_ends_are_answered_without_a_warning() -> None:
+    features, labels = planted(12.0, 0)
+    features = features * np.array([1, 1e3, 1e4, 1, 1e3, 1])
+    with pytest.warns(ConvergenceWarning):
+        theirs = LogisticRegression(max_iter=100).fit(features, labels)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        found = classifier(features, labels)
+    np.testing.assert_array_equal(found.predict(features), theirs.predict(features))
 
 
 def test_features_are_read_where_they_are_named(easy_data: Data) -> None:

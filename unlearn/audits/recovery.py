@@ -12,6 +12,7 @@ import numpy as np
 
 from unlearn.audits.base import Figure, Findings, Subject
 from unlearn.audits.training import Trainer
+from unlearn.evaluation.probe import classifier
 
 
 @dataclass(frozen=True)
@@ -41,16 +42,15 @@ class Recovery:
 
     def _head(self, subject: Subject) -> float:
         """By logistic regression on the penultimate features."""
-        from sklearn.linear_model import LogisticRegression
-        from sklearn.pipeline import make_pipeline
         from sklearn.preprocessing import StandardScaler
 
         taught, asked = subject.bench.taught(self.head_rows), subject.bench.rows("forget")
         known, unseen = (
             [*subject.features(rows).values()][-1].double().numpy() for rows in (taught, asked)
         )
-        head = make_pipeline(StandardScaler(), LogisticRegression(max_iter=100))
-        answers = head.fit(known, taught.labels.cpu().numpy()).predict(unseen)
+        scaler = StandardScaler().fit(known)
+        head = classifier(scaler.transform(known), taught.labels.cpu().numpy())
+        answers = head.predict(scaler.transform(unseen))
         return 100 * float(np.mean(answers == asked.labels.cpu().numpy()))
 
     def _relearned(self, subject: Subject, shots: int) -> float:
