@@ -17,10 +17,10 @@ def test_no_page_is_left_out() -> None:
 def test_launch_a_sweep(tmp_path: Path) -> None:
     done = play("sweep.md", tmp_path)
     plans = [run.stderr for text, run in done if "launch=plan" in text]
-    assert "8 runs: 8 new" in plans[0]
+    assert "4 runs: 4 new" in plans[0]
     assert "150 runs: 150 new" in plans[1]
-    again = next(run for text, run in done if "range(0,3)" in text)
-    assert "12 runs: 8 done, 4 new" in again.stderr
+    again = next(run for text, run in done if "seed=0,1" in text)
+    assert "8 runs: 4 done, 4 new" in again.stderr
     assert any("best proxy.score" in run.stderr for _, run in done)
 
 
