@@ -5,18 +5,18 @@ from __future__ import annotations
 import gc
 from collections import Counter
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import pytest
 import torch
+from small_methods import small_gkt, small_noise
 from torch import Tensor, nn
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from unlearn.benchmark.published import PublishedTransfer
 from unlearn.filters.compose import gate_and_entropy
-from unlearn.methods.gkt import GatedKnowledgeTransfer
 from unlearn.methods.inversion import Inversion
-from unlearn.methods.noise import ErrorNoise
 from unlearn.request import Request
 from unlearn.synthesis.generator import ImageGenerator
 
@@ -46,29 +46,7 @@ class Operations(TorchDispatchMode):
         return sum(n for name, n in self.counts.items() if name.startswith(WAITING))
 
 
-def gkt(**changes: Any) -> GatedKnowledgeTransfer:
-    settings: dict[str, Any] = {
-        "iterations": 1000,
-        "batch_size": 16,
-        "student_steps": 10,
-        "fresh_noise": False,
-        "generator_steps": 1,
-        "latent": 8,
-        "generator_width": 4,
-        "learning_rate": 0.003,
-        "generator_learning_rate": 0.003,
-        "clip": 0.5,
-        "attention_weight": 250.0,
-        "temperature": 1.0,
-        "target": "raw",
-        "postfilter_threshold": 0.01,
-        "start": 0.5,
-        "fresh_readout": False,
-        "batch_norm": "frozen",
-        "schedule": "cosine",
-        "selection": "last",
-    }
-    return GatedKnowledgeTransfer(**{**settings, **changes})
+gkt = partial(small_gkt, iterations=1000, student_steps=10, target="raw")
 
 
 class Calls:
@@ -136,24 +114,7 @@ def test_a_gkt_iteration_never_waits_for_the_device(
 
 
 def test_noise_asks_the_teacher_once_a_step_for_all_classes(make_request: MakeRequest) -> None:
-    method = ErrorNoise(
-        noises=4,
-        noise_steps=6,
-        noise_learning_rate=0.1,
-        maximised=1.0,
-        regularisation=0.1,
-        patience=10,
-        valid=False,
-        fresh_readout=False,
-        impair=True,
-        copies=1,
-        batch_size=16,
-        epochs=1,
-        learning_rate=0.01,
-        repair_epochs=0,
-        repair_learning_rate=0.001,
-        batch_norm="frozen",
-    )
+    method = small_noise()
     request = make_request()
     steps = method.unlearn(request, None)
     next(steps)

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Callable
-from typing import Any
+from functools import partial
 
 import numpy as np
 import pytest
 import torch
 from numpy.typing import NDArray
 from scipy import special
+from small_methods import small_gkt
 from tiny import seeded_net
 from torch import Tensor, nn
 
@@ -24,29 +25,9 @@ from unlearn.request import Request
 MakeRequest = Callable[..., Request]
 
 
-def method(**changes: Any) -> GatedKnowledgeTransfer:
-    settings: dict[str, Any] = {
-        "iterations": 4,
-        "batch_size": 16,
-        "student_steps": 2,
-        "fresh_noise": False,
-        "generator_steps": 1,
-        "latent": 8,
-        "generator_width": 4,
-        "learning_rate": 0.01,
-        "generator_learning_rate": 0.01,
-        "clip": 5.0,
-        "attention_weight": 250.0,
-        "temperature": 0.5,
-        "target": "masked",
-        "postfilter_threshold": 0.01,
-        "start": 0.5,
-        "fresh_readout": False,
-        "batch_norm": "frozen",
-        "schedule": "cosine",
-        "selection": "last",
-    }
-    return GatedKnowledgeTransfer(**{**settings, **changes})
+method = partial(
+    small_gkt, learning_rate=0.01, generator_learning_rate=0.01, clip=5.0, temperature=0.5
+)
 
 
 def run(m: GatedKnowledgeTransfer, request: Request, told: list[Observed] | None = None) -> State:

@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 import torch
+from small_methods import small_gkt
 from tiny import seeded_net
 from torch import nn
 from torch._dynamo.utils import counters
@@ -14,7 +15,6 @@ from unlearn.config import HardwareConfig
 from unlearn.filters.compose import Product
 from unlearn.filters.gate import ForgetGate
 from unlearn.hardware import Hardware
-from unlearn.methods.gkt import GatedKnowledgeTransfer
 from unlearn.models.allcnn import AllCNN
 from unlearn.request import Request
 
@@ -76,27 +76,7 @@ def test_channels_last_reaches_weights_and_images_and_keeps_the_answers() -> Non
 def test_a_compiled_loss_has_the_same_values_and_gradients() -> None:
     """GKT's three functions, attention taps and gate in them: one graph each, no break."""
     torch.manual_seed(0)
-    settings = {
-        "iterations": 4,
-        "batch_size": 8,
-        "student_steps": 2,
-        "fresh_noise": False,
-        "generator_steps": 1,
-        "latent": 8,
-        "generator_width": 4,
-        "learning_rate": 0.001,
-        "generator_learning_rate": 0.001,
-        "clip": 5.0,
-        "attention_weight": 250.0,
-        "temperature": 1.0,
-        "target": "masked",
-        "postfilter_threshold": 0.01,
-        "start": 0.5,
-        "fresh_readout": False,
-        "batch_norm": "frozen",
-        "schedule": "cosine",
-        "selection": "last",
-    }
+    method = small_gkt(batch_size=8, learning_rate=0.001, generator_learning_rate=0.001, clip=5.0)
     students = []
     for compiled in (False, True):
         hardware = started(compile=compiled)
@@ -114,7 +94,7 @@ def test_a_compiled_loss_has_the_same_values_and_gradients() -> None:
             seed=3,
         )
         counters.clear()
-        *_, state = GatedKnowledgeTransfer(**settings).unlearn(request, None)  # type: ignore[arg-type]
+        *_, state = method.unlearn(request, None)
         assert state.student is not None
         students.append(state.student)
         assert not counters["graph_break"]

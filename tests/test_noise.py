@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -11,6 +12,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 from scipy import special
+from small_methods import small_noise
 from torch import Tensor
 
 from unlearn.errors import ConfigError
@@ -120,26 +122,7 @@ def test_a_class_on_a_plateau_alone_has_its_rate_halved() -> None:
     assert stale.tolist() == [0, 0, 1]
 
 
-def method(**changes: Any) -> ErrorNoise:
-    settings: dict[str, Any] = {
-        "noises": 8,
-        "noise_steps": 3,
-        "noise_learning_rate": 0.1,
-        "maximised": 1.0,
-        "regularisation": 0.1,
-        "patience": 10,
-        "valid": False,
-        "fresh_readout": False,
-        "impair": True,
-        "copies": 1,
-        "batch_size": 1000,
-        "epochs": 1,
-        "learning_rate": 0.05,
-        "repair_epochs": 0,
-        "repair_learning_rate": 0.001,
-        "batch_norm": "frozen",
-    }
-    return ErrorNoise(**{**settings, **changes})
+method = partial(small_noise, noises=8, noise_steps=3, batch_size=1000, learning_rate=0.05)
 
 
 def states(m: ErrorNoise, request: Request) -> list[State]:

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import pytest
 import torch
+from small_methods import small_gkt
 from tiny import CPU
 from torch import nn
 
@@ -21,29 +23,15 @@ from unlearn.synthesis.noise import ClassNoises
 MakeRequest = Callable[..., Request]
 
 
-def gkt(**changes: Any) -> GatedKnowledgeTransfer:
-    settings: dict[str, Any] = {
-        "iterations": 5,
-        "batch_size": 24,
-        "student_steps": 4,
-        "fresh_noise": False,
-        "generator_steps": 1,
-        "latent": 8,
-        "generator_width": 4,
-        "learning_rate": 0.003,
-        "generator_learning_rate": 0.003,
-        "clip": 0.5,
-        "attention_weight": 250.0,
-        "temperature": 0.5,
-        "target": "raw",
-        "postfilter_threshold": 0.01,
-        "start": 0.5,
-        "fresh_readout": False,
-        "batch_norm": "frozen",
-        "schedule": "published",
-        "selection": "last",
-    }
-    return GatedKnowledgeTransfer(**{**settings, **changes})
+gkt = partial(
+    small_gkt,
+    iterations=5,
+    batch_size=24,
+    student_steps=4,
+    temperature=0.5,
+    target="raw",
+    schedule="published",
+)
 
 
 def ours(method: GatedKnowledgeTransfer, request: Request) -> nn.Module:

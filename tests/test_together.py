@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any, Literal
 
 import pytest
 import torch
+from small_methods import small_gkt, small_noise
 from tiny import CPU, seeded_net
 from torch import Tensor
 
@@ -17,8 +19,6 @@ from unlearn.filters.entropy import EntropyFilter
 from unlearn.filters.gate import ForgetGate
 from unlearn.hardware import Hardware
 from unlearn.methods.base import Together
-from unlearn.methods.gkt import GatedKnowledgeTransfer
-from unlearn.methods.noise import ErrorNoise
 from unlearn.methods.regrow import Regrowth
 from unlearn.models.members import Members, each
 from unlearn.request import Request
@@ -27,29 +27,14 @@ MakeRequest = Callable[..., Request]
 STACKED = dataclasses.replace(CPU, stacks=True)
 
 
-def gkt(**changes: Any) -> GatedKnowledgeTransfer:
-    settings: dict[str, Any] = {
-        "iterations": 6,
-        "batch_size": 24,
-        "student_steps": 3,
-        "fresh_noise": True,
-        "generator_steps": 1,
-        "latent": 8,
-        "generator_width": 4,
-        "learning_rate": 0.003,
-        "generator_learning_rate": 0.003,
-        "clip": 0.5,
-        "attention_weight": 250.0,
-        "temperature": 1.0,
-        "target": "masked",
-        "postfilter_threshold": 0.01,
-        "start": 0.5,
-        "fresh_readout": True,
-        "batch_norm": "frozen",
-        "schedule": "cosine",
-        "selection": "last",
-    }
-    return GatedKnowledgeTransfer(**{**settings, **changes})
+gkt = partial(
+    small_gkt,
+    iterations=6,
+    batch_size=24,
+    student_steps=3,
+    fresh_noise=True,
+    fresh_readout=True,
+)
 
 
 def three(make: MakeRequest, **changes: Any) -> list[Request]:
@@ -130,22 +115,16 @@ def test_gkt_of_three_members_is_three_lone_runs(
 def test_noise_of_three_members_is_three_lone_runs(
     make_request: MakeRequest, batch_norm: Literal["train", "frozen"], hardware: Hardware
 ) -> None:
-    method = ErrorNoise(
+    method = small_noise(
         noises=6,
         noise_steps=12,
-        noise_learning_rate=0.1,
         maximised=0.5,
-        regularisation=0.1,
         patience=2,
         valid=True,
         fresh_readout=True,
-        impair=True,
         copies=2,
-        batch_size=16,
-        epochs=1,
         learning_rate=0.05,
         repair_epochs=2,
-        repair_learning_rate=0.001,
         batch_norm=batch_norm,
     )
     alone = [students(method, [r])[0] for r in three(make_request)]
