@@ -20,6 +20,7 @@ import pandas as pd
 from hydra import compose, initialize_config_dir
 
 from unlearn.errors import ConfigError, UnlearnError
+from unlearn.evaluation.looks import looks
 from unlearn.report.notes import as_lines
 from unlearn.report.pivot import interval, pivot
 from unlearn.report.runs import DAGGER, as_text, flat, load, only
@@ -78,11 +79,8 @@ def last_iterate(directory: Path) -> tuple[float, float]:
     """D_r and D_f at the end of the iterations, before an earlier student takes the place."""
     file = directory / "history.parquet"
     seen = pd.read_parquet(file) if file.exists() else pd.DataFrame()
-    seen = seen.reindex(columns=["stage", "step", "retain", "forget"]).dropna(subset=["forget"])
-    if seen.empty:
-        return float("nan"), float("nan")
-    end = seen[seen["stage"].eq(seen["stage"].iloc[-1]) & seen["step"].eq(seen["step"].iloc[-1])]
-    return end["retain"].iloc[0], end["forget"].iloc[0]
+    last = looks(seen, "retain", "forget").tail(1)
+    return next(last.itertuples(index=False, name=None), (float("nan"), float("nan")))
 
 
 def departures(runs: pd.DataFrame) -> pd.Series[str]:

@@ -7,12 +7,16 @@ from typing import Any
 
 import pytest
 import torch
+from small_methods import small_noise
 from tiny import TinyNet, seeded_net
 from torch import nn
 
 from unlearn.errors import RunError
+from unlearn.filters.compose import Product
+from unlearn.filters.gate import ForgetGate
 from unlearn.methods.head_only import HeadOnly
 from unlearn.methods.masked_logit import MaskedLogit
+from unlearn.methods.noise import ErrorNoise
 from unlearn.request import Request
 
 MakeRequest = Callable[..., Request]
@@ -79,4 +83,13 @@ def test_a_network_without_a_linear_readout_is_refused(
     pooled = nn.Sequential(network.first, nn.Conv2d(6, 4, 1), nn.AdaptiveAvgPool2d(1), nn.Flatten())
     request = make_request(teacher=pooled.requires_grad_(False).eval(), attention=("0",))
     with pytest.raises(RunError, match="Sequential has no linear layer"):
+        list(method.unlearn(request, None))
+
+
+@pytest.mark.parametrize("method", [head_only(), small_noise(repair_epochs=1)])
+def test_a_method_whose_filter_drops_everything_does_not_pass_for_done(
+    make_request: MakeRequest, method: HeadOnly | ErrorNoise
+) -> None:
+    request = make_request(filter=Product({"gate": ForgetGate(0.0)}))
+    with pytest.raises(RunError, match=r"lets none of \d+ samples through; raise filter\.gate"):
         list(method.unlearn(request, None))

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 import pytest
 import torch
@@ -109,6 +111,17 @@ def test_postfilter_moves_the_forget_mass_by_hand() -> None:
     expected = special.softmax(np.array([moved, rows[1].tolist()]), axis=1)
     target = target_probabilities(rows, FORGET, "postfilter", 1.0, 0.01)
     np.testing.assert_allclose(target, expected, rtol=1e-12)
+
+
+def test_postfilter_asks_of_each_class_whether_it_holds_too_much() -> None:
+    """Classes 0 and 3 are forgotten: 2% and 0.6% of the mass, so that the one moves alone."""
+    mass = torch.tensor([[0.02, 0.5, 0.3, 0.006, 0.174]], dtype=torch.float64)
+    rows = mass.log()
+    lowest = math.log(0.006)
+    surplus = (math.log(0.02) - lowest) / 3
+    moved = [lowest, *(rows[0, k].item() + surplus * (k != 3) for k in range(1, 5))]
+    target = target_probabilities(rows, FORGET, "postfilter", 1.0, 0.01)
+    np.testing.assert_allclose(target, special.softmax(np.array([moved]), axis=1), rtol=1e-12)
 
 
 def test_row_divergence_is_scipys_relative_entropy() -> None:

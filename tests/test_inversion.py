@@ -206,7 +206,12 @@ def test_the_verdict_by_hand() -> None:
     assert found["confidence.1"].item() == pytest.approx((sure + unsure) / 2)
     assert found["answered"].item() == pytest.approx(5 / 6)
     spread = -(math.log(3 / 6) * 3 + math.log(1 / 6) + math.log(2 / 6) * 2) / 6
-    assert found["balance"].item() == pytest.approx(spread / math.log(3))
+    assert found["balance"].item() == pytest.approx(spread / math.log(4))
+
+
+def test_one_class_alone_has_a_balance_too() -> None:
+    assert verdict(LOGITS, torch.zeros(6, dtype=torch.long))["balance"].item() < 1
+    assert verdict(LOGITS[:1], torch.zeros(1, dtype=torch.long))["balance"].item() == 0
 
 
 def test_images_answered_otherwise_are_dropped_but_no_class_is() -> None:
@@ -249,7 +254,7 @@ def test_no_batch_norm_is_said_or_switched_off(make_request: MakeRequest) -> Non
 
 def test_a_filter_that_drops_every_image_stops(make_request: MakeRequest) -> None:
     request = make_request(filter=Product({"gate": ForgetGate(0.0)}))
-    with pytest.raises(RunError, match="none of 24 inverted images"):
+    with pytest.raises(RunError, match="none of 24 samples"):
         states(method(), request)
 
 

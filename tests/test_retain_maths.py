@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable
 from typing import Any
 
@@ -16,7 +17,7 @@ from torch.nn.functional import cross_entropy
 
 from unlearn.data.tensors import Data
 from unlearn.methods.salun import salient_weights
-from unlearn.methods.subspace import inner_products, project, subspace
+from unlearn.methods.subspace import _add, inner_products, project, subspace
 from unlearn.request import Request
 from unlearn.sources.base import Examples
 
@@ -174,6 +175,23 @@ def test_inner_products_are_of_the_inputs_that_the_weights_meet(
         torch.testing.assert_close(
             weight @ products[row // each] @ weight, expected, rtol=1e-4, atol=1e-4
         )
+
+
+def test_inner_products_are_summed_in_float32_whatever_the_layers_run_in() -> None:
+    torch.manual_seed(0)
+    layer, inputs = nn.Conv2d(4, 6, 3), torch.randn(3, 4, 8, 8)
+    expected = inner_products(layer, inputs)
+    laid_out = inputs.to(memory_format=torch.channels_last)
+    torch.testing.assert_close(inner_products(layer, laid_out), expected)
+    total = torch.zeros_like(expected)
+    with torch.autocast("cpu", torch.bfloat16):
+        _add(total, layer, (laid_out,))
+    torch.testing.assert_close(total, expected)
+    last = copy.deepcopy(layer).to(memory_format=torch.channels_last)
+    with torch.no_grad():
+        for one in (layer, last):
+            project(one, subspace(expected, 5.0), subspace(expected, 2.0))
+    torch.testing.assert_close(last.weight, layer.weight)
 
 
 def test_a_subspace_weighs_the_singular_vectors_of_the_inputs() -> None:

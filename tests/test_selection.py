@@ -57,6 +57,18 @@ def test_the_picks_are_those_of_the_proxy_and_of_the_test_set(select: Any) -> No
     assert found["spearman"]["score"] == pytest.approx(real)
 
 
+def test_a_student_that_the_test_set_selected_is_not_the_last_iterate(select: Any) -> None:
+    """As published: the run ends with the student of step 20, the loop ended with step 40's."""
+    found = select(
+        stage=["transfer"] * 4 + ["select"],
+        step=[10, 20, 30, 40, 1],
+        retain=[50.0, 80.0, 85.0, 90.0, 80.0],
+        forget=[0.0, 0.0, 20.0, 60.0, 0.0],
+    )
+    assert found["last"] == {"retain": 90.0, "forget": 60.0}
+    assert found["oracle"] == {"step": 20, "retain": 80.0, "forget": 0.0}
+
+
 def test_without_a_look_at_no_forget_answers_the_oracle_takes_the_fewest(select: Any) -> None:
     found = select(
         step=[1, 2, 3, 4],

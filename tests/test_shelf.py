@@ -97,6 +97,18 @@ def test_changed_code_is_measured_anew(tmp_path: Path, monkeypatch: pytest.Monke
     assert found == [1, 2]
 
 
+def test_changed_code_of_this_package_is_measured_anew(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A formula of the user's may call any of ours: all of it counts."""
+    found = []
+    for value in (1, 2, 2):
+        monkeypatch.setattr(shelf, "_package", lambda value=value: f"hash {value}")
+        kept = Shelf(tmp_path).kept([Weights([])], [network()], lambda: len(found))
+        found.append(kept)
+    assert found == [0, 1, 1]
+
+
 def test_two_processes_may_keep_the_same_at_once(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

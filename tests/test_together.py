@@ -111,6 +111,20 @@ def test_gkt_of_three_members_is_three_lone_runs(
 
 
 @IN_TURN_AND_STACKED
+def test_published_batch_norm_of_every_member_stays_after_an_iteration(
+    make_request: MakeRequest, hardware: Hardware
+) -> None:
+    requests, name = three(make_request, hardware=hardware), "first.1.running_mean"
+    once, often = (
+        students(gkt(batch_norm="published", iterations=count), requests) for count in (1, 6)
+    )
+    for request, first, last in zip(requests, once, often, strict=True):
+        assert not torch.equal(first[name], request.teacher.get_buffer(name))
+        assert torch.equal(first[name], last[name])
+        assert not torch.equal(first["head.weight"], last["head.weight"])
+
+
+@IN_TURN_AND_STACKED
 @pytest.mark.parametrize("batch_norm", ["train", "frozen"])
 def test_noise_of_three_members_is_three_lone_runs(
     make_request: MakeRequest, batch_norm: Literal["train", "frozen"], hardware: Hardware

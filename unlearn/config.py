@@ -213,7 +213,7 @@ class HardwareConfig(_Closed):
     """Where and how tensors are computed."""
 
     device: Literal["auto", "cpu", "cuda"]
-    autocast: Literal["bfloat16", "float16"] | None
+    autocast: Literal["bfloat16"] | None
     channels_last: bool
     compile: bool | Literal["reduce-overhead", "max-autotune"]
     threads: PositiveInt | None

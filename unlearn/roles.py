@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 
+SELECT = "select"  # the stage in which an earlier student takes the last one's part
 _CACHED = {"reference": "retrained", "judge": "teacher"}
 
 

@@ -208,6 +208,10 @@ def _check_method(run: RunConfig) -> None:
             f"{run.model.factory} has no batch norm whose statistics could be matched; "
             "choose a model that has, or set 0 to invert on the class loss alone",
         )
+    if method.batch_norm == "published" and "schedule" not in method.model_fields_set:
+        raise ConfigError(
+            "method.batch_norm", "published", f"{method.name} can have it train or frozen"
+        )
     for key, oracle in (("schedule", "published"), ("selection", "oracle")):
         if getattr(method, key) == oracle and run.dataset.factory is None:
             raise ConfigError(f"method.{key}", oracle, "needs test accuracies: choose a dataset")

@@ -74,6 +74,9 @@ class Resume(BasicSweeper):
         return f"{chosen}-{digest([str(o.input_line) for o in overrides])[:6]}"
 
 
+_LESS_IS_BETTER = ("proxy.forget", "proxy.soft_forget", "proxy.margin", "seconds.")
+
+
 class Search(OptunaSweeper):
     """Optuna over a figure that needs no data; over one that does only with `allow_oracle`."""
 
@@ -96,6 +99,13 @@ class Search(OptunaSweeper):
                 "are proxy.score, proxy.retain, proxy.forget and seconds.unlearn, or "
                 "allow_oracle=true, which marks every run as oracle",
             )
+        direction = str(config.hydra.sweeper.direction)
+        if str(config.objective).startswith(_LESS_IS_BETTER) and direction == "maximize":
+            raise ConfigError(
+                "objective",
+                config.objective,
+                "less of it is better: set hydra.sweeper.direction=minimize",
+            )
         self._results = Path(config.hydra.sweep.dir) / "optimization_results.yaml"
         self._objective = config.objective
         super().setup(hydra_context=hydra_context, task_function=task_function, config=config)
@@ -110,7 +120,7 @@ class Search(OptunaSweeper):
         say(f"best {self._objective} {best['best_value']:.4g} with {words}; see {self._results}")
 
 
-# `hydra/sweeper=optuna` is the search above: of the figures that it may take, more is better.
+# `hydra/sweeper=optuna` is the search above: of most figures that it may take, more is better.
 ConfigStore.instance().store(
     group="hydra/sweeper",
     name="optuna",

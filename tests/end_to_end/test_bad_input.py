@@ -43,6 +43,8 @@ BEFORE_TORCH = {
     "filter.entropy_definition=half": ["filter.entropy_definition=half", "retain"],
     "method=gkt method.iterations=0": ["method.iterations=0"],
     "method=gkt method.target=mask": ["method.target=mask", "masked"],
+    "method=regrow method.batch_norm=published": ["method.batch_norm=published", "frozen"],
+    "hardware.autocast=float16": ["hardware.autocast=float16", "bfloat16"],
     "method=gkt method.start=1.01": ["method.start=1.01", "1"],
     "method=gkt method.start=nan": ["method.start=nan"],
     "method=delete method/source=nope": ["method/source=nope", "inverted, real"],

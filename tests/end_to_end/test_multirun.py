@@ -128,6 +128,9 @@ def test_a_search_needs_an_objective_without_data(cli: Cli, tmp_path: Path) -> N
     assert refused.stderr.startswith("unlearn: objective=accuracy.unlearned.test.retain: ")
     assert "proxy.score" in refused.stderr
     assert "allow_oracle=true" in refused.stderr
+    less = cli("-m", *TINY, *SEARCH, "objective=proxy.forget")
+    assert less.returncode == 2
+    assert "hydra.sweeper.direction=minimize" in less.stderr
     assert not list(tmp_path.rglob("record.json"))
 
     quick = ["evaluation=figures", "evaluation.metrics.relearn.max_steps=2"]

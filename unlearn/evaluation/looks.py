@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from unlearn.roles import SELECT
+
 if TYPE_CHECKING:
     import pandas as pd
 
@@ -11,11 +13,13 @@ if TYPE_CHECKING:
 def looks(history: pd.DataFrame, *figures: str) -> pd.DataFrame:
     """The looks at the last stage in which any of these figures was taken, by step.
 
+    An earlier student that was selected in the end is none of them: it was looked at in its turn.
+
     Args:
         history: one row a step, as written to history.parquet.
         figures: columns to return; one that is not there is unknown throughout.
     """
     table = history.reindex(columns=["stage", "step", *dict.fromkeys(figures)])
-    seen = table.dropna(subset=list(figures), how="all")
+    seen = table[table["stage"] != SELECT].dropna(subset=list(figures), how="all")
     last = seen[seen["stage"] == seen["stage"].iloc[-1]] if len(seen) else seen
     return last.drop_duplicates("step", keep="last").set_index("step")[[*figures]].astype(float)

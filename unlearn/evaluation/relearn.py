@@ -49,9 +49,9 @@ class Relearn:
 
         Returns:
             `target`: forget accuracy to reach, percent; `retrained_steps`, `unlearned_steps`:
-            mean counts; `resolution`: AIN's step, 1 / retrained_steps; `ain`: None where the
-            retrained count is censored or 0; `censored`: whether any count hit `max_steps`, which
-            makes the mean a lower bound.
+            mean counts; `resolution`: AIN's step, 1 / (retrained_steps * repeats); `ain`: None
+            where the retrained count is censored or 0; `censored`: whether any count hit
+            `max_steps`, which makes the mean a lower bound.
         """
         data, request = setting.data, setting.request
         assert data is not None

@@ -46,14 +46,14 @@ class Shelf:
         """What was measured of these networks, now or by another run.
 
         Args:
-            what: things whose `repr` says what is measured, and how, by the code of their modules;
-                if one's holds an address, which says nothing, nothing is kept.
+            what: things whose `repr` says what is measured, and how, by the code of their modules
+                and of this package; if one's holds an address, which says nothing, nothing is kept.
             networks: all that it is measured on, in their order.
             measure: gives plain values (numbers, text, lists, mappings by text, None).
         """
         if self.folder is None or any(" at 0x" in repr(thing) for thing in what):
             return measure()
-        told = [(*_code(type(thing).__module__), repr(thing)) for thing in what]
+        told = [_package(), *((*_code(type(thing).__module__), repr(thing)) for thing in what)]
         hashes = [self._hash(network) for network in networks]
         name = digest({"what": told, "networks": hashes, "about": dict(self.about)})
         file = self.folder / f"{name}.json"
@@ -75,6 +75,13 @@ def _code(module: str) -> tuple[str, str]:
     """A module's name and the hash of its file: a changed formula is measured anew."""
     file = getattr(sys.modules.get(module), "__file__", None)
     return module, hashlib.sha256(Path(file).read_bytes()).hexdigest() if file else ""
+
+
+@cache
+def _package() -> str:
+    """The hash of all code of this package: a formula may call any of it."""
+    files = sorted(Path(__file__).parents[1].rglob("*.py"))
+    return hashlib.sha256(b"".join(file.read_bytes() for file in files)).hexdigest()
 
 
 def contents(network: nn.Module) -> str:

@@ -1,7 +1,7 @@
 """DELETE: masked distillation on images of the forgotten class alone.
 
     X = images of the forget classes
-    p = softmax of the teacher's logits on X, its own classes' masked
+    p = softmax of the teacher's logits on X, each row's own class masked
     minimise KL(p || S(X)), the student from the teacher
 
 "Decoupled Distillation to Erase" (CVPR 2025) and its code: SGD with momentum, and batch norm in

@@ -32,9 +32,9 @@ def target_probabilities(
         logits: of the teacher, (B, K).
         forget: bool (K,), true at the classes to forget.
         target: `raw`: the teacher's softmax. `masked`: renormalised over the retain classes,
-            exactly 0 at the forget classes. `postfilter`: where the forget classes hold more
-            than `postfilter_threshold` of the mass, their logits drop to the row's minimum and
-            the difference is shared out over the retain logits (ISPF, AAAI 2025).
+            exactly 0 at the forget classes. `postfilter`: where a forget class holds more than
+            `postfilter_threshold` of the mass, its logit drops to the row's minimum and the
+            difference is shared out over the retain logits (ISPF, AAAI 2025, and its code).
         temperature: divides the logits.
         postfilter_threshold: in [0, 1].
 
@@ -49,11 +49,10 @@ def target_probabilities(
 
 
 def _postfilter(logits: Tensor, forget: Tensor, threshold: float) -> Tensor:
-    mass = (logits.softmax(dim=1) * forget).sum(dim=1, keepdim=True)
+    dropped = forget & (logits.softmax(dim=1) > threshold)
     lowest = logits.amin(dim=1, keepdim=True)
-    surplus = ((logits - lowest) * forget).sum(dim=1, keepdim=True) / (~forget).sum()
-    filtered = torch.where(forget, lowest, logits + surplus)
-    return torch.where(mass > threshold, filtered, logits)
+    surplus = ((logits - lowest) * dropped).sum(dim=1, keepdim=True) / (~forget).sum()
+    return torch.where(dropped, lowest, torch.where(forget, logits, logits + surplus))
 
 
 def row_divergence(target: Tensor, logits: Tensor, temperature: float = 1.0) -> Tensor:
@@ -141,8 +140,13 @@ def distil(
         The epoch, from 1, and the losses (M,) of its last batch, on the device.
 
     Raises:
-        RunError: if a loss is not finite.
+        RunError: if a loss is not finite, or no row of a student has any weight.
     """
+    if epochs and not weights.any(dim=1).all():
+        raise RunError(
+            f"filter: lets none of {weights.shape[1]} samples through; raise filter.gate or "
+            "filter.entropy, or set null"
+        )
 
     def loss_of(student: Member, images: Tensor, target: Tensor, weights: Tensor) -> Tensor:
         return weighted_mean(row_divergence(target, student(images), temperature), weights)

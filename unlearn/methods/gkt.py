@@ -4,9 +4,12 @@
 
     for each iteration
         z ~ N(0, I)
-        generator step:  minimise -KL(T(G(z)) || S(G(z)))
         x = G(z), w = filter(T(x)), p = target(T(x))
+        generator step:  minimise -KL(p || S(x)), weighed by w
         student steps:   minimise KL(p || S(x)) + beta * sum_l MSE(A_l(T), A_l(S)), weighed by w
+
+The published code drops the rows that the filter does not pass before the student sees them; here
+they have no weight, but batch norm in train mode counts them.
 """
 
 from __future__ import annotations
@@ -29,6 +32,7 @@ from unlearn.methods.distillation import attention_loss
 from unlearn.methods.student import set_training
 from unlearn.models.members import Member
 from unlearn.request import Request
+from unlearn.roles import SELECT
 
 _CHECK_EVERY = 25  # iterations between looks at the loss and the filter: each waits for the device
 _RESCUES = 3  # fresh generators before a starved filter ends the run
@@ -43,9 +47,11 @@ class GatedKnowledgeTransfer(Adversarial):
         attention_weight: beta; 0 leaves the attention term out.
         temperature: tau of both softmaxes; no tau^2 factor, as published.
         batch_norm: the student's: `train`; `frozen` at the statistics it starts with;
-            `published`: train until the first evaluation, frozen after it.
-        schedule: `cosine` to zero, or `published`: halved when the real test accuracy does not
-            rise (student) and on a constant (generator).
+            `published`: train in the first iteration, frozen after it: the published code
+            evaluates the student then, and never sets it back to train mode.
+        schedule: `cosine` to zero, or `published`: stepped at each look at the student
+            (`evaluation.every`, published 50), halved when the real test accuracy does not rise
+            (student) and on a constant (generator).
         selection: `last` iterate, or `oracle`: the best real test D_r with D_f = 0.
         as_published: for the record; the config has then laid the published settings over these.
     """
@@ -71,6 +77,8 @@ class GatedKnowledgeTransfer(Adversarial):
         with Game(self, requests) as game:
             progress = requests[0].progress
             for iteration in progress.steps("transfer", self.iterations, game.parts):
+                if iteration > 1 and self.batch_norm == "published":
+                    game.freeze_batch_norm()
                 noise = game.noise()
                 for _ in range(self.generator_steps):
                     game.generator_step(noise)
@@ -84,9 +92,7 @@ class GatedKnowledgeTransfer(Adversarial):
                 if iteration % _CHECK_EVERY == 0 or iteration == self.iterations:
                     game.check(scalars, last=iteration == self.iterations)
             if game.restore_best():
-                yield [
-                    State("transfer", self.iterations, self.iterations, game.students.networks[0])
-                ]
+                yield [State(SELECT, 1, 1, game.students.networks[0])]
 
 
 class Game(Contest):
@@ -114,7 +120,7 @@ class Game(Contest):
     def generator_loss(
         self, generator: Member, student: Member, teacher: Member, noise: Tensor, forget: Tensor
     ) -> Tensor:
-        """The negative divergence of student from teacher."""
+        """The negative divergence of the student from the teacher's target."""
         images = generator(noise)
         target, weights = self.ask(teacher(images), forget)
         return -self.divergence(target, student(images), weights)
@@ -149,6 +155,11 @@ class Game(Contest):
             self.starved.zero_()
             self.new_generators(seed=self.kept["rescues"])
 
+    def freeze_batch_norm(self) -> None:
+        """From here on the students keep their running statistics."""
+        for student in self.students.networks:
+            set_training(student, frozen=True)
+
     def after(self, observed: Sequence[Observed | None]) -> None:
         """Step the schedules: each iteration for cosine, each evaluation as published."""
         seen = observed[0]
@@ -159,8 +170,6 @@ class Game(Contest):
         if seen is None:
             return
         (student,) = self.students.unstacked()
-        if self.method.batch_norm == "published":
-            set_training(student, frozen=True)
         if seen.forget == 0 and seen.retain > self.kept["best_retain"]:
             self.kept["best_retain"] = seen.retain
             if self.method.selection == "oracle":

@@ -16,7 +16,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from unlearn.data.tensors import Access, Split
-from unlearn.errors import ConfigError, RunError
+from unlearn.errors import ConfigError
 from unlearn.filters.compose import pass_rates
 from unlearn.methods.base import Samples, State, Steps
 from unlearn.methods.distillation import Target, answers, distil, target_probabilities
@@ -107,11 +107,6 @@ class Inversion:
         for step in request.progress.steps("check", 1, dict):
             yield State("check", step, 1, None, self._verdict(logits, wanted))
         weights = request.filter(logits, request.forget_mask) * self._kept(logits, wanted)
-        if not weights.any():
-            raise RunError(
-                f"filter={request.filter}: lets none of {len(images)} inverted images through; "
-                "raise filter.gate or filter.entropy, or set null"
-            )
         rates = pass_rates(request.filter, logits, request.forget_mask)
         samples = Samples.first(images, weights, logits)
         for epoch, losses in distil(

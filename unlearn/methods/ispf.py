@@ -5,13 +5,16 @@
             L_adv = sum over forget columns k of t_k log(t_k / s_k)
                     - the same sum over retain columns                     (inhibited synthesis)
             minimise L_adv + a * R_BN(T, x) + b * CE(T(x), argmax T(x)) - c * H(mean of t)
-        student steps:   x = G(z), z anew;  p(x) = T(x) post-filtered: where the forget classes
-            hold more than a threshold of the mass, their logits drop to the row's lowest and
+        student steps:   x = G(z), z anew;  p(x) = T(x) post-filtered: where a forget class
+            holds more than a threshold of the mass, its logit drops to the row's lowest and
             the surplus goes to the retain logits                          (post filter)
             minimise KL(p(x) || S(x))
 
 "Toward Efficient Data-Free Unlearning", Zhang et al., AAAI 2025, and its code: SGD with momentum
-and weight decay for the student, Adam (0.5, 0.999) for the generator. No gate: every image counts.
+and weight decay for the student, Adam (0.5, 0.999) for the generator. Unlike there, both rates go
+to zero by the iteration (the code's generator keeps its own, its student ends at 2e-4), generator
+and student are in train mode throughout (in eval mode there while the other learns), and the
+generator has no warm-up. No gate of its own: every image counts unless `filter` drops it.
 """
 
 from __future__ import annotations

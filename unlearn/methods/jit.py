@@ -9,7 +9,8 @@
 "Zero-Shot Machine Unlearning at Scale via Lipschitz Regularization" (arXiv 2402.01401), and its
 code: one pass, plain SGD, and a sum, so that the right rate depends on the size of a batch. Where S
 is linear around x, the gradient through S(x) alone is 0 on average: it drives S(x) by the curvature
-there, and the loss need not fall while the class is forgotten.
+there, and the loss need not fall while the class is forgotten. The code clamps x_i to the batch's
+range and divides by what is left of the noise; here x_i may leave it.
 """
 
 from __future__ import annotations

@@ -50,7 +50,7 @@ class ErrorNoise:
         noise_steps: of Adam on the noises.
         noise_learning_rate: halved for a class whose loss stays for `patience` steps.
         maximised: share of a forget class's noises that maximise the error; 1 as published.
-        regularisation: lambda, on the norm of the noises that maximise.
+        regularisation: lambda, on the squared norm of the noises that maximise.
         patience: in steps.
         valid: whether noises stay between black and white.
         fresh_readout: whether the forget classes' rows of the last layer start fresh.

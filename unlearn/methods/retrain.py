@@ -15,8 +15,8 @@ from unlearn.training import train
 class Retrain:
     """Trains a fresh network on the retain classes, from another seed than the run's reference.
 
-    Args: those of `TrainingConfig`; `seed_offset` keeps it apart from the retrained reference,
-        so that its figures beside the reference's show the spread between retrained models.
+    Args: those of `TrainingConfig` but the seed, which is the request's and not the reference's:
+        its figures beside the reference's show the spread between retrained models.
     """
 
     epochs: int

@@ -106,7 +106,8 @@ def _no_products(layer: Layer) -> Tensor:
 
 
 def _add(total: Tensor, layer: Layer, inputs: tuple[Tensor]) -> None:
-    total += inner_products(layer, inputs[0].float())
+    with torch.autocast(inputs[0].device.type, enabled=False):
+        total += inner_products(layer, inputs[0].float())
 
 
 def inner_products(layer: Layer, inputs: Tensor) -> Tensor:
@@ -125,7 +126,7 @@ def inner_products(layer: Layer, inputs: Tensor) -> Tensor:
     mode = "constant" if layer.padding_mode == "zeros" else layer.padding_mode
     padded = F.pad(inputs, layer._reversed_padding_repeated_twice, mode=mode)
     patches = F.unfold(padded, layer.kernel_size, layer.dilation, stride=layer.stride)
-    columns = patches.view(len(patches), layer.groups, -1, patches.shape[-1])
+    columns = patches.reshape(len(patches), layer.groups, -1, patches.shape[-1])
     return torch.einsum("bgdl,bgel->gde", columns, columns)
 
 
@@ -143,5 +144,5 @@ def project(layer: Layer, forget: Tensor, retain: Tensor) -> None:
     """W <- W (I - (M_F - M_F M_R))^T in place, M_F and M_R (g, d, d)."""
     kept = torch.eye(forget.shape[-1], dtype=forget.dtype, device=forget.device)
     kept = kept - (forget - forget @ retain)
-    rows = layer.weight.double().view(len(kept), -1, kept.shape[-1])
+    rows = layer.weight.double().reshape(len(kept), -1, kept.shape[-1])
     layer.weight.copy_((rows @ kept.mT).view_as(layer.weight))

@@ -48,8 +48,8 @@ def attention_layers(model: ModelConfig, network: nn.Module) -> tuple[str, ...]:
 
 
 def has_batch_norm(network: nn.Module) -> bool:
-    """Whether any layer keeps running statistics."""
-    return any(isinstance(m, _BATCH_NORMS) and m.track_running_stats for m in network.modules())
+    """Whether any layer keeps running statistics of images."""
+    return bool(batch_norms(network))
 
 
 def batch_norms(network: nn.Module) -> list[nn.BatchNorm2d]:

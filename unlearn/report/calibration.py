@@ -10,6 +10,7 @@ from typing import Any
 
 import pandas as pd
 
+from unlearn.audits.spread import lies_inside
 from unlearn.errors import ConfigError
 from unlearn.report.runs import TOLD
 
@@ -122,7 +123,7 @@ def _outcomes(entry: Mapping[str, Any]) -> dict[str, Any]:
     """Who passes: a list for those left out, else true or false, None for a network not there."""
 
     def passes(value: float | None) -> bool | None:
-        return None if value is None else entry["low"] <= value <= entry["high"]
+        return None if value is None else lies_inside(value, entry["low"], entry["high"])
 
     networks = {name: passes(entry[name]) for name in ("original", "masked")}
     return {"left_out": entry["left_out"], **networks}

@@ -13,6 +13,7 @@ import pyarrow.parquet as pq
 
 from unlearn.report.groups import Group
 from unlearn.report.pivot import means
+from unlearn.roles import SELECT
 
 # A line is the mean of this many runs at most: more would only take time.
 MOST_RUNS = 50
@@ -66,6 +67,6 @@ def _observed(directory: str) -> pd.DataFrame:
     history: pd.DataFrame = table.to_pandas()
     if not set(_COLUMNS) <= set(history):
         return pd.DataFrame()
-    seen = history.dropna(subset=["forget"])
+    seen = history[history["stage"] != SELECT].dropna(subset=["forget"])
     last = seen[seen["stage"] == seen["stage"].iloc[-1]] if len(seen) else seen
     return last.drop_duplicates("step", keep="last")

@@ -33,8 +33,7 @@ def verdict(logits: Tensor, labels: Tensor) -> dict[str, Tensor]:
     Returns:
         `confidence.k`: mean probability of class k over the images made for it, for each class
         wanted. `answered`: share of images answered with the class wanted. `balance`: entropy of
-        the answers over that of an even spread, 1 where each class wanted is answered equally
-        often.
+        the answers over that of an even spread over all K classes, in [0, 1].
     """
     wanted = labels.unique()
     probabilities = logits.softmax(dim=1)[torch.arange(len(labels)), labels]
@@ -43,5 +42,5 @@ def verdict(logits: Tensor, labels: Tensor) -> dict[str, Tensor]:
     }
     answers = logits.argmax(dim=1)
     shares = answers.bincount(minlength=logits.shape[1]) / len(answers)
-    spread = torch.special.entr(shares).sum() / math.log(len(wanted))
+    spread = torch.special.entr(shares).sum() / math.log(logits.shape[1])
     return {**figures, "answered": (answers == labels).double().mean(), "balance": spread}
