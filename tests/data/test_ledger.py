@@ -11,6 +11,8 @@ import torch
 
 from unlearn.data.ledger import Ledger
 from unlearn.data.tensors import Access, Data, Split
+from unlearn.request import Request
+from unlearn.sources.real import Real
 
 Read = Callable[[Split], object]
 
@@ -89,3 +91,27 @@ def test_an_earlier_attempts_rows_are_added() -> None:
     now.take_up(copy.deepcopy(earlier.plain()))
     assert now.images.tolist() == [True, True, True, False, False]
     assert now.labels.tolist() == [False, False, False, False, True]
+
+
+@pytest.mark.parametrize(("own", "asked", "each"), [(None, 5, 5), (4, 5, 4), (4, None, 4)])
+def test_a_sample_takes_all_labels_and_no_other_image(
+    easy_data: Data,
+    make_request: Callable[..., Request],
+    own: int | None,
+    asked: int | None,
+    each: int,
+) -> None:
+    ledger = easy_data.blank_ledger()
+    view = easy_data.view("all", (0,), ledger)
+    random = torch.Generator().manual_seed(2)
+    reading = Real(most=own).examples(make_request(), view, "all", random, asked)
+    with pytest.raises(StopIteration) as end:
+        next(reading)
+    labels = easy_data.train.labels
+    found, counts = end.value.value, ledger.counts(labels, easy_data.num_classes)
+    assert counts["images_per_class"] == [each] * easy_data.num_classes
+    assert counts["labels"] == len(labels)
+    rows = ledger.images.nonzero().flatten()
+    taken, read = (found.images.flatten(1).sum(1).sort(), easy_data.train.images[rows])
+    torch.testing.assert_close(taken.values, read.flatten(1).sum(1).sort().values)
+    assert torch.equal(found.labels.bincount(), labels[rows].bincount())

@@ -78,5 +78,5 @@ class Page:
         getattr(self.ledger, what)[rows] = True
 
     def only(self, some: Tensor) -> Page:
-        """The page of some of the rows, bool (n,)."""
+        """The page of some of the rows, by their places here."""
         return Page(self.ledger, self.rows[some])

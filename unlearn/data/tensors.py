@@ -64,7 +64,10 @@ class Split:
 
     def only(self, classes: tuple[int, ...]) -> Split:
         """The rows whose label is one of `classes`, which takes reading the labels of all."""
-        rows = self._of(classes)
+        return self.at(self._of(classes).nonzero().flatten())
+
+    def at(self, rows: Tensor) -> Split:
+        """The rows of these numbers (n,), in their order; no image or label is read for it."""
         page = None if self._page is None else self._page.only(rows)
         return Split(self._images[rows], self._labels[rows], self._seal, page)
 

@@ -59,8 +59,7 @@ class SubspaceRemoval:
     def unlearn(self, request: Request, data: Split | None) -> Steps:
         """Yield the state after each step of the source, each batch and the projection."""
         random = torch.Generator().manual_seed(request.seed)
-        examples = yield from self.source.examples(request, data, "all", random)
-        examples = examples.most(self.images, random)
+        examples = yield from self.source.examples(request, data, "all", random, self.images)
         student = taught_student(request).eval()
         layers = {n: m for n, m in student.named_modules() if isinstance(m, Layer)}
         forget, retain = (examples.of(kind).images for kind in (request.forget, request.retain))

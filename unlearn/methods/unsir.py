@@ -71,8 +71,7 @@ class Unsir:
     def unlearn(self, request: Request, data: Split | None) -> Steps:
         """Yield the state after each step of source and noises and each epoch; see `Method`."""
         random = torch.Generator().manual_seed(request.seed)
-        examples = yield from self.source.examples(request, data, "retain", random)
-        retain = examples.most(self.images, random)
+        retain = yield from self.source.examples(request, data, "retain", random, self.images)
         noises = yield from self._noises(request, random)
         student = taught_student(request)
         yield from self._impair(student, retain, noises, request, random)

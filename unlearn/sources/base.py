@@ -28,10 +28,14 @@ class Examples(NamedTuple):
 
     def most(self, count: int, random: torch.Generator) -> Examples:
         """At most `count` rows of each class, drawn at random, class by class."""
-        order = torch.randperm(len(self.labels), generator=random).to(self.labels.device)
-        kept = [order[self.labels[order] == c][:count] for c in self.labels.unique()]
-        rows = torch.cat(kept)
+        rows = drawn(self.labels, count, random)
         return Examples(self.images[rows], self.labels[rows])
+
+
+def drawn(labels: Tensor, count: int, random: torch.Generator) -> Tensor:
+    """The numbers of at most `count` rows of each class (N,), drawn at random, class by class."""
+    order = torch.randperm(len(labels), generator=random).to(labels.device)
+    return torch.cat([order[labels[order] == c][:count] for c in labels.unique()])
 
 
 class Source(Protocol):
@@ -42,7 +46,12 @@ class Source(Protocol):
         ...
 
     def examples(
-        self, request: Request, data: Split | None, wanted: Wanted, random: torch.Generator
+        self,
+        request: Request,
+        data: Split | None,
+        wanted: Wanted,
+        random: torch.Generator,
+        most: int | None = None,
     ) -> Generator[State, object, Examples]:
         """Yield the state after each step of a synthesis, if there is one; return the images.
 
@@ -51,6 +60,7 @@ class Source(Protocol):
             data: what the runner granted, or None.
             wanted: whose classes' images.
             random: of everything random.
+            most: images of each class that the method takes, drawn at random; None: all.
         """
         ...
 

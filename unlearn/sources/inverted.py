@@ -39,7 +39,12 @@ class Inverted:
         return "none"
 
     def examples(
-        self, request: Request, data: Split | None, wanted: Wanted, random: torch.Generator
+        self,
+        request: Request,
+        data: Split | None,
+        wanted: Wanted,
+        random: torch.Generator,
+        most: int | None = None,
     ) -> Generator[State, object, Examples]:
         """Invert the images; see `Source`."""
         labels = torch.tensor(classes_of(request, wanted)).repeat(self.images)
@@ -58,4 +63,5 @@ class Inverted:
         )
         inverting = inversion.invert(request, labels, random)
         images = yield from invert_states(inverting, 0, self.steps)
-        return Examples(images, labels)
+        examples = Examples(images, labels)
+        return examples if most is None else examples.most(most, random)

@@ -10,7 +10,7 @@ import torch
 from unlearn.data.tensors import Access, Split
 from unlearn.methods.base import State
 from unlearn.request import Request
-from unlearn.sources.base import Examples, Wanted
+from unlearn.sources.base import Examples, Wanted, drawn
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -28,10 +28,17 @@ class Real:
         return wanted
 
     def examples(
-        self, request: Request, data: Split | None, wanted: Wanted, random: torch.Generator
+        self,
+        request: Request,
+        data: Split | None,
+        wanted: Wanted,
+        random: torch.Generator,
+        most: int | None = None,
     ) -> Generator[State, object, Examples]:
-        """The rows that the runner granted; see `Source`."""
+        """Those rows, of the ones that the runner granted; see `Source`."""
         yield from ()
         assert data is not None
-        granted = Examples(data.images, data.labels)
-        return granted if self.most is None else granted.most(self.most, random)
+        limits = [limit for limit in (self.most, most) if limit is not None]
+        if limits:  # labels first, so that no image is read which is not used
+            data = data.at(drawn(data.labels, min(limits), random))
+        return Examples(data.images, data.labels)
