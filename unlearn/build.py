@@ -16,6 +16,7 @@ from torch import nn
 from unlearn import record as records
 from unlearn.audits.base import Audit
 from unlearn.config import DatasetConfig, RunConfig
+from unlearn.data.source import RawImages
 from unlearn.data.tensors import Data, prepare
 from unlearn.errors import ConfigError, UnlearnError
 from unlearn.evaluation.base import Metric, Watch
@@ -140,7 +141,7 @@ def _load(config: RunConfig, device: torch.device) -> Data | None:
     if dataset.factory is None:
         return None
     raw = _instance("dataset", dataset.factory, dataset.arguments)
-    _check_images(dataset, raw.train_images.shape[1:], int(raw.train_labels.max()))
+    _check_images(dataset, raw, config.forget)
     return prepare(
         raw,
         num_classes=dataset.num_classes,
@@ -152,13 +153,20 @@ def _load(config: RunConfig, device: torch.device) -> Data | None:
     )
 
 
-def _check_images(dataset: DatasetConfig, shape: torch.Size, largest_label: int) -> None:
+def _check_images(dataset: DatasetConfig, raw: RawImages, forget: tuple[int, ...]) -> None:
+    shape, largest_label = raw.train_images.shape[1:], int(raw.train_labels.max())
     if tuple(shape) != dataset.shape:
         raise ConfigError("dataset.shape", list(dataset.shape), f"the images are {list(shape)}")
     if largest_label >= dataset.num_classes:
         raise ConfigError(
             "dataset.num_classes", dataset.num_classes, f"there is a label {largest_label}"
         )
+    for part, labels in (("training", raw.train_labels), ("test", raw.test_labels)):
+        absent = sorted(set(forget) - set(labels.tolist()))
+        if absent:
+            raise ConfigError(
+                "forget", list(forget), f"{dataset.name} has no {part} image of class {absent[0]}"
+            )
 
 
 def _split(values: dict[str, Any]) -> dict[str, Any]:

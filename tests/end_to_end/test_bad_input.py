@@ -119,6 +119,24 @@ def test_refused_before_work_starts(cli: Cli, tmp_path: Path, typed: str) -> Non
     assert not list(tmp_path.rglob("record.json"))
 
 
+WITHOUT_THREES = """
+from dataclasses import replace
+from unlearn.data import digits
+
+def load(test_fraction):
+    raw = digits.load(test_fraction)
+    kept = raw.test_labels != 3
+    return replace(raw, test_images=raw.test_images[kept], test_labels=raw.test_labels[kept])
+"""
+
+
+def test_a_class_that_nothing_can_be_measured_on_is_refused(cli: Cli, tmp_path: Path) -> None:
+    (tmp_path / "no_threes.py").write_text(WITHOUT_THREES)
+    done = cli("dataset._target_=no_threes.load", "forget=[3]", "tracking.mode=disabled")
+    one_line(done, 2, ["forget=[3]", "no test image of class 3"])
+    assert not list(tmp_path.rglob("model.safetensors"))
+
+
 def test_no_gpu_when_one_is_asked_for(cli: Cli) -> None:
     done = cli("hardware=gpu", "tracking.mode=disabled", CUDA_VISIBLE_DEVICES="")
     one_line(done, 2, ["hardware.device=cuda", "no CUDA GPU", "cpu"])
