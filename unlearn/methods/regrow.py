@@ -18,7 +18,8 @@ the student's batch norm run in train mode: images whose statistics in the teach
 real data leave statistics in the student that suit real data. What the student is taught keeps
 only the retain classes' features; at a rate that moves every weight, those of the classes that are
 never shown are lost, as the probes show. With them shown (`gate: null`), masked targets or not,
-the student learns them anew.
+the student learns them anew. Batch norm counts every image, those of no weight too; leaving these
+out changes neither D_r nor the probe.
 """
 
 from __future__ import annotations
