@@ -17,6 +17,7 @@ from hydra import compose, initialize_config_dir
 from synthetic import add_history, put
 
 from unlearn.report.pivot import interval
+from unlearn.roles import SELECT
 from unlearn.settle import settle
 
 ROOT = Path(__file__).parents[2]
@@ -54,7 +55,8 @@ def test_ours_stand_beside_the_papers(tmp_path: Path) -> None:
         run = put_published(tmp_path, "mnist", "allcnn_full", f"seed={seed}", D_r=selected)
         add_history(run, forget=[0.0, 76.0], retain=[selected, last])
         history = pd.read_parquet(run / "history.parquet")
-        restored = history.iloc[[-1]].assign(retain=selected, forget=0.0)  # the one selected
+        chosen = {"stage": SELECT, "step": 1, "retain": selected, "forget": 0.0}
+        restored = history.iloc[[-1]].assign(**chosen)
         pd.concat([history, restored]).to_parquet(run / "history.parquet")
     put_published(tmp_path, "mnist", "lenet", "method=noise", "forget=[1,2]", D_r=96.0)
     found = {(r["dataset"], r["model"], r["forget"], r["method"]): r for r in lines(tmp_path)}
