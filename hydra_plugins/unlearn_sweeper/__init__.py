@@ -99,8 +99,8 @@ class Search(OptunaSweeper):
                 "are proxy.score, proxy.retain, proxy.forget and seconds.unlearn, or "
                 "allow_oracle=true, which marks every run as oracle",
             )
-        direction = str(config.hydra.sweeper.direction)
-        if str(config.objective).startswith(_LESS_IS_BETTER) and direction == "maximize":
+        most = config.hydra.sweeper.direction == Direction.maximize
+        if most and str(config.objective).startswith(_LESS_IS_BETTER):
             raise ConfigError(
                 "objective",
                 config.objective,
