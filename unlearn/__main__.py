@@ -12,6 +12,7 @@ from typing import Any
 
 import hydra
 from hydra.core.hydra_config import HydraConfig
+from hydra.core.plugins import Plugins
 from hydra.errors import HydraException
 from hydra.types import RunMode
 from omegaconf import DictConfig
@@ -79,6 +80,10 @@ def main() -> None:
     os.environ.setdefault(_TRACEBACK, os.environ.get(_HYDRA_TRACEBACK, "0"))
     os.environ[_HYDRA_TRACEBACK] = "1"  # Hydra then raises instead of printing its own report
     sys.path.append(os.getcwd())  # a user's own network or method, as `python -m` would find it
+    Plugins.instance()  # reads every plugin: that of Optuna stores a search of its own
+    from hydra_plugins.unlearn_sweeper import register
+
+    register()
     with _exit_on_error():
         _task()
 

@@ -132,14 +132,14 @@ def finished(config: RunConfig, directory: Path, identity: str) -> dict[str, Any
     """The complete record of this very run, or None if it is to be run.
 
     Raises:
-        ConfigError: if the directory holds something else and `force` is not set.
+        ConfigError: if the directory holds what is no run, or another run and `force` is not set.
     """
     record = read(directory)
-    if config.force:
-        return None
-    if record is None:
+    if record is None or "config_hash" not in record:
         if directory.exists() and any(directory.iterdir()):
             raise ConfigError("run_dir", directory, "holds files that are no run; name another")
+        return None
+    if config.force:
         return None
     if record.get("config_hash") != identity:
         raise ConfigError(

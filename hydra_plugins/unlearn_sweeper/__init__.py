@@ -120,12 +120,19 @@ class Search(OptunaSweeper):
         say(f"best {self._objective} {best['best_value']:.4g} with {words}; see {self._results}")
 
 
-# `hydra/sweeper=optuna` is the search above: of most figures that it may take, more is better.
-ConfigStore.instance().store(
-    group="hydra/sweeper",
-    name="optuna",
-    node=OptunaSweeperConf(
-        _target_="hydra_plugins.unlearn_sweeper.Search", direction=Direction.maximize
-    ),
-    provider="unlearn",
-)
+def register() -> None:
+    """Make `hydra/sweeper=optuna` the search above, whichever plugin Hydra has read last.
+
+    Of most figures that it may take, more is better.
+    """
+    ConfigStore.instance().store(
+        group="hydra/sweeper",
+        name="optuna",
+        node=OptunaSweeperConf(
+            _target_="hydra_plugins.unlearn_sweeper.Search", direction=Direction.maximize
+        ),
+        provider="unlearn",
+    )
+
+
+register()

@@ -119,6 +119,7 @@ def test_no_job_of_a_sweep_begins_if_one_cannot(cli: Cli, tmp_path: Path) -> Non
     assert not (tmp_path / "outputs").exists() or not list(tmp_path.rglob("record.json"))
 
 
+ROOT = Path(__file__).parents[2]
 SEARCH = ["hydra/sweeper=optuna", "hydra.sweeper.n_trials=2", "method.start=interval(0.5,1.0)"]
 
 
@@ -128,6 +129,8 @@ def test_a_search_needs_an_objective_without_data(cli: Cli, tmp_path: Path) -> N
     assert refused.stderr.startswith("unlearn: objective=accuracy.unlearned.test.retain: ")
     assert "proxy.score" in refused.stderr
     assert "allow_oracle=true" in refused.stderr
+    found_last = cli("-m", *TINY, *SEARCH, cold=True, PYTHONPATH=str(ROOT))
+    assert found_last.returncode == 2, "whichever folder of plugins Hydra reads last"
     less = cli("-m", *TINY, *SEARCH, "objective=proxy.forget")
     assert less.returncode == 2
     assert "hydra.sweeper.direction=minimize" in less.stderr

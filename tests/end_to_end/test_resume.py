@@ -44,8 +44,10 @@ def test_run_dir_is_used_exactly_and_never_mixed(cli: Cli, tmp_path: Path) -> No
     assert record_in(tmp_path / "mine")["seed"] == 0
     (tmp_path / "papers").mkdir()
     (tmp_path / "papers" / "thesis.txt").write_text("years of work")
-    refused = cli(*TINY, "run_dir=papers")
-    assert refused.returncode == 2
+    for forced in ("false", "true"):
+        refused = cli(*TINY, "run_dir=papers", f"force={forced}")
+        assert refused.returncode == 2
+        assert "holds files that are no run" in refused.stderr
     assert (tmp_path / "papers" / "thesis.txt").read_text() == "years of work"
 
 

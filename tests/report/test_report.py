@@ -179,6 +179,21 @@ def test_it_runs_as_a_program(tmp_path: Path) -> None:
         assert ("97.00" in done.stdout) == (code == 0)
 
 
+@pytest.mark.parametrize(
+    "text", ["", '{"a":', "[1]", "null", '{"config": "x"}', '{"relearn": [1]}']
+)
+def test_a_damaged_record_is_named_and_left_out(tmp_path: Path, text: str) -> None:
+    for seed in (0, 1):
+        put(tmp_path, seed=seed)
+    (tmp_path / "bad").mkdir()
+    (tmp_path / "bad" / "record.json").write_text(text)
+    done = report(tmp_path, "--figures", "D_r", "--format", "markdown")
+    assert done.returncode == 0
+    assert "| 2 |" in done.stdout
+    (line,) = done.stderr.splitlines()
+    assert str(tmp_path / "bad" / "record.json") in line
+
+
 def test_a_folder_without_records(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match=r"holds no record\.json"):
         load([tmp_path])

@@ -13,7 +13,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
-from unlearn.errors import ConfigError
+from unlearn.errors import ConfigError, say
 
 KEY = "model.checkpoint"
 _WRAPPERS = ("state_dict", "model_state_dict", "model")
@@ -60,12 +60,24 @@ def load_into(network: nn.Module, path: str) -> CheckpointFormat:
     prefix = "module." if parallel and not state.keys() <= network.state_dict().keys() else ""
     _check_fit(network, {name.removeprefix(prefix): t for name, t in state.items()}, path)
     network.load_state_dict({name.removeprefix(prefix): t for name, t in state.items()})
+    rest = {key: value for key, value in content.items() if wrapper and key != wrapper}
+    if dropped := [key for key, value in rest.items() if not _plain(value)]:
+        say(f"{path}: {', '.join(dropped)} will not be in the result: it knows what is forgotten")
     return CheckpointFormat(
         suffix=Path(path).suffix or ".pt",
         wrapper=wrapper,
         prefix=prefix,
-        rest={k: v for k, v in content.items() if k != wrapper} if wrapper else {},
+        rest={key: value for key, value in rest.items() if _plain(value)},
     )
+
+
+def _plain(value: object) -> bool:
+    """Whether it holds no tensor, as averages of weights and optimisers do."""
+    if isinstance(value, dict):
+        return all(map(_plain, value.values()))
+    if isinstance(value, list | tuple):
+        return all(map(_plain, value))
+    return not isinstance(value, torch.Tensor)
 
 
 def _read(path: str) -> dict[str, Any]:

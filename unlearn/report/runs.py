@@ -11,7 +11,7 @@ from typing import Any
 
 import pandas as pd
 
-from unlearn.errors import ConfigError
+from unlearn.errors import ConfigError, say
 
 # Figures by the names that tables use: where the record keeps them.
 FIGURES = {
@@ -126,10 +126,16 @@ def _records(folder: Path) -> Iterator[Path]:
 
 
 def _still_there(path: Path) -> dict[str, Any] | None:
-    """A record's row, None if the run has ended meanwhile, and its folder got another name."""
+    """A record's row, None if the run has ended meanwhile, and its folder got another name.
+
+    What cannot be read as a record is named, and left out.
+    """
     try:
         return row(path)
     except FileNotFoundError:
+        return None
+    except (OSError, ValueError, TypeError, AttributeError) as error:
+        say(f"{path}: no record that could be read ({' '.join(str(error).split())}); left out")
         return None
 
 
