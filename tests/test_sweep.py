@@ -129,3 +129,11 @@ def test_ten_thousand_runs_are_planned_in_seconds(tmp_path: Path) -> None:
     spent = time.process_time() - started
     assert len(found.runs()) == 10_000
     assert spent < 10, f"{spent:.1f} s of processor time; 5 s are meant on an idle machine"
+
+
+def test_two_runs_in_one_directory_are_refused(tmp_path: Path) -> None:
+    shared = [[f"seed={seed}", f"run_dir={tmp_path}/one"] for seed in (0, 1)]
+    with pytest.raises(ConfigError, match=r"run_dir=.*would hold two runs of the sweep"):
+        planned(shared)
+    own = [[f"seed={seed}", f"run_dir={tmp_path}/${{seed}}"] for seed in (0, 1)]
+    assert len(planned([*own, own[0]]).runs()) == 3, "the same run twice is one run"

@@ -15,6 +15,7 @@ from omegaconf import DictConfig, OmegaConf
 
 from unlearn import record as records
 from unlearn.config import RunConfig
+from unlearn.errors import ConfigError
 from unlearn.settle import checked, members, resolved
 
 Status = Literal["done", "running", "cut off", "failed", "new"]
@@ -86,9 +87,16 @@ def plan(jobs: Sequence[Sequence[str]], compose: Compose, is_group: Callable[[st
         is_group: whether a key names a config group.
 
     Raises:
-        ConfigError: for the first run whose config cannot be used.
+        ConfigError: for the first run whose config cannot be used, or two runs in one directory.
     """
     configs = _configs(jobs, compose, is_group)
+    held: dict[Path, str] = {}
+    for run in (run for runs in configs for run in runs):
+        identity, directory = records.place(run)
+        if held.setdefault(directory, identity) != identity:
+            raise ConfigError(
+                "run_dir", run.run_dir, "would hold two runs of the sweep; leave it out"
+            )
     return Plan(
         [(job, [look(run) for run in runs]) for job, runs in zip(jobs, configs, strict=True)]
     )

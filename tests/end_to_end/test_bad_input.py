@@ -105,6 +105,8 @@ BEFORE_WORK = {
     "model=custom model._target_=torch.nn.Flatten": ["model._target_=torch.nn.Flatten", "10"],
     "model.checkpoint=missing.pt": ["model.checkpoint=missing.pt", "no such file"],
     "model=lenet model.attention=[features.9]": ["model.attention=features.9"],
+    "evaluation.metrics.relearn.max_steps=0": ["relearn.max_steps=0", "1 or more"],
+    "evaluation.metrics.relearn.margin=2": ["relearn.margin=2", "[0, 1)"],
     "evaluation=audit evaluation.audits.relearn.every=0": ["audits.relearn.every=0", "1 to 30"],
     "evaluation=audit +evaluation.audits.lira.shadows=9": ["audits.lira.shadows=9", "no such key"],
     "outputs=/proc/here": ["outputs=/proc/here", "cannot be written"],

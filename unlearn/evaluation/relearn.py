@@ -14,6 +14,7 @@ from torch import nn
 from torch.optim import Adam
 
 from unlearn.data.tensors import Data, Split
+from unlearn.errors import ConfigError
 from unlearn.evaluation.base import Figures, Models, Setting, accuracy
 from unlearn.hardware import Hardware
 
@@ -43,6 +44,15 @@ class Relearn:
     max_steps: int
     repeats: int
     needs_data: bool = True
+
+    def __post_init__(self) -> None:
+        """Refuse what nothing can be counted with."""
+        for key, lowest in (("max_steps", 1), ("repeats", 1), ("batch_size", 1)):
+            if getattr(self, key) < lowest:
+                place = f"evaluation.metrics.relearn.{key}"
+                raise ConfigError(place, getattr(self, key), f"must be {lowest} or more")
+        if not 0 <= self.margin < 1:
+            raise ConfigError("evaluation.metrics.relearn.margin", self.margin, "must be in [0, 1)")
 
     def __call__(self, models: Models, setting: Setting) -> Figures:
         """Count for the retrained and the unlearned model; see `Metric`.
