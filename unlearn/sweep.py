@@ -166,6 +166,7 @@ def _plain_keys(jobs: Sequence[Sequence[str]], is_group: Callable[[str], bool]) 
     """Keys that are set to values which decide nothing else of the config."""
     words = {word for job in jobs for word in job}
     deciding = {_key(word) for word in words if "${" in word or word.startswith(("+", "~"))}
+    deciding |= {name for word in words for name in re.findall(r"\$\{([\w.]+)\}", word)}
     keys = {_key(word) for word in words}
     return {k for k in keys - deciding if k not in _DECIDING and not is_group(k)}
 
