@@ -142,11 +142,8 @@ def distil(
     Raises:
         RunError: if a loss is not finite, or no row of a student has any weight.
     """
-    if epochs and not weights.any(dim=1).all():
-        raise RunError(
-            f"filter: lets none of {weights.shape[1]} samples through; raise filter.gate or "
-            "filter.entropy, or set null"
-        )
+    if epochs:
+        _require_taught(weights)
 
     def loss_of(student: Member, images: Tensor, target: Tensor, weights: Tensor) -> Tensor:
         return weighted_mean(row_divergence(target, student(images), temperature), weights)
@@ -170,6 +167,14 @@ def distil(
                 f"method.learning_rate={learning_rate}: the student's loss is not finite; lower it"
             )
         yield epoch, losses.detach()
+
+
+def _require_taught(weights: Tensor) -> None:
+    if not weights.any(dim=1).all():
+        raise RunError(
+            f"filter: lets none of {weights.shape[1]} samples through; raise filter.gate or "
+            "filter.entropy, or set null"
+        )
 
 
 def shuffled(
