@@ -34,12 +34,14 @@ class PlannedRun:
     """One run of a sweep and how far it has come.
 
     Args:
+        identity: the hash of its config.
         directory: of the run.
         status: `running` where somebody holds its lock; `cut off` where a killed attempt left
             something to go on from.
         seconds: that it took, of a finished run.
     """
 
+    identity: str
     directory: Path
     status: Status
     seconds: float | None = None
@@ -90,16 +92,16 @@ def plan(jobs: Sequence[Sequence[str]], compose: Compose, is_group: Callable[[st
         ConfigError: for the first run whose config cannot be used, or two runs in one directory.
     """
     configs = _configs(jobs, compose, is_group)
-    held: dict[Path, str] = {}
-    for run in (run for runs in configs for run in runs):
-        identity, directory = records.place(run)
-        if held.setdefault(directory, identity) != identity:
-            raise ConfigError(
-                "run_dir", run.run_dir, "would hold two runs of the sweep; leave it out"
-            )
-    return Plan(
+    found = Plan(
         [(job, [look(run) for run in runs]) for job, runs in zip(jobs, configs, strict=True)]
     )
+    held: dict[Path, str] = {}
+    for run in found.runs():
+        if held.setdefault(run.directory, run.identity) != run.identity:
+            raise ConfigError(
+                "run_dir", run.directory, "would hold two runs of the sweep; leave it out"
+            )
+    return found
 
 
 def look(config: RunConfig) -> PlannedRun:
@@ -108,10 +110,11 @@ def look(config: RunConfig) -> PlannedRun:
     record = records.read(directory)
     complete = record is not None and record.get("status") == "complete"
     if record is not None and complete and record["config_hash"] == identity and not config.force:
-        return PlannedRun(directory, "done", record["seconds"].get("total"))
+        return PlannedRun(identity, directory, "done", record["seconds"].get("total"))
     if not records.partial_of(directory).exists():
-        return PlannedRun(directory, "new" if record is None else "failed")
-    return PlannedRun(directory, "running" if records.is_claimed(directory) else "cut off")
+        return PlannedRun(identity, directory, "new" if record is None else "failed")
+    claimed = records.is_claimed(directory)
+    return PlannedRun(identity, directory, "running" if claimed else "cut off")
 
 
 def _configs(

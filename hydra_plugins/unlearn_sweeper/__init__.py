@@ -133,6 +133,3 @@ def register() -> None:
         ),
         provider="unlearn",
     )
-
-
-register()

@@ -47,10 +47,10 @@ class Relearn:
 
     def __post_init__(self) -> None:
         """Refuse what nothing can be counted with."""
-        for key, lowest in (("max_steps", 1), ("repeats", 1), ("batch_size", 1)):
-            if getattr(self, key) < lowest:
+        for key in ("max_steps", "repeats", "batch_size"):
+            if getattr(self, key) < 1:
                 place = f"evaluation.metrics.relearn.{key}"
-                raise ConfigError(place, getattr(self, key), f"must be {lowest} or more")
+                raise ConfigError(place, getattr(self, key), "must be 1 or more")
         if not 0 <= self.margin < 1:
             raise ConfigError("evaluation.metrics.relearn.margin", self.margin, "must be in [0, 1)")
 

@@ -11,9 +11,9 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from unlearn.evaluation.looks import last_stage
 from unlearn.report.groups import Group
 from unlearn.report.pivot import means
-from unlearn.roles import SELECT
 
 # A line is the mean of this many runs at most: more would only take time.
 MOST_RUNS = 50
@@ -67,6 +67,4 @@ def _observed(directory: str) -> pd.DataFrame:
     history: pd.DataFrame = table.to_pandas()
     if not set(_COLUMNS) <= set(history):
         return pd.DataFrame()
-    seen = history[history["stage"] != SELECT].dropna(subset=["forget"])
-    last = seen[seen["stage"] == seen["stage"].iloc[-1]] if len(seen) else seen
-    return last.drop_duplicates("step", keep="last")
+    return last_stage(history, "forget")
