@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
+import math
+
 import torch.nn.functional as F
 from torch import Tensor, nn
-
-from unlearn.errors import ConfigError
 
 
 class DoublingConv2d(nn.Conv2d):
@@ -27,34 +27,40 @@ class DoublingConv2d(nn.Conv2d):
         return F.conv_transpose2d(images, kernel, self.bias, stride=2, padding=1)
 
 
+class _Crop(nn.Module):
+    """What is more than (height, width) of maps (..., H, W) falls off below and at the right."""
+
+    def __init__(self, height: int, width: int) -> None:
+        super().__init__()
+        self.height, self.width = height, width
+
+    def forward(self, maps: Tensor) -> Tensor:
+        return maps[..., : self.height, : self.width]
+
+
 class ImageGenerator(nn.Module):
     """Maps noise to normalised images.
 
     Linear to (width, H/4, W/4), BN, up x 2, conv3 width, BN, LeakyReLU 0.2, up x 2,
     conv3 width/2, BN, LeakyReLU 0.2, conv3 C, BN with affine. No tanh: the last BN centres the
-    output where normalised images are. After Micaelli & Storkey, "Zero-shot Knowledge Transfer
+    output where normalised images are. Quarters are rounded up, and the maps cropped before the
+    last convolution. After Micaelli & Storkey, "Zero-shot Knowledge Transfer
     via Adversarial Belief Matching", 2019; width 128 and latent 128 as published.
 
     Args:
         latent: dimension of the noise.
-        shape: (C, H, W) of an image; H and W divisible by 4.
+        shape: (C, H, W) of an image.
         width: channels of the first convolution, even.
-
-    Raises:
-        ConfigError: naming `dataset.shape` if H or W is not divisible by 4.
     """
 
     def __init__(self, latent: int, shape: tuple[int, int, int], width: int) -> None:
         super().__init__()
-        channels, height, width_px = shape
-        if height % 4 or width_px % 4:
-            raise ConfigError(
-                "dataset.shape", list(shape), "height and width must be divisible by 4 to generate"
-            )
+        channels, *size = shape
+        quarters = [math.ceil(pixels / 4) for pixels in size]
         self.latent = latent
         self.layers = nn.Sequential(
-            nn.Linear(latent, width * (height // 4) * (width_px // 4)),
-            nn.Unflatten(1, (width, height // 4, width_px // 4)),
+            nn.Linear(latent, width * math.prod(quarters)),
+            nn.Unflatten(1, (width, *quarters)),
             nn.BatchNorm2d(width),
             DoublingConv2d(width, width),
             nn.BatchNorm2d(width),
@@ -62,6 +68,7 @@ class ImageGenerator(nn.Module):
             DoublingConv2d(width, width // 2),
             nn.BatchNorm2d(width // 2),
             nn.LeakyReLU(0.2),
+            _Crop(*size),
             nn.Conv2d(width // 2, channels, 3, padding=1),
             nn.BatchNorm2d(channels),
         )
