@@ -72,13 +72,9 @@ class DatasetConfig(_Open):
     root: str | None = None
     download: bool = False
 
-    @property
-    def arguments(self) -> dict[str, Any]:
-        own = {"factory", "name", "mean", "std", "classes", "validation", "epochs"}
-        if self.name != "image_folder":
-            own |= {"shape", "num_classes"}
-        values = self.model_dump(exclude_unset=True)
-        return {key: value for key, value in values.items() if key not in own}
+    @classmethod
+    def passed_on(cls) -> frozenset[str]:
+        return frozenset({"root", "download"})
 
 
 class ModelConfig(_Open):

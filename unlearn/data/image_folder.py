@@ -13,14 +13,14 @@ from unlearn.data.source import RawImages, first_line
 from unlearn.errors import ConfigError
 
 
-def load(root: str, shape: tuple[int, int, int], num_classes: int) -> RawImages:
-    """Load a folder of images by class, resized to `shape`.
+def load(root: str, resized: tuple[int, int, int], class_folders: int) -> RawImages:
+    """Load a folder of images by class, all of one size.
 
     Args:
         root: holds `train/` and `test/`, each with one folder a class. Classes are numbered in
             the alphabetical order of their folders' names.
-        shape: (channels, height, width) that every image is converted to; 1 or 3 channels.
-        num_classes: how many class folders there must be.
+        resized: (channels, height, width) that every image is converted to; 1 or 3 channels.
+        class_folders: how many there must be.
 
     Raises:
         ConfigError: if a split is missing, an image cannot be read, or the two splits name other
@@ -28,17 +28,17 @@ def load(root: str, shape: tuple[int, int, int], num_classes: int) -> RawImages:
     """
     convert = transforms.Compose(
         [
-            transforms.Grayscale(shape[0]) if shape[0] == 1 else transforms.Lambda(_rgb),
-            transforms.Resize(shape[1:], InterpolationMode.BILINEAR, antialias=True),
+            transforms.Grayscale(1) if resized[0] == 1 else transforms.Lambda(_rgb),
+            transforms.Resize(resized[1:], InterpolationMode.BILINEAR, antialias=True),
             transforms.PILToTensor(),
         ]
     )
     splits = [_open(Path(root).expanduser() / part, convert, root) for part in ("train", "test")]
     if splits[0].classes != splits[1].classes:
         raise ConfigError("dataset.root", root, "train/ and test/ must hold the same classes")
-    if len(splits[0].classes) != num_classes:
+    if len(splits[0].classes) != class_folders:
         found = f"{root} holds {len(splits[0].classes)} class folders"
-        raise ConfigError("dataset.num_classes", num_classes, f"{found}; the two must agree")
+        raise ConfigError("dataset.num_classes", class_folders, f"{found}; the two must agree")
     (train, test) = [_as_tensors(split, root) for split in splits]
     return RawImages(*train, *test)
 
