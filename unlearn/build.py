@@ -6,7 +6,7 @@ import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import torch
 from hydra.errors import InstantiationException
@@ -17,7 +17,7 @@ from unlearn import record as records
 from unlearn.audits.base import Audit
 from unlearn.config import DatasetConfig, RunConfig
 from unlearn.data.source import RawImages
-from unlearn.data.tensors import Data, prepare
+from unlearn.data.tensors import Access, Data, prepare
 from unlearn.errors import ConfigError, UnlearnError
 from unlearn.evaluation.base import Metric, Watch
 from unlearn.evaluation.shelf import Shelf
@@ -58,7 +58,7 @@ def build(config: RunConfig, *, stack: bool = False) -> Parts:
     new_network = builder(config.model, config.dataset)
     network = new_network(0)
     _check_network(config, network)
-    method = _instance("method", config.method.factory, config.method.arguments)
+    method = _method(config)
     if config.dataset.factory is None and method.access != "none":
         raise ConfigError(
             "dataset", "none", f"method={config.method.name} needs data ({method.access})"
@@ -80,6 +80,15 @@ def build(config: RunConfig, *, stack: bool = False) -> Parts:
     data = _load(config, hardware.device)
     shelf = _shelf(config, hardware, data)
     return Parts(hardware, data, new_network, method, filter, metrics, audits, observers, shelf)
+
+
+def _method(config: RunConfig) -> Method:
+    method: Method = _instance("method", config.method.factory, config.method.arguments)
+    access, allowed = getattr(method, "access", None), get_args(Access)
+    if access not in allowed:
+        reason = f"its access is {access}; allowed are {', '.join(allowed)}"
+        raise ConfigError("method._target_", config.method.factory, reason)
+    return method
 
 
 def _shelf(config: RunConfig, hardware: Hardware, data: Data | None) -> Shelf:
@@ -141,8 +150,12 @@ def _load(config: RunConfig, device: torch.device) -> Data | None:
     if dataset.factory is None:
         return None
     raw = _instance("dataset", dataset.factory, dataset.arguments)
+    if not isinstance(raw, RawImages):
+        raise ConfigError(
+            "dataset._target_", dataset.factory, "must return RawImages of unlearn.data.source"
+        )
     _check_images(dataset, raw, config.forget)
-    return prepare(
+    data = prepare(
         raw,
         num_classes=dataset.num_classes,
         mean=dataset.mean,
@@ -151,6 +164,11 @@ def _load(config: RunConfig, device: torch.device) -> Data | None:
         seed=config.training.seed,
         device=device,
     )
+    drawn = sorted(set(raw.train_labels.tolist()) - set(data.train.labels.tolist()))
+    if drawn:
+        allowed = f"leaves no training image of class {drawn[0]}"
+        raise ConfigError("dataset.validation", dataset.validation, allowed)
+    return data
 
 
 def _check_images(dataset: DatasetConfig, raw: RawImages, forget: tuple[int, ...]) -> None:

@@ -139,6 +139,40 @@ def test_a_class_that_nothing_can_be_measured_on_is_refused(cli: Cli, tmp_path: 
     assert not list(tmp_path.rglob("model.safetensors"))
 
 
+OWN_PARTS = """
+from unlearn.data import digits
+
+class Greedy:
+    access = "everything"
+    def unlearn(self, request, data):
+        yield
+
+def floats(test_fraction):
+    raw = digits.load(test_fraction)
+    return type(raw)(raw.train_images / 255, *list(vars(raw).values())[1:])
+
+def nothing(test_fraction):
+    return None
+"""
+
+
+@pytest.mark.parametrize(
+    ("word", "names"),
+    [
+        ("dataset._target_=own_parts.floats", ["torch.float32", "must be torch.uint8"]),
+        ("dataset._target_=own_parts.nothing", ["must return", "RawImages"]),
+        ("method._target_=own_parts.Greedy", ["access is everything", "none, oracle, forget"]),
+        ("dataset.validation=0.999", ["leaves no training image of class"]),
+    ],
+)
+def test_own_parts_are_checked_before_anything_is_trained(
+    cli: Cli, tmp_path: Path, word: str, names: list[str]
+) -> None:
+    (tmp_path / "own_parts.py").write_text(OWN_PARTS)
+    one_line(cli(word, "tracking.mode=disabled"), 2, [word, *names])
+    assert not list(tmp_path.rglob("model.safetensors"))
+
+
 def test_no_gpu_when_one_is_asked_for(cli: Cli) -> None:
     done = cli("hardware=gpu", "tracking.mode=disabled", CUDA_VISIBLE_DEVICES="")
     one_line(done, 2, ["hardware.device=cuda", "no CUDA GPU", "cpu"])

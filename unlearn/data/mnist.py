@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 from torchvision import datasets
 
-from unlearn.data.source import RawImages, check_rows, from_torchvision, missing
+from unlearn.data.source import RawImages, from_torchvision, missing
 
 _IDX_FILES = {
     "train": ("train-images-idx3-ubyte.gz", "train-labels-idx1-ubyte.gz"),
@@ -47,10 +47,8 @@ def _from_idx_folder(folder: Path) -> RawImages:
     """Read the four idx.gz files lying flat in a folder, as Debian packages Fashion-MNIST."""
     tensors = []
     for images_file, labels_file in _IDX_FILES.values():
-        images = _read_idx(folder / images_file).unsqueeze(1)
-        labels = _read_idx(folder / labels_file)
-        check_rows(images, labels)
-        tensors += [images, labels.long()]
+        tensors += [_read_idx(folder / images_file).unsqueeze(1)]
+        tensors += [_read_idx(folder / labels_file).long()]
     return RawImages(*tensors)
 
 

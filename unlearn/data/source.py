@@ -16,12 +16,31 @@ from unlearn.errors import ConfigError
 
 @dataclass(frozen=True)
 class RawImages:
-    """One data set as loaded: uint8 images (N, C, H, W) and int64 labels (N,), train and test."""
+    """One data set as loaded: uint8 images (N, C, H, W) and int64 labels (N,), train and test.
+
+    Raises:
+        ValueError: if they are something else.
+    """
 
     train_images: Tensor
     train_labels: Tensor
     test_images: Tensor
     test_labels: Tensor
+
+    def __post_init__(self) -> None:
+        """Refuse what is no data set, whoever has loaded it."""
+        for images, labels in (
+            (self.train_images, self.train_labels),
+            (self.test_images, self.test_labels),
+        ):
+            if images.ndim != 4 or len(images) == 0 or labels.shape != images.shape[:1]:
+                found = f"images of shape {[*images.shape]} and labels of shape {[*labels.shape]}"
+                raise ValueError(f"{found} make no data set")
+            if images.dtype != torch.uint8 or labels.dtype != torch.int64:
+                found = f"images are {images.dtype} and labels {labels.dtype}"
+                raise ValueError(f"{found}; they must be torch.uint8 (0 to 255) and torch.int64")
+            if labels.min() < 0:
+                raise ValueError(f"there is a label {int(labels.min())}")
 
 
 def from_torchvision(
@@ -40,9 +59,9 @@ def from_torchvision(
     """
     try:
         (train, test) = [_as_tensors(open_split(train)) for train in (True, False)]
+        return RawImages(*train, *test)
     except Exception as error:  # pickle, zlib, scipy and torchvision each raise kinds of their own
         raise missing(name, root, download, error) from error
-    return RawImages(*train, *test)
 
 
 def missing(name: str, root: str, download: bool, error: Exception) -> ConfigError:
@@ -62,17 +81,6 @@ def first_line(error: Exception) -> str:
     return str(error).splitlines()[0] if str(error) else type(error).__name__
 
 
-def check_rows(images: Tensor, labels: Tensor) -> None:
-    """Check that there are images (N, C, H, W), and as many labels.
-
-    Raises:
-        ValueError: if not.
-    """
-    if images.ndim != 4 or len(images) == 0 or labels.shape != images.shape[:1]:
-        found = f"images of shape {list(images.shape)} and labels of shape {list(labels.shape)}"
-        raise ValueError(f"{found} make no data set")
-
-
 def _as_tensors(split: Any) -> tuple[Tensor, Tensor]:
     images = torch.as_tensor(split.data)
     if images.ndim == 3:
@@ -80,6 +88,4 @@ def _as_tensors(split: Any) -> tuple[Tensor, Tensor]:
     elif images.shape[-1] == 3 and images.shape[1] != 3:
         images = images.permute(0, 3, 1, 2)
     labels = split.targets if hasattr(split, "targets") else split.labels
-    labels = torch.as_tensor(np.asarray(labels), dtype=torch.int64)
-    check_rows(images, labels)
-    return images.contiguous(), labels
+    return images.contiguous(), torch.as_tensor(np.asarray(labels), dtype=torch.int64)
