@@ -17,6 +17,7 @@ from hydra.errors import HydraException
 from hydra.types import RunMode
 from omegaconf import DictConfig
 from omegaconf.errors import OmegaConfBaseException
+from yaml import YAMLError
 
 from unlearn.errors import RunError, UnlearnError, say
 from unlearn.help import text
@@ -25,6 +26,7 @@ from unlearn.settle import commands, members
 _HERE = Path(__file__).resolve().parent
 _HYDRA_TRACEBACK = "HYDRA_FULL_ERROR"
 _TRACEBACK = "UNLEARN_TRACEBACK"
+_NO_OPTION = "Config group override must be"  # Hydra's, of method=null
 _CONF = _HERE / "conf" if (_HERE / "conf").is_dir() else _HERE.parent / "conf"
 
 
@@ -106,7 +108,8 @@ def _exit_on_error() -> Iterator[None]:
 def _explained(error: Exception) -> tuple[str, int]:
     if isinstance(error, UnlearnError):
         return str(error), error.exit_code
-    if isinstance(error, HydraException | OmegaConfBaseException):
+    composing = isinstance(error, HydraException | OmegaConfBaseException | YAMLError)
+    if composing or str(error).startswith(_NO_OPTION):
         return explain_composition(error, sys.argv[1:]), 2
     return f"{type(error).__name__}: {error}", 1
 
@@ -114,7 +117,12 @@ def _explained(error: Exception) -> tuple[str, int]:
 def explain_composition(error: Exception, arguments: list[str]) -> str:
     """Hydra's many-lined complaint as one: the key, the value, what is allowed."""
     text = str(error)
-    absent = re.search(r"Could not find '([^']+)/([^'/]+)'", text)
+    if text.startswith(_NO_OPTION):
+        for group, _, value in (argument.partition("=") for argument in arguments):
+            options = sorted(path.stem for path in (_CONF / group).glob("*.yaml")) if group else []
+            if options and value not in options:
+                return f"{group}={value}: no such option; allowed are {', '.join(options)}"
+    absent = re.search(r"Could not find '([^']+)/([^'/]*)'", text)
     if absent:
         options = re.findall(r"^\t([\w./-]+)$", text.split("Config search path")[0], re.MULTILINE)
         allowed = ", ".join(options) if options else f"the files in conf/{absent[1]}"

@@ -33,6 +33,9 @@ BEFORE_TORCH = {
     "forget=[0,1,2,3,4,5,6,7,8,9]": ["forget", "every class"],
     "forget=cat": ["forget=cat", "list"],
     "forget=[0": ["[0"],
+    "method=null": ["method=null", "no such option", "gkt"],
+    "method=": ["method=: no such option", "gkt"],
+    "method=broken --config-dir .": ["broken.yaml", "line 1"],
     "seed=-1": ["seed=-1", "0"],
     "seed=abc": ["seed=abc", "integer"],
     "filter.gate=1.5": ["filter.gate=1.5", "1"],
@@ -83,6 +86,8 @@ def one_line(done: subprocess.CompletedProcess[str], code: int, named: list[str]
 def test_refused_before_torch_is_imported(
     cli: Cli, tmp_path: Path, no_torch: dict[str, Any], typed: str
 ) -> None:
+    (tmp_path / "method").mkdir()
+    (tmp_path / "method" / "broken.yaml").write_text("name: [broken")
     done = cli(*typed.split(), **no_torch)
     one_line(done, 2, BEFORE_TORCH[typed])
     assert not (tmp_path / "outputs" / "cache").exists()
