@@ -137,3 +137,9 @@ def test_two_runs_in_one_directory_are_refused(tmp_path: Path) -> None:
         planned(shared)
     own = [[f"seed={seed}", f"run_dir={tmp_path}/${{seed}}"] for seed in (0, 1)]
     assert len(planned([*own, own[0]]).runs()) == 3, "the same run twice is one run"
+
+
+def test_the_order_of_the_forget_classes_makes_no_other_run() -> None:
+    one, other = (settle(composed([f"forget={typed}"]), []) for typed in ("[1,2]", "[2,1]"))
+    assert one.forget == other.forget == (1, 2)
+    assert records.place(one) == records.place(other)

@@ -22,8 +22,8 @@ def members(composed: DictConfig, overrides: list[str]) -> list[RunConfig]:
     if whole.seeds is None and whole.forget_sets is None:
         return [whole]
     for key in ("seeds", "forget_sets"):
-        values = getattr(whole, key)
-        if values is not None and len(set(values)) < len(values):
+        values = [frozenset(v) if isinstance(v, tuple) else v for v in getattr(whole, key) or ()]
+        if len(set(values)) < len(values):
             raise ConfigError(key, composed[key], "names one twice")
     if whole.run_dir is not None:
         raise ConfigError("run_dir", whole.run_dir, "must be null with several runs; set outputs")
@@ -99,7 +99,7 @@ def checked(values: Mapping[str, Any]) -> RunConfig:
     _check_forget(run)
     _check_filter(run)
     _check_method(run)
-    return run
+    return run.model_copy(update={"forget": tuple(sorted(run.forget))})
 
 
 def _use_own_network(config: DictConfig, typed: set[str]) -> None:

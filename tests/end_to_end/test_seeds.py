@@ -115,6 +115,7 @@ def test_one_member_fails_and_the_others_are_recorded(cli: Cli, tmp_path: Path) 
         (["seeds=[]"], "seeds=[]: "),
         (["forget_sets=[[0],[10]]"], "forget=[10]: "),
         (["forget_sets=[[0],[0]]"], "forget_sets=[[0], [0]]: names one twice"),
+        (["forget_sets=[[0,1],[1,0]]"], "forget_sets=[[0, 1], [1, 0]]: names one twice"),
         (["seeds=[0,1]", "run_dir=here"], "run_dir=here: must be null with several runs"),
         (["seeds=[0,1]", "method.selection=oracle", "evaluation.every=2"], "is run alone"),
         (["stack=maybe"], "stack"),
