@@ -152,8 +152,10 @@ def finished(config: RunConfig, directory: Path, identity: str) -> dict[str, Any
 def writing(directory: Path, record: Mapping[str, Any], force: bool) -> Iterator[Path]:
     """A hidden folder to fill; renamed to `directory` when the block ends without an error.
 
-    What a killed attempt at the same run left there is kept, to go on from, unless `force`. Until
-    it ends, the folder holds the record as it was at the start. The caller holds the lock.
+    A complete record gives way to none but a complete one: what fails is put beside it, under
+    the same name with `.failed` after it, until a later attempt ends. What a killed attempt at
+    the same run left in the hidden folder is kept, to go on from, unless `force`. Until it ends,
+    the folder holds the record as it was at the start. The caller holds the lock.
     """
     work = partial_of(directory)
     old = directory.parent / f".{directory.name}.old"
@@ -164,10 +166,18 @@ def writing(directory: Path, record: Mapping[str, Any], force: bool) -> Iterator
     work.mkdir(exist_ok=True)
     write_json(work / RECORD, record)
     yield work
-    if directory.exists():
+    place, failed = directory, directory.with_name(f"{directory.name}.failed")
+    shutil.rmtree(failed, ignore_errors=True)
+    if _complete(directory) and not _complete(work):
+        place = failed
+    elif directory.exists():
         directory.rename(old)
-    work.rename(directory)
+    work.rename(place)
     shutil.rmtree(old, ignore_errors=True)
+
+
+def _complete(directory: Path) -> bool:
+    return (read(directory) or {}).get("status") == "complete"
 
 
 def write_json(path: Path, values: Any) -> None:

@@ -51,6 +51,16 @@ def test_run_dir_is_used_exactly_and_never_mixed(cli: Cli, tmp_path: Path) -> No
     assert (tmp_path / "papers" / "thesis.txt").read_text() == "years of work"
 
 
+def test_what_is_complete_gives_way_to_nothing_that_failed(cli: Cli, tmp_path: Path) -> None:
+    assert cli(*TINY, "run_dir=mine").returncode == 0
+    assert cli(*TINY, "run_dir=mine", "force=true", "method.learning_rate=1e30").returncode == 1
+    assert record_in(tmp_path / "mine")["status"] == "complete"
+    assert record_in(tmp_path / "mine.failed")["status"] == "failed"
+    assert cli(*TINY, "run_dir=mine", "force=true", "seed=1").returncode == 0
+    assert record_in(tmp_path / "mine")["seed"] == 1
+    assert not (tmp_path / "mine.failed").exists()
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("trial", range(4))
 def test_kill_leaves_nothing_half_written(cli: Cli, tmp_path: Path, trial: int) -> None:
