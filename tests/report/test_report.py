@@ -86,6 +86,13 @@ def test_failed_runs_are_counted_and_told_how_to_repeat(tmp_path: Path) -> None:
     assert "unlearn method=gkt 'forget=[1, 2]' seed=2\n    OSError: disk" in done.stdout
 
 
+def test_a_run_that_is_given_twice_counts_once(tmp_path: Path) -> None:
+    place = put(tmp_path / "some", seed=0)
+    put(tmp_path / "other", seed=1)
+    twice = [tmp_path, place, tmp_path / "some" / ".." / "some"]
+    assert len(load(twice)) == len(load([tmp_path])) == 2
+
+
 def test_cells_that_mix_settings_say_so(tmp_path: Path) -> None:
     for start in (0.5, 0.95):
         for seed in (0, 1):
@@ -107,6 +114,7 @@ def test_oracle_runs_are_marked(tmp_path: Path) -> None:
     runs = load([tmp_path])
     table = pivot(runs, ["method", "forget"], [], ["D_r"])
     assert list(table.index) == [("gkt", "0"), ("gkt", "1†")]
+    assert list(pivot(runs, ["oracle"], [], ["D_r"]).index) == [("false",), ("true†",)]
     assert "1$^\\dagger$" in FORMATS["latex"](table)
     beside = pivot(runs, ["method"], ["forget"], ["D_r"])
     assert list(beside.index) == [("gkt†",)]
@@ -144,6 +152,8 @@ def test_lines_of_runs_go_to_a_file(tmp_path: Path) -> None:
     [
         (["--rows", "method.strat"], "rows=method.strat: no record has it; near it are method.st"),
         (["--columns", "seeed"], "columns=seeed: "),
+        (["--rows", "D_r"], "rows=D_r: is a figure, not a key"),
+        (["--effects", "seed,seed=1"], "effects=seed=1: names a key twice"),
         (["--figures", "D_q"], "figures=D_q: allowed are original D_r, "),
         (["--where", "method"], "where=method: must be KEY=VALUE"),
         (["--where", "method=noise"], "where=method=noise: no run is left"),
@@ -163,7 +173,8 @@ def test_lines_of_runs_go_to_a_file(tmp_path: Path) -> None:
     ],
 )
 def test_bad_input(tmp_path: Path, arguments: list[str], message: str) -> None:
-    put(tmp_path)
+    put(tmp_path, seed=0)
+    put(tmp_path, seed=1)
     done = report(tmp_path, *arguments)
     assert done.returncode == 2
     (line,) = done.stderr.strip().splitlines()

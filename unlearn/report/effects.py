@@ -50,14 +50,16 @@ def factors(runs: pd.DataFrame, words: Sequence[str]) -> list[Factor]:
     """The factors that `KEY` or `KEY=REFERENCE` name; the first value is the reference otherwise.
 
     Raises:
-        ConfigError: for a key that no record has, one that does not vary, or a reference that no
-            complete run has.
+        ConfigError: for a key that no record has, one that does not vary or is named twice, or a
+            reference that no complete run has.
     """
     complete = runs[runs["status"] == "complete"]
-    found = []
+    found: list[Factor] = []
     for word in words:
         key, sign, reference = word.partition("=")
         check_keys(runs, "effects", [key])
+        if key in [factor.key for factor in found]:
+            raise ConfigError("effects", word, "names a key twice")
         levels = sorted(set(complete[key].map(as_text)), key=lambda text: natural([text]))
         if len(levels) < 2:
             raise ConfigError("effects", key, "must have two values or more in the complete runs")

@@ -73,7 +73,7 @@ def pivot(
         found[heading] = _block(block, rows, figures, DAGGER if columns else "")
     table = pd.concat(found, axis=1, sort=False) if columns else found[""]
     table = table.loc[sorted(table.index, key=natural)].fillna("")
-    steered = set(texts.loc[texts["oracle"], list(rows)].itertuples(index=False))
+    steered = set(texts.loc[runs["oracle"], list(rows)].itertuples(index=False))
     names = [(*n[:-1], f"{n[-1]}{DAGGER}") if n in steered else n for n in table.index]
     return table.set_axis(pd.MultiIndex.from_tuples(names, names=list(rows)))
 
@@ -81,7 +81,8 @@ def pivot(
 def _block(
     runs: pd.DataFrame, rows: Sequence[str], figures: Sequence[str], mark: str
 ) -> pd.DataFrame:
-    status, steered = runs["status"].to_numpy(), runs["oracle"].to_numpy()
+    status = runs["status"].to_numpy()
+    steered = (runs["oracle"].map(as_text) == "true").to_numpy()
     values = {figure: runs[figure].to_numpy(dtype=float) for figure in figures}
     others = [name for name in ("failed", "unfinished") if (status == name).any()]
     lines = {}

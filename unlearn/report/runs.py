@@ -87,7 +87,8 @@ def load(folders: Sequence[Path]) -> pd.DataFrame:
     Raises:
         ConfigError: if a folder holds no record, or a file is no such table.
     """
-    rows = []
+    rows: list[dict[str, Any]] = []
+    known: set[Path] = set()  # a folder may be given twice, or lie in another
     for folder in folders:
         if folder.suffix == ".csv":
             rows += _lines(folder)
@@ -96,7 +97,9 @@ def load(folders: Sequence[Path]) -> pd.DataFrame:
         found = [run for run in found if run["status"] == "unfinished" or not _hidden(run)]
         if not found:
             raise ConfigError("outputs", folder, "holds no record.json")
-        rows += found
+        places = [Path(run["directory"]).resolve() for run in found]
+        rows += [run for run, place in zip(found, places, strict=True) if place not in known]
+        known.update(places)
     return pd.DataFrame(rows).astype(dict.fromkeys(FIGURES, float))
 
 
@@ -182,8 +185,10 @@ def _shown(value: Any) -> Any:
 
 
 def check_keys(runs: pd.DataFrame, option: str, keys: Sequence[str]) -> None:
-    """Raise `ConfigError` for a key that no record has, with those that look like it."""
+    """Raise `ConfigError` for a key that no record has, or for a figure, which groups nothing."""
     for key in keys:
+        if key in FIGURES and option != "where":
+            raise ConfigError(option, key, "is a figure, not a key")
         if key not in runs:
             near = difflib.get_close_matches(key, [str(c) for c in runs.columns], n=5, cutoff=0.4)
             raise ConfigError(option, key, f"no record has it; near it are {', '.join(near)}")
