@@ -72,6 +72,11 @@ class DatasetConfig(_Open):
     root: str | None = None
     download: bool = False
 
+    @property
+    def class_names(self) -> tuple[str, ...]:
+        """The names of the classes, their numbers where there are none."""
+        return self.classes or tuple(map(str, range(self.num_classes)))
+
     @classmethod
     def passed_on(cls) -> frozenset[str]:
         return frozenset({"root", "download"})

@@ -7,6 +7,7 @@ import time
 from collections.abc import Callable
 from contextlib import ExitStack
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -23,11 +24,12 @@ from unlearn.cache import Wanted
 from unlearn.config import RunConfig, TrainingConfig
 from unlearn.data.tensors import Split
 from unlearn.evaluation.alarms import alarms
-from unlearn.evaluation.base import Models, Setting, Watch, accuracy
+from unlearn.evaluation.base import Metric, Models, Setting, Watch, accuracy
 from unlearn.evaluation.watching import Watching
 from unlearn.methods.base import Observed, Samples, State
 from unlearn.models.checkpoint import CheckpointFormat, load_into
 from unlearn.models.network import attention_layers
+from unlearn.record import merge
 from unlearn.request import Request
 from unlearn.resume import ResumeFile
 from unlearn.roles import ahead, cached_as, derived, recorded_as, trained
@@ -79,9 +81,9 @@ class Job:
         """Who listens, the history last."""
         return [*self.parts.observers, self.history]
 
-    def attempt(self, stage: Callable[[], None]) -> None:
-        """Do a stage unless one failed before; keep what goes wrong."""
-        if self.failure is not None:
+    def attempt(self, stage: Callable[[], None], *, even_so: bool = False) -> None:
+        """Do a stage, unless one failed before or `even_so`; keep what goes wrong."""
+        if self.failure is not None and not even_so:
             return
         try:
             stage()
@@ -240,7 +242,7 @@ class Job:
 
     def close_account(self) -> None:
         """Put on record what the method has taken."""
-        records.merge(self.record, self.account.figures())
+        merge(self.record, self.account.figures())
 
     def observe(self, state: State) -> Observed | None:
         """Take in a step of the method; what it is told of its student, if that is its access."""
@@ -252,13 +254,11 @@ class Job:
         return self.account.tell(seen) if told else None
 
     def evaluate(self) -> None:
-        """Save the student; run every metric on networks that it cannot change for the next."""
+        """Save the student; run every metric, whatever became of the one before it."""
         assert self.student is not None
         student = self.student.eval()
         self.layout.save(student, self.work / f"student{self.layout.suffix}")
         start = time.perf_counter()
-        dataset = self.config.dataset
-        names = dataset.classes or tuple(str(c) for c in range(dataset.num_classes))
         models = Models(
             self.networks["teacher"],
             self.networks.get("retrained"),
@@ -270,19 +270,20 @@ class Job:
             self.parts.data,
             self.history.frame(),
             self.samples,
-            names,
+            self.config.dataset.class_names,
             self.work / "figures",
             self.parts.shelf,
         )
         for name, metric in self.parts.metrics.items():
-            if isinstance(metric, Watch):
-                continue
-            if self.parts.data is not None or not metric.needs_data:
-                records.merge(self.record, {name: metric(models, setting)})
-        records.merge(self.record, self.watching.figures(student))
-        self._audit(models)
+            self.attempt(partial(self._measure, name, metric, models, setting), even_so=True)
+        self.attempt(lambda: merge(self.record, self.watching.figures(student)), even_so=True)
+        self.attempt(partial(self._audit, models), even_so=True)
         self.record["alarms"] = alarms(self.record["accuracy"], setting.history)
         self.record["seconds"]["evaluation"] = self.watching.seconds + time.perf_counter() - start
+
+    def _measure(self, name: str, metric: Metric | Watch, models: Models, setting: Setting) -> None:
+        if not isinstance(metric, Watch) and not (metric.needs_data and self.parts.data is None):
+            merge(self.record, {name: metric(models, setting)})
 
     def _audit(self, models: Models) -> None:
         """Set the student among retrained networks, as far as the config asks and there is data."""
@@ -291,7 +292,7 @@ class Job:
             most = self.config.evaluation.audit_rows
             judge = self.networks.get("judge-1")
             bench = Bench(self.request, data, judge, most, self.parts.shelf)
-            records.merge(self.record, audited(audits, models, bench))
+            merge(self.record, audited(audits, models, bench))
 
     def tell(self, step: Step) -> None:
         """Let everyone who listens know of a step."""

@@ -228,6 +228,25 @@ def test_a_loss_that_is_not_finite_is_recorded_as_failed(cli: Cli, tmp_path: Pat
     assert record["accuracy"]["unlearned"]["test"]["retain"] is None
 
 
+BROKEN = """
+class Broken:
+    needs_data = False
+
+    def __call__(self, models, setting):
+        raise ZeroDivisionError("no such thing")
+"""
+
+
+def test_a_metric_that_fails_takes_no_others_figures_with_it(cli: Cli, tmp_path: Path) -> None:
+    (tmp_path / "own_metric.py").write_text(BROKEN)
+    done = cli(*TINY, "evaluation.metrics.accuracy._target_=own_metric.Broken", "run_dir=here")
+    one_line(done, 1, ["ZeroDivisionError: no such thing"])
+    record = record_in(tmp_path / "here")
+    assert (record["status"], record["error"]) == ("failed", "ZeroDivisionError: no such thing")
+    assert record["accuracy"]["unlearned"]["test"]["retain"] is None
+    assert record["divergence"]["retain"] is not None
+
+
 def test_training_that_diverges_names_its_learning_rate(cli: Cli, tmp_path: Path) -> None:
     done = cli(*TINY, "training.learning_rate=1e9", "training.epochs=3", "run_dir=here")
     one_line(done, 1, ["training.learning_rate", "lower it"])
