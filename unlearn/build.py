@@ -11,6 +11,7 @@ from typing import Any, get_args
 import torch
 from hydra.errors import InstantiationException
 from hydra.utils import instantiate
+from pydantic import ValidationError
 from torch import nn
 
 from unlearn import record as records
@@ -26,6 +27,7 @@ from unlearn.hardware import Hardware
 from unlearn.methods.base import Method
 from unlearn.models.checkpoint import load_into
 from unlearn.models.network import attention_layers, builder, has_batch_norm
+from unlearn.settle import refused
 from unlearn.tracking.base import Observer
 
 
@@ -204,6 +206,8 @@ def _instance(key: str, factory: str | None, arguments: dict[str, Any]) -> Any:
         for name in within[1].split(".") if within else ():
             key, arguments = f"{key}.{name}", arguments[name]
             factory = arguments["_target_"]
+        if isinstance(cause, ValidationError):
+            raise refused(cause, key) from error
         surplus = re.search(r"unexpected keyword argument '(\w+)'", str(cause))
         if surplus:
             argument = surplus[1]

@@ -32,10 +32,14 @@ _NOT_HASHED = {
 }
 
 
+# Of what takes the keys that it lists and no others: a section here, a metric, an audit.
+CLOSED = ConfigDict(extra="forbid", allow_inf_nan=False, frozen=True)
+
+
 class _Closed(BaseModel):
     """A section whose keys are all listed here."""
 
-    model_config = ConfigDict(extra="forbid", allow_inf_nan=False, frozen=True)
+    model_config = CLOSED
 
 
 class _Open(BaseModel):

@@ -94,7 +94,7 @@ def checked(values: Mapping[str, Any]) -> RunConfig:
     try:
         run = RunConfig.model_validate(values)
     except ValidationError as error:
-        raise _first(error) from error
+        raise refused(error) from error
     _check_dataset(run)
     _check_forget(run)
     _check_filter(run)
@@ -133,10 +133,11 @@ def _use_published_settings(config: DictConfig, typed: set[str]) -> None:
                     OmegaConf.update(config, f"{group}.{key}", value)
 
 
-def _first(error: ValidationError) -> ConfigError:
+def refused(error: ValidationError, *within: str) -> ConfigError:
+    """The first of the values that do not fit, and what would; `within` leads to their keys."""
     detail = error.errors()[0]
-    key = ".".join(str(part) for part in detail["loc"])
-    if detail["type"] == "extra_forbidden":
+    key = ".".join(map(str, (*within, *detail["loc"])))
+    if detail["type"] in ("extra_forbidden", "unexpected_keyword_argument"):
         return ConfigError(key, detail["input"], "no such key")
     message = _PLAIN.get(detail["type"], detail["msg"].removeprefix("Input "))
     value = None if detail["type"] == "missing" else detail["input"]

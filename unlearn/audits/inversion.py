@@ -7,15 +7,17 @@ judge, a network that knows all classes and that nobody attacked, says what is i
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 import torch
+from pydantic import NonNegativeFloat, NonNegativeInt, PositiveFloat, PositiveInt
+from pydantic.dataclasses import dataclass
 
 from unlearn.audits.base import Figure, Findings, Subject
+from unlearn.config import CLOSED
 from unlearn.evaluation.attack import inverted
 
 
-@dataclass(frozen=True)
+@dataclass(config=CLOSED)
 class Inversion:
     """What the judge sees in images that were inverted from a network for the forget classes.
 
@@ -26,10 +28,10 @@ class Inversion:
         tv_weight: of the total variation.
     """
 
-    images: int
-    steps: int
-    learning_rate: float
-    tv_weight: float
+    images: PositiveInt
+    steps: NonNegativeInt
+    learning_rate: PositiveFloat
+    tv_weight: NonNegativeFloat
     needs_judge: bool = True
 
     def __call__(self, subject: Subject, peers: Sequence[Subject]) -> Findings:

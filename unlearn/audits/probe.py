@@ -7,15 +7,17 @@ After "An Illusion of Unlearning?" (AISTATS 2026, arXiv 2604.08271), with few la
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 import numpy as np
+from pydantic import PositiveInt
+from pydantic.dataclasses import dataclass
 
 from unlearn.audits.base import Figure, Findings, Subject
+from unlearn.config import CLOSED
 from unlearn.evaluation.probe import readout
 
 
-@dataclass(frozen=True)
+@dataclass(config=CLOSED)
 class BlockProbe:
     """Balanced accuracy of a linear probe of a few labelled rows, percent, block by block.
 
@@ -24,8 +26,8 @@ class BlockProbe:
         draws: of those rows, over which the score is averaged.
     """
 
-    shots: int
-    draws: int
+    shots: PositiveInt
+    draws: PositiveInt
     needs_judge: bool = False
 
     def __call__(self, subject: Subject, peers: Sequence[Subject]) -> Findings:

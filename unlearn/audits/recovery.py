@@ -6,16 +6,18 @@ Refitting the head: "An Illusion of Unlearning?" (AISTATS 2026, arXiv 2604.08271
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 import numpy as np
+from pydantic import PositiveFloat, PositiveInt
+from pydantic.dataclasses import dataclass
 
 from unlearn.audits.base import Figure, Findings, Subject
 from unlearn.audits.training import Trainer
+from unlearn.config import CLOSED
 from unlearn.evaluation.probe import classifier
 
 
-@dataclass(frozen=True)
+@dataclass(config=CLOSED)
 class Recovery:
     """D_f after the head was refitted on all classes, and after k-shot relearning.
 
@@ -26,10 +28,10 @@ class Recovery:
         learning_rate: of Adam.
     """
 
-    head_rows: int
-    shots: Sequence[int]
-    steps: int
-    learning_rate: float
+    head_rows: PositiveInt
+    shots: tuple[PositiveInt, ...]
+    steps: PositiveInt
+    learning_rate: PositiveFloat
     needs_judge: bool = False
 
     def __call__(self, subject: Subject, peers: Sequence[Subject]) -> Findings:

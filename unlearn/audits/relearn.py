@@ -6,17 +6,20 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from typing import Annotated
 
 import torch
+from pydantic import Field, PositiveFloat, PositiveInt
+from pydantic.dataclasses import dataclass
 from torch import Tensor
 
 from unlearn.audits.base import Figure, Findings, Subject
 from unlearn.audits.training import Trainer
+from unlearn.config import CLOSED
 from unlearn.errors import ConfigError
 
 
-@dataclass(frozen=True)
+@dataclass(config=CLOSED)
 class RelearnCurves:
     """D_f while a copy is trained on all classes; every network sees the same batches.
 
@@ -28,11 +31,11 @@ class RelearnCurves:
         target: D_f, percent, at which the class counts as relearned.
     """
 
-    learning_rates: Sequence[float]
-    batch_size: int
-    steps: int
+    learning_rates: tuple[PositiveFloat, ...]
+    batch_size: PositiveInt
+    steps: PositiveInt
     every: int
-    target: float
+    target: Annotated[float, Field(ge=0, le=100)]
     needs_judge: bool = False
 
     def __post_init__(self) -> None:

@@ -2,20 +2,22 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from pydantic import PositiveFloat, PositiveInt
+from pydantic.dataclasses import dataclass
 from torch import nn
 
+from unlearn.config import CLOSED
 from unlearn.data.tensors import Split
 from unlearn.evaluation.base import Figures, Models, Setting, each_model, logits_of, mean_of
 from unlearn.filters.entropy import entropy
 
 
-@dataclass(frozen=True)
+@dataclass(config=CLOSED)
 class Membership:
     """AUC of the entropy attack on the forget classes, {model: {auc}}, and how far it is off.
 
@@ -30,8 +32,8 @@ class Membership:
         penalty: C of the support-vector machine.
     """
 
-    most: int
-    penalty: float
+    most: PositiveInt
+    penalty: PositiveFloat
     needs_data: bool = True
 
     def __call__(self, models: Models, setting: Setting) -> Figures:

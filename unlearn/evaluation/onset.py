@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Annotated
 
+from pydantic import Field
+from pydantic.dataclasses import dataclass
+
+from unlearn.config import CLOSED
 from unlearn.evaluation.base import Figures, Models, Setting
 from unlearn.evaluation.looks import looks
 
@@ -12,7 +15,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
 
-@dataclass(frozen=True)
+@dataclass(config=CLOSED)
 class Onset:
     """Figures of the curve D_f(t) that the runner observed, over the method's last stage.
 
@@ -23,7 +26,7 @@ class Onset:
         threshold: percent.
     """
 
-    threshold: float
+    threshold: Annotated[float, Field(ge=0, le=100)]
     needs_data: bool = True
 
     def __call__(self, models: Models, setting: Setting) -> Figures:

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
 import torch
+from pydantic import NonNegativeFloat, NonNegativeInt, PositiveFloat, PositiveInt
+from pydantic.dataclasses import dataclass
 from torch import Tensor, nn
 
+from unlearn.config import CLOSED
 from unlearn.evaluation.attack import inverted
 from unlearn.evaluation.base import Figures, Models, Setting
 from unlearn.request import Request
@@ -17,7 +19,7 @@ _CELL = (1.1, 1.5)  # inches of an image and its words
 _SIDE = 1.0  # of the image's longer side
 
 
-@dataclass(frozen=True)
+@dataclass(config=CLOSED)
 class SamplePictures:
     """samples.png: synthesised images, what the teacher calls them, and the filter's verdict.
 
@@ -25,7 +27,7 @@ class SamplePictures:
         most: images shown.
     """
 
-    most: int
+    most: PositiveInt
     needs_data: bool = False
 
     def __call__(self, models: Models, setting: Setting) -> Figures:
@@ -44,7 +46,7 @@ class SamplePictures:
         return {"shown": len(images), "kept": int((weights > 0).sum())}
 
 
-@dataclass(frozen=True)
+@dataclass(config=CLOSED)
 class InversionAttack:
     """inversion_attack.png: white-box inversion of the first forget class from each network.
 
@@ -57,10 +59,10 @@ class InversionAttack:
         tv_weight: of the total variation.
     """
 
-    images: int
-    steps: int
-    learning_rate: float
-    tv_weight: float
+    images: PositiveInt
+    steps: NonNegativeInt
+    learning_rate: PositiveFloat
+    tv_weight: NonNegativeFloat
     needs_data: bool = False
 
     def __call__(self, models: Models, setting: Setting) -> Figures:

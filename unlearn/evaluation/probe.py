@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import warnings
-from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
+from pydantic import PositiveInt
+from pydantic.dataclasses import dataclass
 from torch import nn
 
+from unlearn.config import CLOSED
 from unlearn.data.tensors import Split
 from unlearn.evaluation.base import Figures, Models, Setting, each_model, mean_of
 from unlearn.models.features import feature_places, features_at
@@ -23,7 +25,7 @@ if TYPE_CHECKING:
     from sklearn.linear_model import LogisticRegression
 
 
-@dataclass(frozen=True)
+@dataclass(config=CLOSED)
 class Probe:
     """Scores of a linear probe of a few labelled rows, {model: a score for each layer}, percent.
 
@@ -39,10 +41,10 @@ class Probe:
         grid: maps are averaged to so many by so many positions.
     """
 
-    shots: int
-    draws: int
-    most: int
-    grid: int
+    shots: PositiveInt
+    draws: PositiveInt
+    most: PositiveInt
+    grid: PositiveInt
     needs_data: bool = True
 
     def __call__(self, models: Models, setting: Setting) -> Figures:

@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 import torch
+from pydantic import NonNegativeFloat, NonNegativeInt, PositiveFloat, PositiveInt
+from pydantic.dataclasses import dataclass
 from torch import Tensor, nn
 
+from unlearn.config import CLOSED
 from unlearn.evaluation.attack import inverted
 from unlearn.evaluation.base import Watched
 from unlearn.methods.distillation import target_probabilities
 from unlearn.request import Request
 
 
-@dataclass(frozen=True)
+@dataclass(config=CLOSED)
 class Proxy:
     """Stand-ins for D_r and D_f on images that are inverted from the teacher, and their mixtures.
 
@@ -28,11 +29,11 @@ class Proxy:
         mixtures: made of each inverted image.
     """
 
-    images: int
-    steps: int
-    learning_rate: float
-    tv_weight: float
-    mixtures: int
+    images: PositiveInt
+    steps: NonNegativeInt
+    learning_rate: PositiveFloat
+    tv_weight: NonNegativeFloat
+    mixtures: PositiveInt
 
     def watch(self, request: Request) -> Watched:
         """Make the images; the figures are those of `Probe`. See `Watch`."""

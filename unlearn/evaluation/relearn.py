@@ -6,22 +6,24 @@
 from __future__ import annotations
 
 import copy
-from dataclasses import dataclass
+from typing import Annotated
 
 import torch
 import torch.nn.functional as F
+from pydantic import Field, PositiveFloat, PositiveInt
+from pydantic.dataclasses import dataclass
 from torch import nn
 from torch.optim import Adam
 
+from unlearn.config import CLOSED
 from unlearn.data.tensors import Data, Split
-from unlearn.errors import ConfigError
 from unlearn.evaluation.base import Figures, Models, Setting, accuracy
 from unlearn.hardware import Hardware
 
 _PART = 128  # rows looked at before asking whether the target is still within reach
 
 
-@dataclass(frozen=True)
+@dataclass(config=CLOSED)
 class Relearn:
     """AIN = steps(unlearned) / steps(retrained).
 
@@ -38,21 +40,12 @@ class Relearn:
         repeats: orders of the batches over which the counts are averaged.
     """
 
-    learning_rate: float
-    batch_size: int
-    margin: float
-    max_steps: int
-    repeats: int
+    learning_rate: PositiveFloat
+    batch_size: PositiveInt
+    margin: Annotated[float, Field(ge=0, lt=1)]
+    max_steps: PositiveInt
+    repeats: PositiveInt
     needs_data: bool = True
-
-    def __post_init__(self) -> None:
-        """Refuse what nothing can be counted with."""
-        for key in ("max_steps", "repeats", "batch_size"):
-            if getattr(self, key) < 1:
-                place = f"evaluation.metrics.relearn.{key}"
-                raise ConfigError(place, getattr(self, key), "must be 1 or more")
-        if not 0 <= self.margin < 1:
-            raise ConfigError("evaluation.metrics.relearn.margin", self.margin, "must be in [0, 1)")
 
     def __call__(self, models: Models, setting: Setting) -> Figures:
         """Count for the retrained and the unlearned model; see `Metric`.
