@@ -26,6 +26,7 @@ from unlearn.settle import commands, members
 _HERE = Path(__file__).resolve().parent
 _HYDRA_TRACEBACK = "HYDRA_FULL_ERROR"
 _TRACEBACK = "UNLEARN_TRACEBACK"
+_TYPED = "command-line"  # Hydra's name for the provider of --config-dir
 _NO_OPTION = "Config group override must be"  # Hydra's, of method=null
 _CONF = _HERE / "conf" if (_HERE / "conf").is_dir() else _HERE.parent / "conf"
 
@@ -56,7 +57,7 @@ def _one(composed: DictConfig) -> float | None:
     from unlearn.report.table import show
     from unlearn.run import run_together
 
-    outcomes = run_together(configs, commands(configs, overrides))
+    outcomes = run_together(configs, commands(configs, [*_own_trees(), *overrides]))
     values = []
     for outcome in outcomes:
         if outcome.failure is not None:
@@ -72,6 +73,14 @@ def _one(composed: DictConfig) -> float | None:
         raise RunError(f"{failed} of {len(outcomes)} runs failed; the others are recorded")
     known = [float(value) for value in values if value is not None]
     return sum(known) / len(known) if known else None
+
+
+def _own_trees() -> list[str]:
+    """What was typed for the user's own conf/ trees, which Hydra wants before all other words."""
+    job = HydraConfig.get()
+    given = [source.path for source in job.runtime.config_sources if source.provider == _TYPED]
+    searched = [word for word in job.overrides.hydra if word.startswith("hydra.searchpath=")]
+    return [*(f"--config-dir={path}" for path in given), *searched]
 
 
 def main() -> None:

@@ -9,7 +9,7 @@ from typing import Any
 import pandas as pd
 import pytest
 import torch
-from command_line import TINY, Cli, record_in
+from command_line import TINY, Cli, Warm, record_in
 from jsonschema import Draft202012Validator
 from safetensors.torch import load_file
 
@@ -80,6 +80,26 @@ def test_the_same_seed_gives_the_same_student_and_another_seed_another(
     assert records["a"]["accuracy"] == records["b"]["accuracy"]
     assert records["a"]["config_hash"] == records["b"]["config_hash"]
     assert records["a"]["config_hash"] != records["c"]["config_hash"]
+
+
+def test_a_record_tells_where_the_users_own_yaml_lies(cli: Cli, warm: Warm, tmp_path: Path) -> None:
+    for tree, values in (("given", "seed: 5"), ("searched", "training: {epochs: 1}")):
+        (tmp_path / tree / "experiment").mkdir(parents=True)
+        text = f"# @package _global_\n{values}\n"
+        (tmp_path / tree / "experiment" / f"{tree}.yaml").write_text(text)
+    searched = f"hydra.searchpath=[file://{tmp_path / 'searched'}]"
+    words = [word for word in TINY if word != "training.epochs=2"]
+    done = cli("--config-dir", "given", *words, "experiment=[given,searched]", searched)
+    assert done.returncode == 0, done.stderr
+    (path,) = (tmp_path / "outputs").glob("*/*/*/seed-5-*/record.json")
+    record = json.loads(path.read_text())
+    assert record["config"]["training"]["epochs"] == 1
+
+    elsewhere = tmp_path / "elsewhere"
+    elsewhere.mkdir()
+    again = warm(record["command"], elsewhere)
+    assert again.returncode == 0, again.stderr
+    assert [found.parent.name for found in elsewhere.rglob("record.json")] == [path.parent.name]
 
 
 def test_help_and_cfg_are_readable_and_need_no_torch(
