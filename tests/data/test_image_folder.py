@@ -105,6 +105,13 @@ def test_other_sizes_are_resized_with_antialiasing(channels: int, tmp_path: Path
     assert raw.train_labels.tolist() == [0, 0, 1]
 
 
+def test_grey_of_sixteen_bits_keeps_its_upper_eight(tmp_path: Path) -> None:
+    deep = (GREY.astype(np.uint16) << 8) + 113
+    names = [f"{part}/{name}/1.png" for part in ("train", "test") for name in "ab"]
+    raw = image_folder.load(str(write(tmp_path, dict.fromkeys(names, deep))), (1, 8, 6), 2)
+    np.testing.assert_array_equal(raw.train_images[0, 0].numpy(), GREY)
+
+
 def test_height_comes_before_width(tmp_path: Path) -> None:
     raw = image_folder.load(str(write_plain(tmp_path)), (3, 4, 10), 2)
     assert raw.train_images.shape == (4, 3, 4, 10)

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import numpy as np
 import torch
+from PIL import Image
 from torch import Tensor
 from torchvision import datasets, transforms
 from torchvision.transforms import InterpolationMode
@@ -28,7 +30,7 @@ def load(root: str, resized: tuple[int, int, int], class_folders: int) -> RawIma
     """
     convert = transforms.Compose(
         [
-            transforms.Grayscale(1) if resized[0] == 1 else transforms.Lambda(_rgb),
+            *([transforms.Grayscale()] if resized[0] == 1 else []),
             transforms.Resize(resized[1:], InterpolationMode.BILINEAR, antialias=True),
             transforms.PILToTensor(),
         ]
@@ -43,13 +45,17 @@ def load(root: str, resized: tuple[int, int, int], class_folders: int) -> RawIma
     return RawImages(*train, *test)
 
 
-def _rgb(image):  # type: ignore[no-untyped-def]
-    return image.convert("RGB")
+def _read(path: str) -> Image.Image:
+    """An image in colour; grey of 16 bits, which Pillow would clip at 255, by its upper eight."""
+    with Image.open(path) as image:
+        if image.mode.startswith("I"):
+            return Image.fromarray((np.asarray(image) >> 8).astype(np.uint8)).convert("RGB")
+        return image.convert("RGB")
 
 
 def _open(folder: Path, convert: transforms.Compose, root: str) -> datasets.ImageFolder:
     try:
-        return datasets.ImageFolder(folder, transform=convert)
+        return datasets.ImageFolder(folder, transform=convert, loader=_read)
     except OSError as error:
         raise ConfigError(
             "dataset.root",
