@@ -66,6 +66,8 @@ def _one(composed: DictConfig) -> float | None:
             say(f"{outcome.directory}: {_explained(outcome.failure)[0]}")
             continue
         show(outcome.record, outcome.directory)
+        if outcome.done_before:
+            say(f"{outcome.directory}: was done before; force=true does it again")
         if configs[0].objective is not None:
             values.append(look_up(outcome.record, configs[0].objective))
     failed = sum(outcome.failure is not None for outcome in outcomes)

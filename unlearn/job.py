@@ -15,7 +15,6 @@ import torch
 from omegaconf import OmegaConf
 from torch import nn
 
-from unlearn import record as records
 from unlearn.account import Account
 from unlearn.audits.base import Bench
 from unlearn.audits.panel import audited
@@ -29,7 +28,7 @@ from unlearn.evaluation.watching import Watching
 from unlearn.methods.base import Observed, Samples, State
 from unlearn.models.checkpoint import CheckpointFormat, load_into
 from unlearn.models.network import attention_layers
-from unlearn.record import merge
+from unlearn.record import RECORD, explained, merge, write_json
 from unlearn.request import Request
 from unlearn.resume import ResumeFile
 from unlearn.roles import ahead, cached_as, derived, recorded_as, trained
@@ -39,11 +38,12 @@ from unlearn.tracking.history import History
 
 @dataclass(frozen=True)
 class Outcome:
-    """A run's record and the directory that holds it; `failure` where it failed."""
+    """A run's record and directory; why it failed if it did, or whether it was done before."""
 
     record: dict[str, Any]
     directory: Path
     failure: Exception | None = None
+    done_before: bool = False
 
 
 @dataclass
@@ -92,7 +92,7 @@ class Job:
 
     def fail(self, error: Exception) -> None:
         """Put what went wrong on record."""
-        self.failure = self.failure or records.explained(error, self.config.outputs)
+        self.failure = self.failure or explained(error, self.config.outputs)
         error_line = f"{type(error).__name__}: {self.failure}"
         self.record.update(status="failed", error=self.record["error"] or error_line)
 
@@ -146,7 +146,7 @@ class Job:
                 self.fail(error)
         self._resume.remove()  # not before observers, who may take a minute to be killed in
         try:
-            records.write_json(self.work / records.RECORD, self.record)
+            write_json(self.work / RECORD, self.record)
         except OSError as error:
             self.fail(error)
         self.claim.close()

@@ -69,7 +69,7 @@ def run_together(
             claim.enter_context(records.claimed(config, directory))
             done = records.finished(config, directory, identity)
             if done is not None:
-                found[index] = Outcome(done, directory)
+                found[index] = Outcome(done, directory, done_before=True)
                 continue
             parts = build(config, stack=len(configs) > 1)
             if jobs:  # a terminal has room for one run's bars

@@ -24,7 +24,7 @@ from unlearn.__main__ import main
 cifar.check_integrity = svhn.check_integrity = lambda path, md5=None: Path(path).is_file()
 main()
 """
-ROWS = {"train": 60, "test": 30}
+ROWS = {"train": 40, "test": 20}
 
 
 def drawn(part: str, size: int, channels: int) -> tuple[np.ndarray, np.ndarray]:

@@ -29,6 +29,7 @@ def test_a_finished_run_is_skipped_unless_forced(cli: Cli, tmp_path: Path) -> No
     again = cli(*TINY)
     assert again.returncode == 0
     assert str(directory) in again.stdout
+    assert again.stderr == f"unlearn: {directory}: was done before; force=true does it again\n"
     assert (directory / "record.json").stat().st_mtime_ns == written
 
     assert cli(*TINY, "force=true").returncode == 0
