@@ -149,7 +149,14 @@ def test_a_class_that_nothing_can_be_measured_on_is_refused(cli: Cli, tmp_path: 
 
 
 OWN_PARTS = """
+from pydantic import PositiveInt
+from pydantic.dataclasses import dataclass
 from unlearn.data import digits
+
+@dataclass(frozen=True)
+class Far:
+    reach: PositiveInt
+    access: str = "none"
 
 class Greedy:
     access = "everything"
@@ -168,17 +175,21 @@ def nothing(test_fraction):
 @pytest.mark.parametrize(
     ("word", "names"),
     [
-        ("dataset._target_=own_parts.floats", ["torch.float32", "must be torch.uint8"]),
-        ("dataset._target_=own_parts.nothing", ["must return", "RawImages"]),
-        ("method._target_=own_parts.Greedy", ["access is everything", "none, oracle, forget"]),
-        ("dataset.validation=0.999", ["leaves no training image of class"]),
+        ("dataset._target_=own_parts.floats", ["floats: ", "torch.float32", "must be torch.uint8"]),
+        ("dataset._target_=own_parts.nothing", ["nothing: must return", "RawImages"]),
+        ("method._target_=own_parts.Greedy", ["Greedy: its access is everything", "none, oracle"]),
+        ("method._target_=own_parts.Far +method.reach=-1", ["method.reach=-1", "greater than 0"]),
+        (
+            "dataset.validation=0.999",
+            ["dataset.validation=0.999", "leaves no training image of class"],
+        ),
     ],
 )
 def test_own_parts_are_checked_before_anything_is_trained(
     cli: Cli, tmp_path: Path, word: str, names: list[str]
 ) -> None:
     (tmp_path / "own_parts.py").write_text(OWN_PARTS)
-    one_line(cli(word, "tracking.mode=disabled"), 2, [word, *names])
+    one_line(cli(*word.split(), "tracking.mode=disabled"), 2, names)
     assert not list(tmp_path.rglob("model.safetensors"))
 
 
