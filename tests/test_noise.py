@@ -175,9 +175,9 @@ def test_without_impair_the_repair_starts_at_the_teacher(make_request: MakeReque
         torch.testing.assert_close(student.get_parameter(name), weight, msg=name)
 
 
-def test_neither_impair_nor_repair_is_refused(make_request: MakeRequest) -> None:
+def test_neither_impair_nor_repair_is_refused() -> None:
     with pytest.raises(ConfigError, match=r"method\.repair_epochs=0: at least 1"):
-        states(method(impair=False), make_request())
+        method(impair=False)
 
 
 def test_repair_on_minimising_noises_unlearns_the_class(make_request: MakeRequest) -> None:

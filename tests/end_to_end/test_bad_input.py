@@ -101,6 +101,7 @@ BEFORE_WORK = {
         "method.source._target_=no_such.Source",
         "no_such",
     ],
+    "method=noise method.impair=false method.repair_epochs=0": ["repair_epochs=0", "at least 1"],
     "method=embeddings method.layer=blocks.9": ["method.layer=blocks.9", "names no layer"],
     "objective=accuracy.best": ["objective=accuracy.best", "accuracy.unlearned.test.retain"],
     "dataset=mnist": ["dataset.root=data", "dataset.download=true"],

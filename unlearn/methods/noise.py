@@ -64,6 +64,9 @@ class ErrorNoise:
         repair_learning_rate: of repair (Adam, cosine).
         batch_norm: the student's: `train` or `frozen` at the teacher's statistics.
         as_published: for the record; the config has then laid the published settings over these.
+
+    Raises:
+        ConfigError: if it would neither impair nor repair.
     """
 
     noises: int
@@ -84,6 +87,11 @@ class ErrorNoise:
     batch_norm: Literal["train", "frozen"]
     as_published: bool = False
 
+    def __post_init__(self) -> None:
+        """Refuse to do nothing."""
+        if not (self.impair or self.repair_epochs):
+            raise ConfigError("method.repair_epochs", 0, "at least 1 where method.impair=false")
+
     @property
     def access(self) -> Access:
         """No data."""
@@ -94,13 +102,7 @@ class ErrorNoise:
         return lone(self.unlearn_together([request]))
 
     def unlearn_together(self, requests: Sequence[Request]) -> StepsTogether:
-        """The same for several requests at once; see `Together`.
-
-        Raises:
-            ConfigError: if it would neither impair nor repair.
-        """
-        if not (self.impair or self.repair_epochs):
-            raise ConfigError("method.repair_epochs", 0, "at least 1 where method.impair=false")
+        """The same for several requests at once; see `Together`."""
         randoms = [torch.Generator().manual_seed(request.seed) for request in requests]
         hardware = requests[0].hardware
         teachers = Members([r.teacher for r in requests], hardware, stacked=hardware.stacks)
