@@ -35,6 +35,7 @@ def test_a_run_leaves_a_complete_record(cli: Cli, tmp_path: Path, method: str) -
     assert done.returncode == 0, done.stderr
     assert "D_r test" in done.stdout
     assert str(tmp_path / "here") in done.stdout
+    assert {p.name for p in tmp_path.iterdir() if p.name[0] != "."} == {"here", "outputs"}
     record = record_in(tmp_path / "here")
     schema().validate(record)
     assert record["status"] == "complete"
