@@ -90,6 +90,8 @@ def main() -> None:
     if {"--help", "-h"} & set(sys.argv[1:]):
         sys.stdout.write(text(_CONF, sys.argv[1:]) + "\n")
         return
+    # Between two words Hydra does not know it.
+    sys.argv[1:] = sorted(sys.argv[1:], key=lambda word: word not in ("-m", "--multirun"))
     os.environ.setdefault(_TRACEBACK, os.environ.get(_HYDRA_TRACEBACK, "0"))
     os.environ[_HYDRA_TRACEBACK] = "1"  # Hydra then raises instead of printing its own report
     sys.path.append(os.getcwd())  # a user's own network or method, as `python -m` would find it

@@ -94,7 +94,7 @@ def test_a_sweep_launches_only_what_is_missing(cli: Cli, tmp_path: Path) -> None
     outputs = tmp_path / "outputs"
     written = {path: path.stat().st_mtime_ns for path in outputs.rglob("record.json")}
 
-    plan = cli("-m", *TINY, "seed=0,1", "forget=[0],[1]", "launch=plan")
+    plan = cli(*TINY, "seed=0,1", "-m", "forget=[0],[1]", "launch=plan")
     assert plan.returncode == 0
     assert plan.stdout == ""
     assert "unlearn: 4 runs: 2 done, 2 new; the 2 to do will take about" in plan.stderr
