@@ -167,7 +167,8 @@ def writing(directory: Path, record: Mapping[str, Any], force: bool) -> Iterator
     write_json(work / RECORD, record)
     yield work
     place, failed = directory, directory.with_name(f"{directory.name}.failed")
-    shutil.rmtree(failed, ignore_errors=True)
+    if read(failed) is not None:
+        shutil.rmtree(failed)
     if _complete(directory) and not _complete(work):
         place = failed
     elif directory.exists():
