@@ -19,7 +19,7 @@ from omegaconf import DictConfig
 from omegaconf.errors import OmegaConfBaseException
 from yaml import YAMLError
 
-from unlearn.errors import RunError, UnlearnError, say
+from unlearn.errors import ConfigError, RunError, UnlearnError, say
 from unlearn.help import text
 from unlearn.settle import commands, members
 
@@ -100,7 +100,16 @@ def main() -> None:
 
     register()
     with _exit_on_error():
+        _refuse_choice(sys.argv[1:])
         _task()
+
+
+def _refuse_choice(arguments: list[str]) -> None:
+    """Hydra passes over an optional choice that is not there, and a mistyped one with it."""
+    for key, sign, value in (argument.lstrip("+").partition("=") for argument in arguments):
+        if sign and key == "tuned":
+            message = "follows from dataset, model and method; ~tuned goes without"
+            raise ConfigError(key, value, message)
 
 
 @contextmanager

@@ -50,6 +50,7 @@ BEFORE_TORCH = {
     "hardware.autocast=float16": ["hardware.autocast=float16", "bfloat16"],
     "method=gkt method.start=1.01": ["method.start=1.01", "1"],
     "method=gkt method.start=nan": ["method.start=nan"],
+    "method=delete tuned=digits/nope": ["tuned=digits/nope", "~tuned"],
     "method=delete method/source=nope": ["method/source=nope", "inverted, real"],
     "method=delete method.source=null": ["method.source=null", "method/source=real"],
     "method=delete method.source.nope=1": ["method.source.nope=1", "no such key", "most"],

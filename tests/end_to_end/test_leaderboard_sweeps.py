@@ -58,10 +58,11 @@ def test_no_board_ranks_by_classes_that_settings_were_chosen_on(dataset: str) ->
 
 @pytest.mark.parametrize("path", sorted(FOLDER.glob("*.yaml")), ids=lambda path: path.stem)
 def test_a_method_is_called_what_its_file_is(path: Path) -> None:
-    method = compose("config", [f"method={path.stem}"]).method
+    method = compose("config", [f"method={path.stem}", "~tuned"]).method
     assert method.name == path.stem
     if path.stem.endswith("_inverted"):
         assert method.source._target_ == "unlearn.sources.inverted.Inverted"
-        plain = compose("config", [f"method={path.stem.removesuffix('_inverted')}"]).method
+        without = path.stem.removesuffix("_inverted")
+        plain = compose("config", [f"method={without}", "~tuned"]).method
         own = {key: value for key, value in method.items() if key not in ("name", "source")}
         assert own == {k: v for k, v in plain.items() if k not in ("name", "source")}
