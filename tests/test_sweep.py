@@ -47,6 +47,7 @@ def write(directory: Path, **values: object) -> None:
     "choices",
     [
         [["forget=[0]", "forget=[1,2]"], ["filter.entropy=0.5", "filter.entropy=null"], ["seed=7"]],
+        [["method=scrub", "method=jit"], ["model=lenet"], ["dataset=fashion_mnist", "seed=2"]],
         [["method=retrain"], ["training.epochs=3", "training.epochs=5"], ["seed=0", "seed=1"]],
         [["method=gkt", "method=noise"], ["model=lenet", "model=allcnn"], ["seed=0", "seed=2"]],
         [["method=gkt"], ["method.as_published=true", "method.as_published=false"]],
@@ -142,4 +143,15 @@ def test_two_runs_in_one_directory_are_refused(tmp_path: Path) -> None:
 def test_the_order_of_the_forget_classes_makes_no_other_run() -> None:
     one, other = (settle(composed([f"forget={typed}"]), []) for typed in ("[1,2]", "[2,1]"))
     assert one.forget == other.forget == (1, 2)
-    assert records.place(one) == records.place(other)
+
+
+def test_a_class_alone_is_a_list_of_one(tmp_path: Path) -> None:
+    alone, listed = planned(product(tmp_path, ["forget=3", "forget=[3]"])).runs()
+    assert alone == listed
+    assert alone.directory.parent.name == "forget-3"
+
+
+@pytest.mark.parametrize("typed", ["12", "-1", "true", "0.5", "cat"])
+def test_what_is_no_class_is_no_list_of_one(typed: str) -> None:
+    with pytest.raises(ConfigError, match="forget"):
+        settle(composed([f"forget={typed}"]), [f"forget={typed}"])

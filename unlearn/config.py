@@ -8,6 +8,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import (
     BaseModel,
+    BeforeValidator,
     ConfigDict,
     Field,
     NonNegativeFloat,
@@ -17,6 +18,9 @@ from pydantic import (
 )
 
 Share = Annotated[float, Field(ge=0, le=1)]
+# One class may stand alone, as in a sweep's forget=0,1,2.
+_Alone = BeforeValidator(lambda typed: [typed] if type(typed) is int else typed)
+_Classes = Annotated[tuple[NonNegativeInt, ...], _Alone]
 # Keys that say where and how loudly a run happens; all others determine its figures.
 _NOT_HASHED = {
     "outputs",
@@ -248,7 +252,7 @@ class TrackingConfig(_Closed):
 class RunConfig(_Closed):
     """One run, complete and checked."""
 
-    forget: tuple[NonNegativeInt, ...]
+    forget: _Classes
     seed: Annotated[int, Field(ge=0, lt=2**31)]
     dataset: DatasetConfig
     model: ModelConfig
