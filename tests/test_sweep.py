@@ -143,6 +143,7 @@ def test_two_runs_in_one_directory_are_refused(tmp_path: Path) -> None:
 def test_the_order_of_the_forget_classes_makes_no_other_run() -> None:
     one, other = (settle(composed([f"forget={typed}"]), []) for typed in ("[1,2]", "[2,1]"))
     assert one.forget == other.forget == (1, 2)
+    assert records.place(one) == records.place(other)
 
 
 def test_a_class_alone_is_a_list_of_one(tmp_path: Path) -> None:
