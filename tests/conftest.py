@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")  # several tests run side by side on the cores
 
 import pytest
 import torch
+from hydra import initialize_config_dir
 from tiny import CLASSES, CPU, seeded_net
 from torch import Tensor
 
@@ -17,6 +19,13 @@ from unlearn.data.source import RawImages
 from unlearn.data.tensors import Data, prepare
 from unlearn.filters.compose import Product
 from unlearn.request import Request
+
+
+@pytest.fixture
+def composing() -> Iterator[None]:
+    """Hydra set up for `compose` over this repository's conf/."""
+    with initialize_config_dir(str(Path(__file__).parent.parent / "conf"), version_base="1.3"):
+        yield
 
 
 @pytest.fixture

@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
-from hydra import compose, initialize_config_dir
+from hydra import compose
 from omegaconf import DictConfig, OmegaConf
 
 from unlearn.report.runs import flat
 from unlearn.settle import settle
+
+pytestmark = pytest.mark.usefixtures("composing")
 
 CONF = Path(__file__).parent.parent / "conf"
 
@@ -69,12 +70,6 @@ METHODS: dict[tuple[str, str], dict[str, Any]] = {
 # Words of a method that its published settings do not use.
 UNUSED = {"gkt": {"postfilter_threshold"}, "noise": {"repair_learning_rate"}}
 OTHER: dict[type, Any] = {bool: None, int: 7, float: 0.77, str: "other"}
-
-
-@pytest.fixture(autouse=True)
-def _hydra() -> Iterator[None]:
-    with initialize_config_dir(str(CONF), version_base="1.3"):
-        yield
 
 
 def with_other_defaults(composed: DictConfig) -> DictConfig:

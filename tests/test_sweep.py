@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import itertools
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from hydra import compose, initialize_config_dir
+from hydra import compose
 from omegaconf import DictConfig
 
 from unlearn import record as records
@@ -16,14 +16,10 @@ from unlearn.errors import ConfigError
 from unlearn.settle import members, settle
 from unlearn.sweep import Plan, look, plan
 
+pytestmark = pytest.mark.usefixtures("composing")
+
 CONF = Path(__file__).parent.parent / "conf"
 GROUPS = {path.name for path in CONF.iterdir() if path.is_dir()}
-
-
-@pytest.fixture(autouse=True)
-def _hydra() -> Iterator[None]:
-    with initialize_config_dir(str(CONF), version_base="1.3"):
-        yield
 
 
 def composed(words: list[str]) -> DictConfig:

@@ -2,24 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from command_line import Cli
-from hydra import compose, initialize_config_dir
+from hydra import compose
 from omegaconf import OmegaConf
+
+pytestmark = pytest.mark.usefixtures("composing")
 
 CONF = Path(__file__).parents[2] / "conf"
 FOLDER = CONF / "method"
 # Settings were chosen on these; a board must not rank by them.
 TUNED_ON = {"digits": {1, 3}, "fashion_mnist": {0, 1, 2, 3, 4}}
-
-
-@pytest.fixture(autouse=True)
-def _hydra() -> Iterator[None]:
-    with initialize_config_dir(str(CONF), version_base="1.3"):
-        yield
 
 
 def params(name: str) -> dict[str, str]:

@@ -2,23 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 from command_line import Cli
-from hydra import compose, initialize_config_dir
+from hydra import compose
 from omegaconf import OmegaConf
+
+pytestmark = pytest.mark.usefixtures("composing")
 
 CONF = Path(__file__).parents[2] / "conf"
 FILES = sorted((CONF / "tuned").rglob("*.yaml"))
-
-
-@pytest.fixture(autouse=True)
-def _hydra() -> Iterator[None]:
-    with initialize_config_dir(str(CONF), version_base="1.3"):
-        yield
 
 
 def words(path: Path) -> list[str]:
