@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -14,7 +13,6 @@ from unlearn.settle import settle
 
 pytestmark = pytest.mark.usefixtures("composing")
 
-CONF = Path(__file__).parent.parent / "conf"
 
 # "Zero-Shot Machine Unlearning" and, where it is silent, its published code.
 EPOCHS = {"mnist": 10, "svhn": 10, "cifar10": 40, "fashion_mnist": 10}
