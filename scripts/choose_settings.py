@@ -1,0 +1,100 @@
+"""Which settings a method gets for a data set and network, of those that were tried.
+
+    python scripts/choose_settings.py docs/results/tuned.csv
+
+Reads folders of runs, or the lines of `unlearn-report --runs-csv` with columns method.KEY. A try is
+a method under one choice of those keys, scored by D_r - D_f, the mean of the classes (percentage
+points; a failed run counts -100). The best becomes conf/tuned/DATASET/MODEL/METHOD.yaml if it is a
+point better than the method's own settings. Tries that miss one of the classes are not compared.
+"""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+import pandas as pd
+from hydra import compose, initialize_config_dir
+from omegaconf import DictConfig
+
+from unlearn.report.runs import load
+from unlearn.report.write import markdown
+
+_CONF = Path(__file__).parent.parent / "conf"
+_BETTER = 1.0  # points: less is not worth settings of one's own
+_FAILED = -100.0
+
+
+def keys(tries: pd.DataFrame) -> list[str]:
+    """The method's keys that the columns hold, without `method.`."""
+    columns = [str(name) for name in tries.columns]
+    return [name.removeprefix("method.") for name in columns if name.startswith("method.")]
+
+
+def own_settings(dataset: str, model: str, method: str) -> DictConfig:
+    """The method's config without conf/tuned."""
+    chosen = [f"dataset={dataset}", f"model={model}", f"method={method}", "~tuned"]
+    with initialize_config_dir(str(_CONF), version_base="1.3"):
+        config: DictConfig = compose("config", chosen).method
+    return config
+
+
+def _named(values: pd.Series) -> str:
+    return ", ".join(f"{key}={value:g}" for key, value in values.dropna().items())
+
+
+def scores(tries: pd.DataFrame) -> pd.Series:
+    """The mean of D_r - D_f over classes of every try that was made on all of them, best first.
+
+    Args:
+        tries: runs of one method, and nothing but it, on one data set and network.
+    """
+    settings = pd.DataFrame({key: tries[f"method.{key}"] for key in keys(tries)})
+    score = (tries["D_r"] - tries["D_f"]).where(tries["status"] == "complete", _FAILED)
+    grid = score.groupby([settings.apply(_named, axis=1), tries["forget"]]).mean().unstack()
+    return grid.dropna().mean(axis=1).sort_values(ascending=False)
+
+
+def choose(tries: pd.DataFrame) -> pd.DataFrame:
+    """A row a data set, network and method of which more than one try was made.
+
+    Args:
+        tries: as `runs.load` gives them, with the columns method.KEY.
+
+    Returns:
+        A frame of text: what was taken, its score, and that of the method's own settings.
+
+    Raises:
+        ValueError: a method was not tried with its own settings on every class.
+    """
+    rows = {}
+    for (dataset, model, method), group in tries.groupby(["dataset", "model", "method"]):
+        scored = scores(group)
+        config = own_settings(str(dataset), str(model), str(method))
+        own = _named(pd.Series({key: config.get(key) for key in keys(tries)}, dtype=float))
+        if own not in scored.index:
+            raise ValueError(f"{dataset}/{model}/{method}: not tried as it is ({own})")
+        if len(scored) == 1:
+            continue
+        best = scored.index[0] if scored.iloc[0] >= scored[own] + _BETTER else own
+        rows[dataset, model, method] = {
+            "own settings": own,
+            "score": f"{scored[own]:.1f}",
+            "taken": "its own" if best == own else best,
+            "its score": f"{scored[best]:.1f}",
+            "tries": str(len(scored)),
+            "classes": ", ".join(map(str, sorted(group["forget"].unique()))),
+        }
+    index = pd.MultiIndex.from_tuples(rows, names=["dataset", "model", "method"])
+    return pd.DataFrame(list(rows.values()), index=index)
+
+
+def main() -> None:
+    """Print the table."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("outputs", type=Path, nargs="+", help="folders of runs, or CSV files")
+    print(markdown(choose(load(parser.parse_args().outputs))), end="")
+
+
+if __name__ == "__main__":
+    main()
