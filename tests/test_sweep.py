@@ -109,6 +109,15 @@ def test_runs_stand_where_their_files_say(tmp_path: Path) -> None:
     assert look(forced).status == "failed", "it is to be run again"
 
 
+def test_the_data_of_what_is_to_do_are_named_once(tmp_path: Path) -> None:
+    jobs = product(tmp_path, ["dataset=digits", "dataset=mnist"], ["seed=0", "seed=1"])
+    assert [data.name for data in planned(jobs).datasets()] == ["digits", "mnist"]
+    for job in jobs[:2]:
+        identity, place = records.place(settle(composed(job), job))
+        write(place, config_hash=identity, status="complete", seconds={"total": 1.0})
+    assert [data.name for data in planned(jobs).datasets()] == ["mnist"]
+
+
 def test_without_a_finished_run_nothing_is_estimated(tmp_path: Path) -> None:
     assert "not known" in planned(product(tmp_path, ["seed=0", "seed=1"])).summary()
 

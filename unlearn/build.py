@@ -147,8 +147,12 @@ def _check_space(config: RunConfig, network: nn.Module) -> None:
         records.require_space("outputs", config.outputs, cache, kept * size)
 
 
-def _load(config: RunConfig, device: torch.device) -> Data | None:
-    dataset = config.dataset
+def images(dataset: DatasetConfig) -> RawImages | None:
+    """All images and labels of a data set, as its files have them; None of `dataset=none`.
+
+    Raises:
+        ConfigError: naming the key of `dataset` that keeps them from being read.
+    """
     if dataset.factory is None:
         return None
     raw = _instance("dataset", dataset.factory, dataset.arguments)
@@ -156,6 +160,14 @@ def _load(config: RunConfig, device: torch.device) -> Data | None:
         raise ConfigError(
             "dataset._target_", dataset.factory, "must return RawImages of unlearn.data.source"
         )
+    return raw
+
+
+def _load(config: RunConfig, device: torch.device) -> Data | None:
+    dataset = config.dataset
+    raw = images(dataset)
+    if raw is None:
+        return None
     _check_images(dataset, raw, config.forget)
     data = prepare(
         raw,

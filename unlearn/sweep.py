@@ -14,7 +14,7 @@ from hydra.core.override_parser.overrides_parser import OverridesParser
 from omegaconf import DictConfig, OmegaConf
 
 from unlearn import record as records
-from unlearn.config import RunConfig
+from unlearn.config import DatasetConfig, RunConfig, digest
 from unlearn.errors import ConfigError
 from unlearn.settle import checked, members, resolved
 
@@ -38,12 +38,14 @@ class PlannedRun:
         directory: of the run.
         status: `running` where somebody holds its lock; `cut off` where a killed attempt left
             something to go on from.
+        dataset: that it is of.
         seconds: that it took, of a finished run.
     """
 
     identity: str
     directory: Path
     status: Status
+    dataset: DatasetConfig
     seconds: float | None = None
 
 
@@ -60,6 +62,11 @@ class Plan:
     def missing(self) -> list[list[str]]:
         """The words of the jobs that have something to do."""
         return [list(job) for job, runs in self.jobs if any(r.status in _TO_DO for r in runs)]
+
+    def datasets(self) -> list[DatasetConfig]:
+        """The data sets of the runs that have something to do, each once."""
+        wanted = [run.dataset for run in self.runs() if run.status in _TO_DO]
+        return list({digest([data.factory, data.arguments]): data for data in wanted}.values())
 
     def summary(self) -> str:
         """How many runs stand where, and an estimate of the hours from those that are finished."""
@@ -107,14 +114,15 @@ def plan(jobs: Sequence[Sequence[str]], compose: Compose, is_group: Callable[[st
 def look(config: RunConfig) -> PlannedRun:
     """How far a run has come, by its files alone."""
     identity, directory = records.place(config)
+    data = config.dataset
     record = records.read(directory)
     complete = record is not None and record.get("status") == "complete"
     if record is not None and complete and record["config_hash"] == identity and not config.force:
-        return PlannedRun(identity, directory, "done", record["seconds"].get("total"))
+        return PlannedRun(identity, directory, "done", data, record["seconds"].get("total"))
     if not records.partial_of(directory).exists():
-        return PlannedRun(identity, directory, "new" if record is None else "failed")
+        return PlannedRun(identity, directory, "new" if record is None else "failed", data)
     claimed = records.is_claimed(directory)
-    return PlannedRun(identity, directory, "running" if claimed else "cut off")
+    return PlannedRun(identity, directory, "running" if claimed else "cut off", data)
 
 
 def _configs(

@@ -25,7 +25,8 @@ if TYPE_CHECKING:
 class Resume(BasicSweeper):
     """The grid sweeper, launching only what is missing; `launch=plan` launches nothing.
 
-    Every run's config is checked before the first is launched.
+    Every run's config is checked before the first is launched, and so are the data, unless the
+    nodes of a cluster are to read them: those may see other disks.
     """
 
     def split_arguments(  # type: ignore[override]
@@ -39,12 +40,18 @@ class Resume(BasicSweeper):
         missing = [] if self.config.launch == "plan" else found.missing()
         if not missing:
             return []
+        if not self._on_cluster():
+            _read(found)
         os.environ.setdefault("WANDB_RUN_GROUP", self._name(overrides))
         chunks = BasicSweeper.split_overrides_to_chunks(missing, max_batch_size)
         return [list(chunk) for chunk in chunks]
 
     def validate_batch_is_legal(self, batch: Sequence[Sequence[str]]) -> None:
         """The plan has checked every job already."""
+
+    def _on_cluster(self) -> bool:
+        assert self.config is not None
+        return "slurm" in str(self.config.hydra.runtime.choices["hydra/launcher"])
 
     def _plan(self, jobs: list[list[str]]) -> Plan:
         from unlearn.sweep import plan  # not for `unlearn --help`, which finds this plugin too
@@ -72,6 +79,14 @@ class Resume(BasicSweeper):
         name = f"{config.dataset.name}-{config.model.name}-{config.method.name}"
         chosen = OmegaConf.select(config, "hydra.runtime.choices.experiment") or name
         return f"{chosen}-{digest([str(o.input_line) for o in overrides])[:6]}"
+
+
+def _read(found: Plan) -> None:
+    """Find out now that a data set is not there, not once for every run."""
+    from unlearn.build import images
+
+    for dataset in found.datasets():
+        images(dataset)
 
 
 _LESS_IS_BETTER = ("proxy.forget", "proxy.soft_forget", "proxy.margin", "seconds.")

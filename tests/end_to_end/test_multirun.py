@@ -23,6 +23,16 @@ def test_a_sweep_over_classes_and_thresholds(cli: Cli, tmp_path: Path) -> None:
     assert done.stdout.count("Files: ") == 4
 
 
+def test_missing_data_are_said_once_before_the_first_run(cli: Cli, tmp_path: Path) -> None:
+    nowhere = tmp_path / "nowhere"
+    done = cli("-m", "dataset=mnist", f"dataset.root={nowhere}", "forget=0,1,2", "seed=0,1")
+    assert done.returncode == 2
+    plan, refusal = done.stderr.splitlines()
+    assert plan.startswith("unlearn: 6 runs: 6 new")
+    assert refusal.startswith(f"unlearn: dataset.root={nowhere}: no readable mnist data in")
+    assert not (tmp_path / "outputs").exists()
+
+
 def test_a_failed_job_is_recorded_and_the_rest_go_on(cli: Cli, tmp_path: Path) -> None:
     done = cli("-m", *TINY, "method.learning_rate=1e30,0.001", "seed=0,1")
     assert done.returncode == 1
