@@ -68,6 +68,23 @@ def test_the_prior_sums_the_layers_with_the_first_one_weighed() -> None:
     assert not any(m._forward_pre_hooks for m in network.modules()), "no hook stays behind"
 
 
+def augmented(**changes: Any) -> set[tuple[int, int]]:
+    """Where a single white pixel at row 2, column 3 of 8 x 8 is seen in 300 draws."""
+    inversion = deep_inversion(**changes)
+    image, random = torch.zeros(1, 1, 8, 8), torch.Generator().manual_seed(0)
+    image[0, 0, 2, 3] = 1
+    draws = [inversion._augment(image, random) for _ in range(300)]
+    assert all(draw.sum() == 1 for draw in draws)
+    return {(int(d[0, 0].any(1).nonzero()), int(d[0, 0].any(0).nonzero())) for d in draws}
+
+
+def test_jitter_shifts_and_flip_mirrors() -> None:
+    assert augmented(jitter=0, flip=False) == {(2, 3)}
+    assert augmented(jitter=0, flip=True) == {(2, 3), (2, 4)}
+    shifted = {(2 + down, 3 + right) for down in (-1, 0, 1) for right in (-1, 0, 1)}
+    assert augmented(jitter=1, flip=False) == shifted
+
+
 def test_total_variation_against_numpy() -> None:
     images = torch.randn(3, 2, 5, 6, generator=torch.Generator().manual_seed(0))
     x = images.numpy()

@@ -145,6 +145,16 @@ def test_relearning_by_hand(models: Models, setting: Setting) -> None:
                 return
 
 
+@pytest.mark.parametrize(("right", "rows"), [(9, 11), (7, 18), (25, 60), (50, 60), (60, 60)])
+def test_an_accuracy_reaches_itself_whatever_its_rounding(right: int, rows: int) -> None:
+    answers = nn.functional.one_hot((torch.arange(rows) >= right).long(), 4).float()
+    split = written(answers, torch.zeros(rows, dtype=torch.long))
+    target = accuracy(Fixed(), split, (0,), CPU)["forget"]
+    assert target is not None
+    assert _reaches(Fixed(), split, target, CPU)
+    assert not _reaches(Fixed(), split, target + 50 / rows, CPU)
+
+
 def test_the_original_has_nothing_to_relearn(models: Models, setting: Setting) -> None:
     same = Models(models.original, models.retrained, models.original)
     found = relearn()(same, setting)
@@ -192,6 +202,18 @@ def test_membership_is_near_one_where_members_are_sure(setting: Setting) -> None
 def test_membership_is_chance_where_nothing_differs(setting: Setting) -> None:
     """300 against 300: the AUC's standard error is 0.024, so that 0.08 is over three of them."""
     assert abs(attacked(False, setting) - 0.5) < 0.08
+
+
+def test_membership_beside_retrained_networks(models: Models, setting: Setting) -> None:
+    references = tuple(trained(setting.data.train, (1, 2, 3), seed) for seed in (4, 5))  # type: ignore[union-attr]
+    found = Membership(most=50, penalty=3.0)(
+        Models(models.original, models.retrained, models.unlearned, references), setting
+    )
+    retrained, unlearned = found["retrained"]["auc"], found["unlearned"]["auc"]
+    others = [reference["auc"] for reference in found["references"]]
+    assert len({retrained, unlearned, *others}) == 4
+    assert found["gap"] == pytest.approx(abs(unlearned - retrained))
+    assert found["floor"] == pytest.approx(np.mean([abs(auc - retrained) for auc in others]))
 
 
 def test_jensen_shannon_against_scipy() -> None:

@@ -18,6 +18,7 @@ from torch import nn
 from unlearn.config import TrainingConfig
 from unlearn.data.tensors import Data, Split
 from unlearn.methods.base import Method, Observed, State
+from unlearn.methods.retrain import Retrain
 from unlearn.request import Request
 from unlearn.resume import Progress, ResumeFile
 from unlearn.training import train
@@ -31,6 +32,7 @@ SETTINGS: dict[str, dict[str, Any]] = {
     "inversion": {"images": 3, "inversion_batch": 5, "inversion_steps": 4, "epochs": 3},
     "ispf": {"iterations": 4, "batch_size": 8, "student_steps": 2, "generator_width": 4},
     "embeddings": {"embeddings": 20, "batch_size": 8, "epochs": 3},
+    "head_only": {"images": 3, "inversion_steps": 4, "epochs": 3, "batch_size": 5},
     "noise": {"noises": 4, "noise_steps": 5, "copies": 2, "epochs": 2, "repair_epochs": 3},
 }
 # These ask a source for images, here inverted ones.
@@ -52,6 +54,7 @@ VARIANTS = [
     ("noise", {"batch_norm": "train", "patience": 1}),
     ("ispf", {}),
     ("embeddings", {"layer": "first"}),
+    ("head_only", {}),
     *[(name, {}) for name in ON_IMAGES],
 ]
 
@@ -129,6 +132,16 @@ def test_a_method_on_labelled_images_does_too(
     method = labelled_methods.built(name, source)
     data = easy_data.view(method.access, (0,))
     resumes_after_any_step(make_request, lambda: labelled_methods.built(name, source), data)
+
+
+def test_retraining_does_too(make_request: MakeRequest, easy_data: Data) -> None:
+    settings = {"epochs": 4, "batch_size": 64, "optimizer": "adamw"}
+    data = easy_data.view("retain", (0,))
+
+    def method() -> Method:
+        return Retrain(**settings, learning_rate=0.01, weight_decay=0.01)
+
+    resumes_after_any_step(make_request, method, data)
 
 
 def resumes_after_any_step(

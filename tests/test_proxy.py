@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Callable
+from typing import Any
 
 import pytest
 import torch
@@ -18,6 +19,7 @@ from unlearn.evaluation.base import Watch
 from unlearn.evaluation.proxy import Probe, Proxy, mixtures
 from unlearn.request import Request
 from unlearn.resume import Progress
+from unlearn.roles import derived
 from unlearn.training import train
 
 PROXY = Proxy(images=6, steps=60, learning_rate=0.1, tv_weight=0.0, mixtures=2)
@@ -42,6 +44,23 @@ def altered(request: Request, weight: float, bias: list[float]) -> TinyNet:
         network.head.weight.mul_(weight)
         network.head.bias.mul_(weight).add_(torch.tensor(bias))
     return network
+
+
+def test_its_images_are_not_those_that_methods_invert(
+    make_request: Callable[..., Request], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Nor their neighbours: the starts, which Adam does not go far from, are other ones."""
+    request = make_request()
+    seeds = []
+
+    def seen(*arguments: Any, **named: Any) -> Tensor:
+        seeds.append(named["seed"])
+        return inverted(*arguments, **named)
+
+    monkeypatch.setattr("unlearn.evaluation.proxy.inverted", seen)
+    PROXY.watch(request)
+    assert seeds
+    assert request.seed not in seeds
 
 
 def test_the_teacher_the_masked_teacher_and_a_collapsed_one(request_to_forget: Request) -> None:
@@ -76,8 +95,9 @@ def test_what_the_answers_do_not_show_the_soft_figures_do(request_to_forget: Req
 def test_the_figures_are_those_counted_by_hand(make_request: Callable[..., Request]) -> None:
     request, student = make_request(forget=(0, 2)), seeded_net(7)
     labels = torch.arange(CLASSES).repeat(PROXY.images)
-    pure = inverted(request.teacher, request, labels, steps=60, learning_rate=0.1, tv_weight=0.0)
-    mixed = mixtures(pure, 2, request.seed)
+    seed, how = derived(request.seed, "proxy"), {"learning_rate": 0.1, "tv_weight": 0.0}
+    pure = inverted(request.teacher, request, labels, steps=60, seed=seed, **how)
+    mixed = mixtures(pure, 2, seed)
     found = PROXY.watch(request)(student)
 
     with torch.no_grad():

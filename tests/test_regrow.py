@@ -58,13 +58,14 @@ def run(m: Regrowth, request: Request) -> list[State]:
     return list(m.unlearn(request, None))
 
 
-def kl(teacher: Tensor, student: Tensor) -> float:
-    """KL(masked teacher || student), mean over rows and over classes, in NumPy."""
+def kl(teacher: Tensor, student: Tensor, gate: float = 1.0) -> float:
+    """KL(masked teacher || student), mean over rows within the gate and over classes, in NumPy."""
     p = special.softmax(teacher.detach().numpy().astype(np.float64), axis=1)
+    kept = p[:, 0] <= gate
     p[:, 0] = 0
     p /= p.sum(axis=1, keepdims=True)
     q = special.softmax(student.detach().numpy().astype(np.float64), axis=1)
-    return float(special.rel_entr(p, q).sum(axis=1).mean() / p.shape[1])
+    return float(special.rel_entr(p, q).sum(axis=1)[kept].mean() / p.shape[1])
 
 
 def unfamiliar(network: TinyNet, images: Tensor) -> float:
@@ -82,11 +83,12 @@ def unfamiliar(network: TinyNet, images: Tensor) -> float:
     return 10 * distance(network.first[0](images), norms[0]) + distance(inner, norms[1])  # type: ignore[arg-type]
 
 
+@pytest.mark.parametrize("gate", [None, 0.23])
 def test_the_generator_is_held_to_the_prior_and_seeks_disagreement(
-    make_request: MakeRequest,
+    make_request: MakeRequest, gate: float | None
 ) -> None:
     request = make_request()
-    with Regrowing(method(batch_norm="frozen"), [request]) as growing:
+    with Regrowing(method(batch_norm="frozen", gate=gate), [request]) as growing:
         groups = (growing.generators, growing.students, growing.teachers)
         generator, student, teacher = (group.member(0) for group in groups)
         noise = growing.noise(16)[0]
@@ -95,7 +97,10 @@ def test_the_generator_is_held_to_the_prior_and_seeks_disagreement(
         teacher_net = request.teacher
         assert isinstance(teacher_net, TinyNet)
         expected = 0.1 * unfamiliar(teacher_net, images)
-        expected -= kl(teacher_net(images), growing.students.networks[0](images))
+        answers = teacher_net(images)
+        expected -= kl(answers, growing.students.networks[0](images), gate or 1.0)
+    passing = (answers.softmax(1)[:, 0] <= (gate or 1.0)).sum()
+    assert passing == 16 if gate is None else 0 < passing < 16
     assert loss.item() == pytest.approx(expected, rel=1e-4)
 
 
@@ -185,7 +190,7 @@ def test_rows_that_the_filter_drops_weigh_nothing(make_request: MakeRequest) -> 
     assert torch.equal(lesson.weights[0] > 0, mass <= 0.2)
 
 
-@pytest.mark.parametrize("gate", [0.1, 0.23])
+@pytest.mark.parametrize("gate", [0.2, 0.23])
 def test_the_gate_drops_what_the_teacher_takes_for_a_forgotten_class(
     make_request: MakeRequest, gate: float
 ) -> None:
@@ -198,6 +203,7 @@ def test_the_gate_drops_what_the_teacher_takes_for_a_forgotten_class(
     passed = request.filter(lesson.logits[0], request.forget_mask) > 0
     assert torch.equal(lesson.weights[0] > 0, passed & (mass <= gate))
     assert (passed & (mass > gate)).any()
+    assert (passed & (mass <= gate)).any()
 
 
 def test_depth_is_the_mean_log_probability_of_the_least_likely_class() -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -17,6 +18,7 @@ from unlearn.blank import blank
 from unlearn.build import build
 from unlearn.cache import trained_once
 from unlearn.config import RunConfig
+from unlearn.data.tensors import Split
 from unlearn.job import Job, Outcome
 from unlearn.methods.base import Observed, State, Steps, StepsTogether, Together
 from unlearn.resume import Progress
@@ -157,11 +159,14 @@ def _drive(jobs: list[Job]) -> None:
         access = job.parts.method.access
         job.record.update(access=access, oracle=job.config.allow_oracle or access == "oracle")
         job.account = Account(job.parts.data, job.parts.hardware.device)
+        job.request = replace(job.request, progress=Progress())
     with _seeded(jobs[0].request.seed), ExitStack() as stack:
         for job in jobs:
             stack.callback(job.close_account)
         spent = jobs[0].take_up() if len(jobs) == 1 else 0.0
-        steps = _steps(jobs)
+        view = jobs[0].account.view(jobs[0].parts.method.access, jobs[0].config.forget)
+        with _method_alone(jobs):
+            steps = _steps(jobs, view)
         stack.callback(steps.close)
         observed = None
         while True:
@@ -189,13 +194,12 @@ def _method_alone(jobs: list[Job]) -> Iterator[None]:
         yield
 
 
-def _steps(jobs: list[Job]) -> StepsTogether:
+def _steps(jobs: list[Job], view: Split | None) -> StepsTogether:
     method, request = jobs[0].parts.method, jobs[0].request
     if len(jobs) > 1:
         assert isinstance(method, Together)
         return method.unlearn_together([job.request for job in jobs])
-    data = jobs[0].account.view(method.access, jobs[0].config.forget)
-    return _in_list(method.unlearn(request, data))
+    return _in_list(method.unlearn(request, view))
 
 
 def _in_list(steps: Steps) -> StepsTogether:

@@ -181,6 +181,13 @@ def _check_forget(run: RunConfig) -> None:
 
 
 def _check_filter(run: RunConfig) -> None:
+    for key in ("gate", "entropy"):
+        if getattr(run.filter, key) is not None and run.method.source is not None:
+            raise ConfigError(
+                f"filter.{key}",
+                getattr(run.filter, key),
+                f"method={run.method.name} weighs no image of its source; allowed is null",
+            )
     definition, threshold = run.filter.entropy_definition, run.filter.entropy
     if threshold is None:
         return

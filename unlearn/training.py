@@ -13,6 +13,7 @@ from torch.optim import SGD, AdamW, Optimizer
 from torch.optim.lr_scheduler import OneCycleLR
 
 from unlearn.config import TrainingConfig
+from unlearn.data.batches import batch_sizes
 from unlearn.data.tensors import Split
 from unlearn.errors import RunError
 from unlearn.hardware import Hardware
@@ -26,6 +27,8 @@ def train(
     settings: Sequence[TrainingConfig],
     hardware: Hardware,
     progress: Progress,
+    *,
+    replay: bool = True,
 ) -> Iterator[tuple[int, list[float]]]:
     """Train with cross-entropy under a one-cycle schedule, in place.
 
@@ -36,10 +39,11 @@ def train(
             batches alone.
         hardware: precision, and whether the networks are stacked into one computation.
         progress: of the caller.
+        replay: whether epochs done before the training was cut off are yielded again, first;
+            the networks are already past them.
 
     Yields:
-        The epoch, from 1, and each network's mean loss in nats; epochs done before the training
-        was cut off come first.
+        The epoch, from 1, and each network's mean loss in nats.
 
     Raises:
         RunError: if a loss is not finite.
@@ -52,14 +56,15 @@ def train(
     losses_of = hardware.compile(_loss)
     optimizer = _optimizer(members, setting)
     count = len(data[0])
-    steps = setting.epochs * math.ceil(count / setting.batch_size)
+    steps = setting.epochs * len(batch_sizes(count, setting.batch_size))
     schedule = OneCycleLR(optimizer, setting.learning_rate, total_steps=steps, pct_start=0.2)
-    told, shown = list[list[float]](), 0
+    told = list[list[float]]()
     parts: dict[str, Any] = {"networks": members, "optimizer": optimizer, "schedule": schedule}
     parts |= {"orders": orders, "told": told}
     for epoch in progress.steps("epoch", setting.epochs, lambda: parts):
-        for earlier in range(shown, epoch - 1):
-            yield earlier + 1, told[earlier]
+        if replay:
+            yield from enumerate(told, start=1)
+        replay = False
         for network in networks:
             network.train()
         totals = torch.zeros(len(networks), device=hardware.device)
@@ -79,7 +84,7 @@ def train(
         for network in members.unstacked():
             network.eval()
         told.append(means)
-        yield (shown := epoch), means
+        yield epoch, means
 
 
 def _batches(

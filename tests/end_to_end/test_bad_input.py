@@ -40,6 +40,8 @@ BEFORE_TORCH = {
     "seed=abc": ["seed=abc", "integer"],
     "filter.gate=1.5": ["filter.gate=1.5", "1"],
     "filter.gate=-0.1": ["filter.gate=-0.1", "0"],
+    "method=delete_inverted filter.gate=0.1": ["filter.gate=0.1", "method=delete_inverted", "null"],
+    "method=scrub filter.entropy=1": ["filter.entropy=1", "method=scrub", "null"],
     "filter.entropy=9": ["filter.entropy=9", "2.303", "null"],
     "filter.entropy=0": ["filter.entropy=0", "greater than 0"],
     "filter.entropy=1.5 filter.entropy_definition=quantile": ["filter.entropy=1.5", "quantile"],

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+import pandas as pd
 import pytest
 import torch
 import yaml
@@ -106,6 +107,34 @@ def test_one_member_fails_and_the_others_are_recorded(cli: Cli, tmp_path: Path) 
     records = [record_in(d) for d in found(tmp_path / "outputs").values()]
     assert [r["status"] for r in records] == ["complete", "failed", "complete"]
     assert "not this one" in records[1]["error"]
+
+
+def test_what_fails_together_begins_anew_alone(cli: Cli, tmp_path: Path) -> None:
+    """From nothing: a checkpoint names its loop as the next process will."""
+    (tmp_path / "shaky.py").write_text(
+        "import copy\n"
+        "from unlearn.methods.base import State, lone\n"
+        "class Shaky:\n"
+        "    access = 'none'\n"
+        "    def unlearn(self, request, data):\n"
+        "        return lone(self.unlearn_together([request]))\n"
+        "    def unlearn_together(self, requests):\n"
+        "        student, progress = copy.deepcopy(requests[0].teacher), requests[0].progress\n"
+        "        for step in progress.steps('loop', 2, dict):\n"
+        "            if len(requests) > 1 and step == 2: raise ValueError('not together')\n"
+        "            scalars = {'depth': len(progress._open)}\n"
+        "            yield [State('loop', step, 2, student, scalars) for _ in requests]\n"
+    )
+    tiny = [word for word in TINY if not word.startswith("method")]
+    done = cli(*tiny, "seeds=[0,1]", "stack=true", "method._target_=shaky.Shaky")
+    assert done.returncode == 0, done.stderr
+    directories = found(tmp_path / "outputs").values()
+    assert len(directories) == 2
+    for directory in directories:
+        history = pd.read_parquet(directory / "history.parquet")
+        loop = history[history["stage"] == "loop"]
+        assert loop["step"].tolist() == [1, 2]
+        assert loop["depth"].tolist() == [1, 1]
 
 
 @pytest.mark.parametrize(

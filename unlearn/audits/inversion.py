@@ -49,6 +49,7 @@ class Inversion:
             steps=self.steps,
             learning_rate=self.learning_rate,
             tv_weight=self.tv_weight,
+            seed=bench.request.seed,
         )
         with torch.no_grad():
             seen = bench.judge(images).float().softmax(dim=1)

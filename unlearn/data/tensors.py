@@ -11,6 +11,7 @@ from typing import Literal
 import torch
 from torch import Tensor
 
+from unlearn.data.batches import batch_sizes
 from unlearn.data.ledger import Ledger, Page, Read
 from unlearn.data.source import RawImages
 
@@ -82,9 +83,9 @@ class Split:
         return torch.isin(labels, torch.tensor(classes, device=labels.device))
 
     def batches(self, size: int, generator: torch.Generator) -> Iterator[tuple[Tensor, Tensor]]:
-        """One epoch of shuffled batches; the last, smaller one is kept."""
+        """One epoch of shuffled batches; see `batch_sizes` for the last one."""
         order = torch.randperm(len(self), generator=generator).to(self._labels.device)
-        for rows in order.split(size):
+        for rows in order.split(batch_sizes(len(order), size)):
             self._read("images", rows)
             self._read("labels", rows)
             yield self._images[rows], self._labels[rows]

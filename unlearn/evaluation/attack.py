@@ -19,21 +19,23 @@ def inverted(
     steps: int,
     learning_rate: float,
     tv_weight: float,
+    seed: int,
 ) -> Tensor:
     """Images (N, C, H, W), normalised, that raise the probability of their labels.
 
     Gradient ascent on the class's log-probability from noise with a total-variation prior
-    ("Zero-Shot Machine Unlearning", section VI); the starts depend on the request's seed alone.
+    ("Zero-Shot Machine Unlearning", section VI).
 
     Args:
         network: in eval mode; not changed.
-        request: shape, bounds and seed.
+        request: shape and bounds.
         labels: class of each image (N,), on the device.
         steps: of Adam.
         learning_rate: of Adam.
         tv_weight: of the total variation.
+        seed: of the starts, which depend on nothing else.
     """
-    random = torch.Generator().manual_seed(request.seed)
+    random = torch.Generator().manual_seed(seed)
     images = torch.randn(len(labels), *request.shape, generator=random).to(labels.device)
     images = images.clamp(request.lowest, request.highest).requires_grad_()
     optimizer = Adam([images], learning_rate)

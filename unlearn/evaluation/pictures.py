@@ -92,6 +92,7 @@ class InversionAttack:
             steps=self.steps,
             learning_rate=self.learning_rate,
             tv_weight=self.tv_weight,
+            seed=request.seed,
         )
         with torch.no_grad():
             confidence = network(images).softmax(dim=1)[:, target].mean().item()

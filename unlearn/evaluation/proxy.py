@@ -12,6 +12,7 @@ from unlearn.evaluation.attack import inverted
 from unlearn.evaluation.base import Watched
 from unlearn.methods.distillation import target_probabilities
 from unlearn.request import Request
+from unlearn.roles import derived
 
 
 @dataclass(config=CLOSED)
@@ -37,6 +38,8 @@ class Proxy:
 
     def watch(self, request: Request) -> Watched:
         """Make the images; the figures are those of `Probe`. See `Watch`."""
+        # Inverted from the request's own seed they would be the images that methods invert.
+        seed = derived(request.seed, "proxy")
         labels = torch.arange(request.num_classes).repeat(self.images).to(request.hardware.device)
         pure = inverted(
             request.teacher,
@@ -45,8 +48,9 @@ class Proxy:
             steps=self.steps,
             learning_rate=self.learning_rate,
             tv_weight=self.tv_weight,
+            seed=seed,
         )
-        mixed = mixtures(pure, self.mixtures, request.seed)
+        mixed = mixtures(pure, self.mixtures, seed)
         return Probe(request, labels, pure, mixed).figures
 
 

@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import copy
+import math
 from typing import Annotated
 
 import torch
@@ -124,11 +125,12 @@ def _reaches(network: nn.Module, split: Split, target: float, hardware: Hardware
     """
     network.eval()
     possible = len(split)
+    needed = math.ceil(target * len(split) / 100 - 1e-9)  # rounding must not ask for one more
     parts = zip(split.images.split(_PART), split.labels.split(_PART), strict=True)
     for images, labels in parts:
         with hardware.autocast():
             logits = network(hardware.layout(images))
         possible -= int((logits.float().argmax(dim=1) != labels).sum())
-        if 100 * possible / len(split) < target:
+        if possible < needed:
             return False
     return True

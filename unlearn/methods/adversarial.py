@@ -225,9 +225,10 @@ class Contest(ExitStack):
         return divergence, {"divergence": divergence}
 
     def anneal(self) -> None:
-        """Step both schedules."""
+        """Step the schedules of what is stepped."""
         self.student_schedule.step()
-        self.generator_schedule.step()
+        if self.settings.generator_steps:
+            self.generator_schedule.step()
 
     def states(self, iteration: int, lesson: Lesson, terms: dict[str, Tensor]) -> list[State]:
         """What each request's observers see; the samples with the last iteration."""

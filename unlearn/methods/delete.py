@@ -1,11 +1,12 @@
 """DELETE: masked distillation on images of the forgotten class alone.
 
     X = images of the forget classes
-    p = softmax of the teacher's logits on X, each row's own class masked
+    p = softmax of the teacher's logits on X, all forget classes masked
     minimise KL(p || S(X)), the student from the teacher
 
 "Decoupled Distillation to Erase" (CVPR 2025) and its code: SGD with momentum, and batch norm in
-train mode. On inverted images (`method/source=inverted`) it needs no data.
+train mode. It masks each row's own class, which is the same for one class; of several, none is
+to be answered. On inverted images (`method/source=inverted`) it needs no data.
 """
 
 from __future__ import annotations

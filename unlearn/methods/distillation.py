@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any, Literal
 
@@ -11,6 +10,7 @@ from torch import Tensor, nn
 from torch.optim import Adam
 from torch.optim.lr_scheduler import CosineAnnealingLR
 
+from unlearn.data.batches import batch_sizes
 from unlearn.errors import RunError
 from unlearn.hardware import Hardware
 from unlearn.models.members import Member, Members, each
@@ -150,7 +150,7 @@ def distil(
 
     losses_of = students.hardware.compile(loss_of)
     optimizer = Adam(students.parameters(), learning_rate, fused=True)
-    steps = epochs * math.ceil(images.shape[1] / batch_size)
+    steps = epochs * len(batch_sizes(images.shape[1], batch_size))
     schedule = CosineAnnealingLR(optimizer, steps)
     parts: dict[str, Any] = {"students": students, "optimizer": optimizer}
     parts |= {"schedule": schedule, "randoms": list(randoms)}
@@ -180,9 +180,9 @@ def _require_taught(weights: Tensor) -> None:
 def shuffled(
     count: int, batch_size: int, randoms: Sequence[torch.Generator], device: torch.device
 ) -> Iterator[Tensor]:
-    """One epoch of row numbers (M, B), each member's in its own order."""
+    """One epoch of row numbers (M, B), each member's in its own order; see `batch_sizes`."""
     orders = torch.stack([torch.randperm(count, generator=random) for random in randoms])
-    yield from orders.to(device).split(batch_size, dim=1)
+    yield from orders.to(device).split(batch_sizes(count, batch_size), dim=1)
 
 
 def take(values: Tensor, rows: Tensor) -> Tensor:
