@@ -8,7 +8,6 @@ Takes the keys of `unlearn`, and `benchmark.*`. Writes one JSON a setting under
 
 from __future__ import annotations
 
-import sys
 from pathlib import Path
 
 import hydra
@@ -19,7 +18,7 @@ from unlearn import record as records
 from unlearn.benchmark.figures import machine, measured, table
 from unlearn.blank import versions
 from unlearn.config import RunConfig
-from unlearn.errors import UnlearnError
+from unlearn.errors import one_line
 from unlearn.run import prepared
 from unlearn.settle import settle
 
@@ -57,10 +56,8 @@ def benchmark(composed: DictConfig, overrides: list[str]) -> None:
 @hydra.main(version_base="1.3", config_path=str(CONF), config_name="benchmark")
 def main(composed: DictConfig) -> None:
     """Benchmark the composed setting."""
-    try:
+    with one_line("benchmark"):
         benchmark(composed, list(HydraConfig.get().overrides.task))
-    except UnlearnError as error:
-        sys.exit(f"benchmark: {error}")
 
 
 if __name__ == "__main__":

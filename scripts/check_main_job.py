@@ -29,7 +29,9 @@ def broken_promises(record: dict[str, object]) -> list[str]:
 
 def main() -> None:
     """Check the newest run of the default config under outputs/."""
-    found = Path("outputs/digits-allcnn").glob("*/forget-0/seed-0-*/record.json")
+    found = list(Path("outputs/digits-allcnn").glob("*/forget-0/seed-0-*/record.json"))
+    if not found:
+        sys.exit("outputs/digits-allcnn: holds no record of the main job; run `unlearn` first")
     newest = max(found, key=lambda path: path.stat().st_mtime)
     record = json.loads(newest.read_text())
     broken = broken_promises(record)

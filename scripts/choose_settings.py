@@ -17,6 +17,7 @@ import pandas as pd
 from hydra import compose, initialize_config_dir
 from omegaconf import DictConfig
 
+from unlearn.errors import ConfigError, one_line
 from unlearn.report.runs import load
 from unlearn.report.write import markdown
 
@@ -65,7 +66,7 @@ def choose(tries: pd.DataFrame) -> pd.DataFrame:
         A frame of text: what was taken, its score, and that of the method's own settings.
 
     Raises:
-        ValueError: a method was not tried with its own settings on every class.
+        ConfigError: a method was not tried with its own settings on every class.
     """
     rows = {}
     for (dataset, model, method), group in tries.groupby(["dataset", "model", "method"]):
@@ -73,7 +74,8 @@ def choose(tries: pd.DataFrame) -> pd.DataFrame:
         config = own_settings(str(dataset), str(model), str(method))
         own = _named(pd.Series({key: config.get(key) for key in keys(tries)}, dtype=float))
         if own not in scored.index:
-            raise ValueError(f"{dataset}/{model}/{method}: not tried as it is ({own})")
+            setting = own or "its own settings"
+            raise ConfigError(str(method), setting, f"was not tried on {dataset} with {model}")
         if len(scored) == 1:
             continue
         best = scored.index[0] if scored.iloc[0] >= scored[own] + _BETTER else own
@@ -93,7 +95,9 @@ def main() -> None:
     """Print the table."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("outputs", type=Path, nargs="+", help="folders of runs, or CSV files")
-    print(markdown(choose(load(parser.parse_args().outputs))), end="")
+    arguments = parser.parse_args()
+    with one_line("choose_settings"):
+        print(markdown(choose(load(arguments.outputs))), end="")
 
 
 if __name__ == "__main__":

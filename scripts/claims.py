@@ -16,6 +16,7 @@ from pathlib import Path
 
 import pandas as pd
 
+from unlearn.errors import one_line
 from unlearn.report.pivot import interval
 from unlearn.report.runs import load
 from unlearn.report.write import markdown
@@ -98,7 +99,9 @@ def main() -> None:
     """Print the table."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("outputs", type=Path, nargs="+", help="folders of runs, or CSV files")
-    print(markdown(claims(load(parser.parse_args().outputs))), end="")
+    arguments = parser.parse_args()
+    with one_line("claims"):
+        print(markdown(claims(load(arguments.outputs))), end="")
 
 
 if __name__ == "__main__":

@@ -144,24 +144,30 @@ def configs(trial: str, seeds: int, outputs: str) -> Iterator[tuple[str, RunConf
                 yield name, settle(compose("config", overrides=overrides), overrides)
 
 
+def _part(text: str) -> slice:
+    first, _, step = text.partition("/")
+    if not (first.isdigit() and step.isdigit() and int(first) < int(step)):
+        raise argparse.ArgumentTypeError(f"{text}: must be k/n with k from 0 to n - 1")
+    return slice(int(first), None, int(step))
+
+
 def main() -> None:
     """Run the missing runs of one trial and print its table."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("trial", choices=sorted(TRIALS))
     parser.add_argument("--seeds", type=int, default=5)
     parser.add_argument("--outputs", default="outputs/trials")
-    parser.add_argument("--part", default="0/1", help="k/n: every n-th run, from the k-th")
+    parser.add_argument("--part", type=_part, default="0/1", help="k/n: every n-th run, from k on")
     parser.add_argument("--only", default="", help="rows whose name holds this text")
     parser.add_argument("--table-only", action="store_true")
     parser.add_argument("--csv", type=Path, help="also write one row a run to this file")
     arguments = parser.parse_args()
-    part, parts = map(int, arguments.part.split("/"))
     everything = configs(arguments.trial, arguments.seeds, arguments.outputs)
     planned = [(name, config) for name, config in everything if arguments.only in name]
     if not arguments.table_only:
         from unlearn.run import run
 
-        for name, config in planned[part::parts]:
+        for name, config in planned[arguments.part]:
             try:
                 record, _ = run(config)
                 print(name, config.seed, record["accuracy"]["unlearned"]["test"], flush=True)
@@ -172,6 +178,8 @@ def main() -> None:
         _, directory = place(config)
         if read(directory) is not None:
             rows.append({"row": name, **row(directory / RECORD)})
+    if not rows:
+        parser.error(f"{arguments.outputs} holds no record of these rows")
     runs = pd.DataFrame(rows)
     if arguments.csv is not None:
         shown = ["row", "dataset", "model", "method", "forget", "seed", "status", *FIGURES]

@@ -13,8 +13,9 @@ from pathlib import Path
 
 import pandas as pd
 
+from unlearn.errors import ConfigError, one_line
 from unlearn.report.pivot import interval
-from unlearn.report.runs import as_text
+from unlearn.report.runs import as_text, check_keys, load
 
 _PAIRED_BY = ["dataset", "model", "method", "forget", "seed"]
 _FIGURES = ["D_r", "D_f", "AIN"]
@@ -24,15 +25,19 @@ def differences(runs: pd.DataFrame, key: str, baseline: str) -> pd.DataFrame:
     """Mean ± 95% confidence interval of figure(value) - figure(baseline), a row a value.
 
     Raises:
-        ValueError: if two complete runs of one value cannot be told apart.
+        ConfigError: if no record has the key or no complete run the baseline, or two complete runs
+            of one value cannot be told apart.
     """
+    check_keys(runs, "key", [key])
     complete = runs[runs["status"] == "complete"]
     if complete.duplicated([*_PAIRED_BY, key]).any():
-        raise ValueError(f"runs of one {key} differ in more than {', '.join(_PAIRED_BY)}")
+        raise ConfigError("key", key, f"runs of one differ in more than {', '.join(_PAIRED_BY)}")
     by_value = {
         as_text(value): group.set_index(_PAIRED_BY)[_FIGURES]
         for value, group in complete.groupby(key, dropna=False)
     }
+    if baseline not in by_value:
+        raise ConfigError(key, baseline, f"no run has it; there are {', '.join(sorted(by_value))}")
     found = {}
     for value, figures in by_value.items():
         if value != baseline:
@@ -52,8 +57,9 @@ def main() -> None:
     parser.add_argument("key", help="the config key that differs")
     parser.add_argument("baseline", help="its value to compare with; null is off")
     arguments = parser.parse_args()
-    found = differences(pd.read_csv(arguments.runs), arguments.key, arguments.baseline)
-    print(found.to_string())
+    with one_line("paired"):
+        found = differences(load([arguments.runs]), arguments.key, arguments.baseline)
+        print(found.to_string())
 
 
 if __name__ == "__main__":

@@ -3,22 +3,18 @@
 from __future__ import annotations
 
 import os
-import re
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
 
 import hydra
 from hydra.core.hydra_config import HydraConfig
 from hydra.core.plugins import Plugins
-from hydra.errors import HydraException
 from hydra.types import RunMode
 from omegaconf import DictConfig
-from omegaconf.errors import OmegaConfBaseException
-from yaml import YAMLError
 
+from unlearn.composition import explained, is_of_composing
 from unlearn.errors import ConfigError, RunError, UnlearnError, say
 from unlearn.help import text
 from unlearn.settle import commands, members
@@ -27,7 +23,6 @@ _HERE = Path(__file__).resolve().parent
 _HYDRA_TRACEBACK = "HYDRA_FULL_ERROR"
 _TRACEBACK = "UNLEARN_TRACEBACK"
 _TYPED = "command-line"  # Hydra's name for the provider of --config-dir
-_NO_OPTION = "Config group override must be"  # Hydra's, of method=null
 _CONF = _HERE / "conf" if (_HERE / "conf").is_dir() else _HERE.parent / "conf"
 
 
@@ -36,6 +31,7 @@ def _task(composed: DictConfig) -> float | None:
     job = HydraConfig.get()
     if job.mode != RunMode.MULTIRUN:
         with _exit_on_error():
+            _refuse_launcher(job.runtime.choices["hydra/launcher"])
             return _one(composed)
     try:
         return _one(composed)
@@ -90,8 +86,7 @@ def main() -> None:
     if {"--help", "-h"} & set(sys.argv[1:]):
         sys.stdout.write(text(_CONF, sys.argv[1:]) + "\n")
         return
-    # Between two words Hydra does not know it.
-    sys.argv[1:] = sorted(sys.argv[1:], key=lambda word: word not in ("-m", "--multirun"))
+    sys.argv[1:] = sorted(sys.argv[1:], key=_is_override)  # Hydra knows no option after one
     os.environ.setdefault(_TRACEBACK, os.environ.get(_HYDRA_TRACEBACK, "0"))
     os.environ[_HYDRA_TRACEBACK] = "1"  # Hydra then raises instead of printing its own report
     sys.path.append(os.getcwd())  # a user's own network or method, as `python -m` would find it
@@ -104,12 +99,22 @@ def main() -> None:
         _task()
 
 
+def _is_override(word: str) -> bool:
+    return word.startswith(("+", "~")) or ("=" in word and not word.startswith("-"))
+
+
 def _refuse_choice(arguments: list[str]) -> None:
     """Hydra passes over an optional choice that is not there, and a mistyped one with it."""
     for key, sign, value in (argument.lstrip("+").partition("=") for argument in arguments):
         if sign and key == "tuned":
             message = "follows from dataset, model and method; ~tuned goes without"
             raise ConfigError(key, value, message)
+
+
+def _refuse_launcher(name: str) -> None:
+    """Without -m Hydra runs here what was meant for elsewhere."""
+    if name != "basic":
+        raise ConfigError("hydra/launcher", name, "launches the jobs of a sweep: give -m")
 
 
 @contextmanager
@@ -130,43 +135,9 @@ def _exit_on_error() -> Iterator[None]:
 def _explained(error: Exception) -> tuple[str, int]:
     if isinstance(error, UnlearnError):
         return str(error), error.exit_code
-    composing = isinstance(error, HydraException | OmegaConfBaseException | YAMLError)
-    if composing or str(error).startswith(_NO_OPTION):
-        return explain_composition(error, sys.argv[1:]), 2
+    if is_of_composing(error):
+        return explained(error, sys.argv[1:], _CONF), 2
     return f"{type(error).__name__}: {error}", 1
-
-
-def explain_composition(error: Exception, arguments: list[str]) -> str:
-    """Hydra's many-lined complaint as one: the key, the value, what is allowed."""
-    text = str(error)
-    if text.startswith(_NO_OPTION):
-        for group, _, value in (argument.partition("=") for argument in arguments):
-            options = sorted(path.stem for path in (_CONF / group).glob("*.yaml")) if group else []
-            if options and value not in options:
-                return f"{group}={value}: no such option; allowed are {', '.join(options)}"
-    absent = re.search(r"Could not find '([^']+)/([^'/]*)'", text)
-    if absent:
-        options = re.findall(r"^\t([\w./-]+)$", text.split("Config search path")[0], re.MULTILINE)
-        allowed = ", ".join(options) if options else f"the files in conf/{absent[1]}"
-        return f"{absent[1]}={absent[2]}: no such option; allowed are {allowed}"
-    unknown = re.search(r"Could not override '([^']+)'", text)
-    if unknown:
-        key = unknown[1].split("@")[0]
-        typed = next((a for a in arguments if a.lstrip("+~").split("=")[0] == key), key)
-        return f"{typed}: no such key; allowed are {_siblings(error, key)}"
-    return " ".join(text.split())
-
-
-def _siblings(error: Exception, key: str) -> str:
-    """The keys beside a mistyped one."""
-    parent: Any = getattr(error.__cause__, "parent_node", None)
-    if parent is not None:
-        return ", ".join(sorted(str(name) for name in parent if not str(name).startswith("_")))
-    group = key.split(".", maxsplit=1)[0]
-    folder = _CONF / group
-    if folder.is_dir():
-        return f"those of `unlearn --cfg job --package {group}`"
-    return "those of `unlearn --cfg job`"
 
 
 if __name__ == "__main__":

@@ -60,28 +60,36 @@ def build(config: RunConfig, *, stack: bool = False) -> Parts:
     new_network = builder(config.model, config.dataset)
     network = new_network(0)
     _check_network(config, network)
-    method = _method(config)
-    if config.dataset.factory is None and method.access != "none":
-        raise ConfigError(
-            "dataset", "none", f"method={config.method.name} needs data ({method.access})"
-        )
-    metrics = {
-        name: _instance(f"evaluation.metrics.{name}", **_split(values))
-        for name, values in config.evaluation.metrics.items()
-    }
-    audits = {
-        name: _instance(f"evaluation.audits.{name}", **_split(values))
-        for name, values in config.evaluation.audits.items()
-    }
-    observers = [
-        _instance(f"tracking.observers.{name}", **_split(values))
-        for name, values in config.tracking.observers.items()
-    ]
-    filter = _instance("filter", config.filter.factory, config.filter.arguments)
+    tools = _tools(config)
     _check_space(config, network)
     data = _load(config, hardware.device)
-    shelf = _shelf(config, hardware, data)
-    return Parts(hardware, data, new_network, method, filter, metrics, audits, observers, shelf)
+    return Parts(hardware, data, new_network, *tools, _shelf(config, hardware, data))
+
+
+def check(config: RunConfig) -> None:
+    """Build all that needs no data, and drop it: what does not work together is found before that.
+
+    Raises:
+        ConfigError: as `build` does.
+    """
+    _check_network(config, builder(config.model, config.dataset)(0))
+    _tools(config)
+
+
+def _tools(
+    config: RunConfig,
+) -> tuple[Method, Filter, dict[str, Metric | Watch], dict[str, Audit], list[Observer]]:
+    """The method, the filter, the metrics, the audits and the observers."""
+
+    def all_of(key: str, group: dict[str, dict[str, Any]]) -> dict[str, Any]:
+        return {name: _instance(f"{key}.{name}", **_split(one)) for name, one in group.items()}
+
+    method = _method(config)
+    metrics = all_of("evaluation.metrics", config.evaluation.metrics)
+    audits = all_of("evaluation.audits", config.evaluation.audits)
+    observers = all_of("tracking.observers", config.tracking.observers)
+    filter = _instance("filter", config.filter.factory, config.filter.arguments)
+    return method, filter, metrics, audits, list(observers.values())
 
 
 def _method(config: RunConfig) -> Method:
@@ -90,6 +98,8 @@ def _method(config: RunConfig) -> Method:
     if access not in allowed:
         reason = f"its access is {access}; allowed are {', '.join(allowed)}"
         raise ConfigError("method._target_", config.method.factory, reason)
+    if config.dataset.factory is None and access != "none":
+        raise ConfigError("dataset", "none", f"method={config.method.name} needs data ({access})")
     return method
 
 

@@ -20,7 +20,8 @@ from pydantic import (
 Share = Annotated[float, Field(ge=0, le=1)]
 # One class may stand alone, as in a sweep's forget=0,1,2.
 _Alone = BeforeValidator(lambda typed: [typed] if type(typed) is int else typed)
-_Classes = Annotated[tuple[NonNegativeInt, ...], _Alone]
+_Count = Annotated[int, Field(strict=True, ge=0)]  # true is no number here
+_Classes = Annotated[tuple[_Count, ...], _Alone]
 # Keys that say where and how loudly a run happens; all others determine its figures.
 _NOT_HASHED = {
     "outputs",
@@ -56,9 +57,8 @@ class _Open(BaseModel):
     @property
     def arguments(self) -> dict[str, Any]:
         """The keyword arguments for `_target_`."""
-        own = {name for name in type(self).model_fields if name not in self.passed_on()}
-        values = self.model_dump(exclude_unset=True)
-        return {key: value for key, value in values.items() if key not in own}
+        own = set(type(self).model_fields) - self.passed_on()
+        return {k: v for k, v in self.model_dump(exclude_unset=True).items() if k not in own}
 
     @classmethod
     def passed_on(cls) -> frozenset[str]:
@@ -253,7 +253,7 @@ class RunConfig(_Closed):
     """One run, complete and checked."""
 
     forget: _Classes
-    seed: Annotated[int, Field(ge=0, lt=2**31)]
+    seed: Annotated[int, Field(strict=True, ge=0, lt=2**31)]
     dataset: DatasetConfig
     model: ModelConfig
     training: TrainingConfig
@@ -262,15 +262,15 @@ class RunConfig(_Closed):
     hardware: HardwareConfig
     evaluation: EvaluationConfig
     tracking: TrackingConfig
-    outputs: str
-    run_dir: str | None
+    outputs: Annotated[str, Field(min_length=1)]
+    run_dir: Annotated[str, Field(min_length=1)] | None
     force: bool
     checkpoint_every: NonNegativeFloat | None
     launch: Literal["run", "plan"]
     objective: str | None
     allow_oracle: bool
-    seeds: Annotated[tuple[NonNegativeInt, ...], Field(min_length=1)] | None
-    forget_sets: Annotated[tuple[tuple[NonNegativeInt, ...], ...], Field(min_length=1)] | None
+    seeds: Annotated[tuple[_Count, ...], Field(min_length=1)] | None
+    forget_sets: Annotated[tuple[tuple[_Count, ...], ...], Field(min_length=1)] | None
     stack: Literal["auto"] | bool
 
     def plain(self) -> dict[str, Any]:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 
 class UnlearnError(Exception):
@@ -40,3 +42,13 @@ def say(line: str) -> None:
     """Tell the user one line, on stderr."""
     sys.stderr.write("unlearn: " + " ".join(line.split()) + "\n")
     sys.stderr.flush()
+
+
+@contextmanager
+def one_line(program: str) -> Iterator[None]:
+    """Turn an `UnlearnError` into one line that the program's name begins, and an exit code."""
+    try:
+        yield
+    except UnlearnError as error:
+        sys.stderr.write(f"{program}: {error}\n")
+        sys.exit(error.exit_code)

@@ -24,6 +24,8 @@ _FIGURES = (
     *("accuracy", "relearn", "probe", "membership", "divergence"),
     *("onset", "proxy", "selection", "seconds", "audits_inside"),
 )
+_NUMBERS = {"number", "integer", "boolean"}  # as the schema calls them
+_SCHEMA = Path(__file__).with_name("record.schema.json")
 _SPARE_BYTES = 8 * 2**20
 
 
@@ -36,15 +38,35 @@ def merge(record: dict[str, Any], figures: Mapping[str, Any]) -> None:
             record[key] = value
 
 
-def check_objective(config: RunConfig) -> None:
-    """Raise `ConfigError` if `objective` cannot be a figure of this run's record."""
-    path = config.objective
+def check_objective(config: RunConfig, *, searched: bool = False) -> None:
+    """Raise `ConfigError` if `objective` cannot be a number of this run's record.
+
+    Args:
+        config: of the run.
+        searched: whether it must also be one that this run measures.
+    """
+    path, metrics = config.objective, set(config.evaluation.metrics)
     if path is None:
         return
     figures = [name for name in _paths(blank(config, "")) if name.split(".")[0] in _FIGURES]
-    own = set(config.evaluation.metrics) - set(_FIGURES)
-    if path not in figures and path.split(".")[0] not in own:
-        raise ConfigError("objective", path, f"no figure; allowed are {', '.join(figures)}")
+    allowed = [name for name in figures if _is_number(name)]
+    if searched:
+        allowed = [name for name in allowed if name.split(".")[0] in {*metrics, "seconds"}]
+    if path not in allowed and path.split(".")[0] not in metrics - set(_FIGURES):
+        why = "no number that this evaluation measures" if path in figures else "no figure"
+        raise ConfigError("objective", path, f"{why}; allowed are {', '.join(allowed)}")
+
+
+def _is_number(path: str) -> bool:
+    """Whether the public contract has a number at a dotted path."""
+    contract = json.loads(_SCHEMA.read_text())
+    entry = contract
+    for part in path.split("."):
+        entry = entry["properties"][part]
+        if "$ref" in entry:
+            entry = contract["$defs"][entry["$ref"].rpartition("/")[2]]
+    kinds = entry.get("type", ())
+    return not _NUMBERS.isdisjoint([kinds] if isinstance(kinds, str) else kinds)
 
 
 def look_up(record: Mapping[str, Any], path: str) -> Any:
@@ -116,6 +138,8 @@ def claimed(config: RunConfig, directory: Path) -> Iterator[None]:
     """
     key = "run_dir" if config.run_dir is not None else "outputs"
     value = config.run_dir or config.outputs
+    if directory.exists() and not directory.is_dir():
+        raise ConfigError(key, value, "is a file; allowed is a folder")
     try:
         directory.parent.mkdir(parents=True, exist_ok=True)
         lock = FileLock(directory.parent / f".{directory.name}.lock")

@@ -13,7 +13,12 @@ from pydantic import ValidationError
 from unlearn.config import RunConfig
 from unlearn.errors import ConfigError
 
-_PLAIN = {"missing": "must be given", "tuple_type": "should be a list, as in [0,1]"}
+_PLAIN = {
+    "missing": "must be given",
+    "tuple_type": "should be a list, as in [0,1]",
+    "too_short": "should hold one or more",
+    "string_too_short": "must not be empty",
+}
 
 
 def members(composed: DictConfig, overrides: list[str]) -> list[RunConfig]:
@@ -99,6 +104,7 @@ def checked(values: Mapping[str, Any]) -> RunConfig:
     _check_forget(run)
     _check_filter(run)
     _check_method(run)
+    _check_audits(run)
     return run.model_copy(update={"forget": tuple(sorted(run.forget))})
 
 
@@ -136,7 +142,18 @@ def _use_published_settings(config: DictConfig, typed: set[str]) -> None:
 def refused(error: ValidationError, *within: str) -> ConfigError:
     """The first of the values that do not fit, and what would; `within` leads to their keys."""
     detail = error.errors()[0]
-    key = ".".join(map(str, (*within, *detail["loc"])))
+    place = [*within, *detail["loc"]]
+    kind = str(place[-1])  # of a value that may be of several kinds, the one that was tried
+    if kind == "bool" or kind.startswith("literal["):
+        *place, _ = place
+        tried = [d["msg"] for d in error.errors() if d["loc"][:-1] == detail["loc"][:-1]]
+        said = " or ".join(m.removeprefix("Input should be ").partition(",")[0] for m in tried)
+        detail |= {"msg": f"should be {said}"}
+    key = ".".join(map(str, place))
+    if detail["type"] == "model_type":
+        choice = "/".join(map(str, place))
+        message = f"holds keys of its own; a whole one is chosen by {choice}=NAME"
+        return ConfigError(key, detail["input"], message)
     if detail["type"] in ("extra_forbidden", "unexpected_keyword_argument"):
         return ConfigError(key, detail["input"], "no such key")
     message = _PLAIN.get(detail["type"], detail["msg"].removeprefix("Input "))
@@ -227,3 +244,13 @@ def _check_method(run: RunConfig) -> None:
             raise ConfigError(
                 f"method.{key}", oracle, "needs test accuracies: set evaluation.every"
             )
+
+
+def _check_audits(run: RunConfig) -> None:
+    evaluation = run.evaluation
+    if evaluation.audits and evaluation.references < 2 and run.dataset.factory is not None:
+        raise ConfigError(
+            "evaluation.references",
+            evaluation.references,
+            "audits set the student among further retrained networks; allowed is 2 or more",
+        )

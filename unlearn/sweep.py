@@ -38,14 +38,14 @@ class PlannedRun:
         directory: of the run.
         status: `running` where somebody holds its lock; `cut off` where a killed attempt left
             something to go on from.
-        dataset: that it is of.
+        config: of the run.
         seconds: that it took, of a finished run.
     """
 
     identity: str
     directory: Path
     status: Status
-    dataset: DatasetConfig
+    config: RunConfig
     seconds: float | None = None
 
 
@@ -65,8 +65,15 @@ class Plan:
 
     def datasets(self) -> list[DatasetConfig]:
         """The data sets of the runs that have something to do, each once."""
-        wanted = [run.dataset for run in self.runs() if run.status in _TO_DO]
+        wanted = [run.config.dataset for run in self.runs() if run.status in _TO_DO]
         return list({digest([data.factory, data.arguments]): data for data in wanted}.values())
+
+    def settings(self) -> list[RunConfig]:
+        """One run of each setting that has something to do, whatever the seed and the classes."""
+        wanted = [run.config for run in self.runs() if run.status in _TO_DO]
+        drawn = {"seed", "forget", "training", "run_dir"}
+        found = {digest(c.model_dump(mode="json", exclude=drawn)): c for c in reversed(wanted)}
+        return list(reversed(found.values()))
 
     def summary(self) -> str:
         """How many runs stand where, and an estimate of the hours from those that are finished."""
@@ -114,15 +121,14 @@ def plan(jobs: Sequence[Sequence[str]], compose: Compose, is_group: Callable[[st
 def look(config: RunConfig) -> PlannedRun:
     """How far a run has come, by its files alone."""
     identity, directory = records.place(config)
-    data = config.dataset
     record = records.read(directory)
     complete = record is not None and record.get("status") == "complete"
     if record is not None and complete and record["config_hash"] == identity and not config.force:
-        return PlannedRun(identity, directory, "done", data, record["seconds"].get("total"))
+        return PlannedRun(identity, directory, "done", config, record["seconds"].get("total"))
     if not records.partial_of(directory).exists():
-        return PlannedRun(identity, directory, "new" if record is None else "failed", data)
+        return PlannedRun(identity, directory, "new" if record is None else "failed", config)
     claimed = records.is_claimed(directory)
-    return PlannedRun(identity, directory, "running" if claimed else "cut off", data)
+    return PlannedRun(identity, directory, "running" if claimed else "cut off", config)
 
 
 def _configs(

@@ -25,14 +25,18 @@ if TYPE_CHECKING:
 class Resume(BasicSweeper):
     """The grid sweeper, launching only what is missing; `launch=plan` launches nothing.
 
-    Every run's config is checked before the first is launched, and so are the data, unless the
-    nodes of a cluster are to read them: those may see other disks.
+    Every run's config is checked before the first is launched, and so are its parts and the data,
+    unless the nodes of a cluster are to build and read them: those may see other disks.
     """
 
     def split_arguments(  # type: ignore[override]
         self, overrides: list[Override], max_batch_size: int | None
     ) -> list[list[list[str]]]:
         """The missing jobs, in batches of at most `max_batch_size`."""
+        for override in overrides:
+            if override.is_sweep_override() and not list(override.sweep_iterator()):
+                key, _, value = str(override.input_line).partition("=")
+                raise ConfigError(key, value, "holds no value to sweep")
         (jobs,) = BasicSweeper.split_arguments(overrides, None)
         found = self._plan(jobs)
         say(found.summary())
@@ -41,7 +45,7 @@ class Resume(BasicSweeper):
         if not missing:
             return []
         if not self._on_cluster():
-            _read(found)
+            _try(found)
         os.environ.setdefault("WANDB_RUN_GROUP", self._name(overrides))
         chunks = BasicSweeper.split_overrides_to_chunks(missing, max_batch_size)
         return [list(chunk) for chunk in chunks]
@@ -81,10 +85,12 @@ class Resume(BasicSweeper):
         return f"{chosen}-{digest([str(o.input_line) for o in overrides])[:6]}"
 
 
-def _read(found: Plan) -> None:
-    """Find out now that a data set is not there, not once for every run."""
-    from unlearn.build import images
+def _try(found: Plan) -> None:
+    """Find out now what cannot be built, or that a data set is not there, not run by run."""
+    from unlearn.build import check, images
 
+    for config in found.settings():
+        check(config)
     for dataset in found.datasets():
         images(dataset)
 
@@ -121,6 +127,7 @@ class Search(OptunaSweeper):
                 config.objective,
                 "less of it is better: set hydra.sweeper.direction=minimize",
             )
+        _check_objective(config)
         self._results = Path(config.hydra.sweep.dir) / "optimization_results.yaml"
         self._objective = config.objective
         super().setup(hydra_context=hydra_context, task_function=task_function, config=config)
@@ -133,6 +140,21 @@ class Search(OptunaSweeper):
         assert isinstance(best, dict)
         words = " ".join(f"{key}={value}" for key, value in best["best_params"].items())
         say(f"best {self._objective} {best['best_value']:.4g} with {words}; see {self._results}")
+
+
+def _check_objective(config: DictConfig) -> None:
+    """Refuse a figure that no trial would have, unless what is searched must be known for that."""
+    from unlearn.record import check_objective
+    from unlearn.settle import settle
+
+    plain = config.copy()
+    with open_dict(plain):
+        del plain["hydra"]
+    try:
+        run = settle(plain, [])
+    except ConfigError:
+        return
+    check_objective(run, searched=True)
 
 
 def register() -> None:

@@ -17,7 +17,7 @@ FULL = {
     "inversion": 360,
     "noise": 480,
     "regrowth": 480,
-    "stopping": 45,
+    "stopping": 75,
     "stopping_late": 15,
 }
 

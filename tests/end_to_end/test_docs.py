@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 from pathlib import Path
 
 import pytest
@@ -26,8 +27,10 @@ def test_launch_a_sweep(tmp_path: Path) -> None:
 
 @pytest.mark.slow
 def test_add_a_method(tmp_path: Path) -> None:
-    done = play("add_a_method.md", tmp_path)
-    assert "mask" in done[-1][1].stdout
+    (_, method), (_, parts) = play("add_a_method.md", tmp_path)
+    assert "mask" in method.stdout
+    sureness = ast.literal_eval(parts.stdout.splitlines()[-1])
+    assert 25 < sureness["forget"] <= 100
 
 
 @pytest.mark.slow

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import pytest
 import yaml
 from command_line import TINY, Cli, record_in
 
@@ -129,6 +130,24 @@ def test_no_job_of_a_sweep_begins_if_one_cannot(cli: Cli, tmp_path: Path) -> Non
     assert not (tmp_path / "outputs").exists() or not list(tmp_path.rglob("record.json"))
 
 
+@pytest.mark.parametrize(
+    ("typed", "said"),
+    [
+        ("model.checkpoint=null,nope.pt", "unlearn: model.checkpoint=nope.pt: no such file"),
+        ("method=embeddings method.layer=null,blocks.9", "unlearn: method.layer=blocks.9: "),
+        ("evaluation.metrics.accuracy._target_=no.Such", "no.Such"),
+    ],
+)
+def test_nor_if_one_cannot_be_built(cli: Cli, tmp_path: Path, typed: str, said: str) -> None:
+    tiny = [a for a in TINY if not a.startswith("method")]
+    done = cli("-m", *tiny, "seed=0,1", *typed.split())
+    assert done.returncode == 2
+    planned, line = done.stderr.splitlines()
+    assert "new" in planned
+    assert said in line
+    assert not list(tmp_path.rglob("model.safetensors"))
+
+
 ROOT = Path(__file__).parents[2]
 SEARCH = ["hydra/sweeper=optuna", "hydra.sweeper.n_trials=2", "method.start=interval(0.5,1.0)"]
 
@@ -141,6 +160,9 @@ def test_a_search_needs_an_objective_without_data(cli: Cli, tmp_path: Path) -> N
     assert "allow_oracle=true" in refused.stderr
     found_last = cli("-m", *TINY, *SEARCH, cold=True, PYTHONPATH=str(ROOT))
     assert found_last.returncode == 2, "whichever folder of plugins Hydra reads last"
+    unmeasured = cli("-m", *TINY, *SEARCH, "objective=proxy.score")
+    assert unmeasured.returncode == 2
+    assert "objective=proxy.score: no number that this evaluation measures" in unmeasured.stderr
     less = cli("-m", *TINY, *SEARCH, "objective=proxy.forget")
     assert less.returncode == 2
     assert "hydra.sweeper.direction=minimize" in less.stderr

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from torch import Tensor, nn
 
+from unlearn.errors import ConfigError
+
 
 def _block(in_channels: int, out_channels: int, kernel: int, stride: int) -> nn.Sequential:
     return nn.Sequential(
@@ -25,6 +27,8 @@ class AllCNN(nn.Module):
     def __init__(self, in_channels: int, num_classes: int, width: float = 1.0) -> None:
         super().__init__()
         narrow, wide = round(96 * width), round(192 * width)
+        if narrow < 1:
+            raise ConfigError("model.width", width, "leaves no channel; allowed is 0.01 or more")
         plan = [
             (narrow, 3, 1),
             (narrow, 3, 1),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import re
 from collections.abc import Callable
 
 import torch
@@ -11,7 +12,7 @@ from hydra.utils import instantiate
 from torch import nn
 
 from unlearn.config import DatasetConfig, ModelConfig
-from unlearn.errors import ConfigError, RunError
+from unlearn.errors import ConfigError, RunError, UnlearnError
 from unlearn.models.attention import default_layers
 
 _BATCH_NORMS = (nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d)
@@ -31,7 +32,7 @@ def builder(model: ModelConfig, dataset: DatasetConfig) -> Callable[[int], nn.Mo
             try:
                 network = instantiate({"_target_": model.factory, **model.arguments})
             except InstantiationException as error:
-                raise ConfigError("model._target_", model.factory, _reason(error)) from error
+                raise _refused(error, model) from error
         if not isinstance(network, nn.Module):
             raise ConfigError("model._target_", model.factory, "must build a torch.nn.Module")
         return network
@@ -142,6 +143,14 @@ def _check_logits(network: nn.Module, model: ModelConfig, dataset: DatasetConfig
         )
 
 
-def _reason(error: Exception) -> str:
+def _refused(error: Exception, model: ModelConfig) -> UnlearnError:
     cause = error.__cause__ or error
-    return f"cannot be built: {str(cause) or type(cause).__name__}"
+    if isinstance(cause, UnlearnError):
+        return cause
+    surplus = re.search(r"unexpected keyword argument '(\w+)'", str(cause))
+    if surplus:
+        key = surplus[1]
+        return ConfigError(f"model.{key}", model.arguments.get(key), "no such key")
+    words = ", ".join(f"{key}={value}" for key, value in model.arguments.items())
+    reason = f"cannot be built with {words}: {str(cause) or type(cause).__name__}"
+    return ConfigError("model._target_", model.factory, reason)

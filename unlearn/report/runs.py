@@ -91,7 +91,8 @@ def load(folders: Sequence[Path]) -> pd.DataFrame:
     known: set[Path] = set()  # a folder may be given twice, or lie in another
     for folder in folders:
         if folder.suffix == ".csv":
-            rows += _lines(folder)
+            rows += [] if folder.resolve() in known else _lines(folder)
+            known.add(folder.resolve())
             continue
         found = [run for path in sorted(_records(folder)) if (run := _still_there(path))]
         found = [run for run in found if run["status"] == "unfinished" or not _hidden(run)]
@@ -216,10 +217,22 @@ def only(runs: pd.DataFrame, conditions: Sequence[str]) -> pd.DataFrame:
         if not sign:
             raise ConfigError("where", condition, "must be KEY=VALUE")
         check_keys(runs, "where", [key])
-        runs = runs[runs[key].map(as_text) == value.strip("[]")]
-        if runs.empty:
-            raise ConfigError("where", condition, "no run is left")
+        texts = runs[key].map(as_text)
+        met = texts == _plain(value)
+        if not met.any():
+            allowed = ", ".join(sorted(set(texts)))
+            raise ConfigError("where", condition, f"no run is left; there are {allowed}")
+        runs = runs[met]
     return runs
+
+
+def _plain(value: str) -> str:
+    """A typed value as `as_text` has it."""
+    value = value.strip("[]")
+    try:
+        return as_text(float(value)) if "." in value else value
+    except ValueError:
+        return value
 
 
 def as_text(value: Any) -> str:
