@@ -74,8 +74,8 @@ def choose(tries: pd.DataFrame) -> pd.DataFrame:
         config = own_settings(str(dataset), str(model), str(method))
         own = _named(pd.Series({key: config.get(key) for key in keys(tries)}, dtype=float))
         if own not in scored.index:
-            setting = own or "its own settings"
-            raise ConfigError(str(method), setting, f"was not tried on {dataset} with {model}")
+            whose = f"{dataset}/{model}/{method}"
+            raise ConfigError(whose, own or "as it is", "were not tried: its own settings")
         if len(scored) == 1:
             continue
         best = scored.index[0] if scored.iloc[0] >= scored[own] + _BETTER else own

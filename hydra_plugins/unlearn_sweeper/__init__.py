@@ -34,7 +34,7 @@ class Resume(BasicSweeper):
     ) -> list[list[list[str]]]:
         """The missing jobs, in batches of at most `max_batch_size`."""
         for override in overrides:
-            if override.is_sweep_override() and not list(override.sweep_iterator()):
+            if override.is_range_sweep() and not list(override.sweep_iterator()):
                 key, _, value = str(override.input_line).partition("=")
                 raise ConfigError(key, value, "holds no value to sweep")
         (jobs,) = BasicSweeper.split_arguments(overrides, None)

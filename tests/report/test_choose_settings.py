@@ -61,7 +61,10 @@ def test_less_than_a_point_is_not_taken(tmp_path: Path, better: float, expected:
 def test_what_was_not_tried_as_it_is_cannot_be_compared(tmp_path: Path) -> None:
     done = taken(delete_tried(tmp_path / "tries.csv", [(0.002, 1, "complete", 90.0, 0.0)]))
     assert done.returncode != 0
-    assert "digits/lenet/delete: not tried as it is (learning_rate=5e-05)" in done.stderr
+    line = (
+        "choose_settings: digits/lenet/delete=learning_rate=5e-05: were not tried: its own settings"
+    )
+    assert done.stderr.strip() == line
 
 
 def named(settings: str) -> dict[str, str]:

@@ -19,6 +19,7 @@ def table(path: Path, repeats: int = 1) -> Path:
             "dataset": "digits",
             "model": "lenet",
             "method": "gkt",
+            "access": "none",
             "status": "complete",
             "forget": forget,
             "seed": seed,
