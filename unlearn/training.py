@@ -10,7 +10,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.optim import SGD, AdamW, Optimizer
-from torch.optim.lr_scheduler import OneCycleLR
+from torch.optim.lr_scheduler import LRScheduler, OneCycleLR
 
 from unlearn.config import TrainingConfig
 from unlearn.data.batches import batch_sizes
@@ -70,10 +70,7 @@ def train(
         totals = torch.zeros(len(networks), device=hardware.device)
         for images, labels in _batches(data, setting.batch_size, orders):
             losses = each(losses_of, [members], images, labels)
-            optimizer.zero_grad()
-            losses.sum().backward()
-            optimizer.step()
-            schedule.step()
+            _step(losses, optimizer, schedule)
             totals += losses.detach() * labels.shape[1]
         means = [total / count for total in totals.tolist()]
         if not all(map(math.isfinite, means)):
@@ -85,6 +82,13 @@ def train(
             network.eval()
         told.append(means)
         yield epoch, means
+
+
+def _step(losses: Tensor, optimizer: Optimizer, schedule: LRScheduler) -> None:
+    optimizer.zero_grad()
+    losses.sum().backward()
+    optimizer.step()
+    schedule.step()
 
 
 def _batches(

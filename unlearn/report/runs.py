@@ -97,7 +97,8 @@ def load(folders: Sequence[Path]) -> pd.DataFrame:
         found = [run for path in sorted(_records(folder)) if (run := _still_there(path))]
         found = [run for run in found if run["status"] == "unfinished" or not _hidden(run)]
         if not found:
-            raise ConfigError("outputs", folder, "holds no record.json")
+            missing = "holds no record.json" if folder.exists() else "is not there"
+            raise ConfigError("outputs", folder, missing)
         places = [Path(run["directory"]).resolve() for run in found]
         rows += [run for run, place in zip(found, places, strict=True) if place not in known]
         known.update(places)
