@@ -15,6 +15,7 @@ from scipy import stats
 from synthetic import put, report
 
 from unlearn.report.frontier import AGAINST, points, region, retrained
+from unlearn.report.frontier_chart import legend_columns
 from unlearn.report.runs import load
 
 SVG = "{http://www.w3.org/2000/svg}"
@@ -338,3 +339,15 @@ def test_a_file_that_holds_no_runs(tmp_path: Path) -> None:
     other.write_text("row,seed\na,1\n")
     assert "not written by --runs-csv: it has no dataset" in report(other).stderr
     assert "cannot be read" in report(tmp_path / "absent.csv").stderr
+
+
+@pytest.mark.parametrize(
+    ("labels", "columns"),
+    [
+        (["gkt", "inversion", "regrow", "retrained models (shaded: 95% of them)"], 4),
+        (["gkt, method.iterations=120"] * 3 + ["retrained models (shaded: 95% of them)"], 2),
+        (["gkt, method.batch_norm=frozen, method.iterations=30"] * 5, 1),
+    ],
+)
+def test_the_legend_is_as_wide_as_the_picture_at_most(labels: list[str], columns: int) -> None:
+    assert legend_columns(labels) == columns

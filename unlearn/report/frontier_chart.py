@@ -31,6 +31,8 @@ _TICKS = (0.0, 0.5, 1.0, 2.0, 5.0, 10.0, 20.0, 50.0, 100.0)
 _LABEL = 7.5  # size of the labels' font, points
 _WIDTH, _HEIGHT = 8.3, 5.2  # inches: about 800 pixels in a browser
 _LINE_OF_TEXT = 135
+_LINE_OF_LEGEND = 105  # characters
+_MARK = 6  # what a line's sample takes beside its label, characters
 _WIDE = 2  # panels that have room for a whole label
 
 
@@ -67,9 +69,9 @@ def picture(
             title=title,
             alignment="left",
             title_fontsize=11,
-            handles=list(_handles(drawn)),
+            handles=(handles := list(_handles(drawn))),
             loc="outside upper left",
-            ncols=4,
+            ncols=legend_columns([str(handle.get_label()) for handle in handles]),
             frameon=False,
         )
         shared[0].set_ylabel(_Y)
@@ -83,6 +85,15 @@ def picture(
             _finished(axes, lines)
 
     return standalone("frontier", title, (_WIDTH, _HEIGHT + 0.15 * text.count("\n")), compose)
+
+
+def legend_columns(labels: Sequence[str]) -> int:
+    """Into how many columns labels fit, at most four."""
+    for count in (4, 3, 2):
+        columns = np.array_split([len(label) + _MARK for label in labels], min(count, len(labels)))
+        if sum(column.max() for column in columns) <= _LINE_OF_LEGEND:
+            return count
+    return 1
 
 
 def caption(drawn: Panels, key: str, against: Sequence[Against]) -> str:
