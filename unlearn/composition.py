@@ -12,6 +12,17 @@ from omegaconf.errors import OmegaConfBaseException
 from yaml import YAMLError
 
 _NO_OPTION = "Config group override must be"  # Hydra's, of method=null
+# What Hydra says, and what is said instead.
+_WORDS = {
+    r"Ambiguous value for argument '([^']+)'": (
+        "{}: several values are a sweep: give -m; [0,1] is one list of two"
+    ),
+    r"Error parsing override '([^']*)'\s+missing EQUAL": "{}: must be KEY=VALUE",
+    r"Multiple values for ([\w/]+)\.": "{0}: is chosen already; type {0}=... without a +",
+    r"does not support sweep type : (\w+)_SWEEP": (
+        "{}: such values, as interval(0,1), are for a search: give hydra/sweeper=optuna"
+    ),
+}
 
 
 def is_of_composing(error: Exception) -> bool:
@@ -91,19 +102,11 @@ def _siblings(error: Exception, key: str, conf: Path) -> str:
 
 
 def _no_word(text: str) -> str | None:
-    """`forget=0,1` without -m, `method gkt`, `+method=gkt`, a search's values in a grid."""
-    several = re.search(r"Ambiguous value for argument '([^']+)'", text)
-    if several:
-        return f"{several[1]}: several values are a sweep: give -m; [0,1] is one list of two"
-    bare = re.search(r"Error parsing override '([^']*)'\s+missing EQUAL", text)
-    if bare:
-        return f"{bare[1]}: must be KEY=VALUE"
-    twice = re.search(r"Multiple values for ([\w/]+)\.", text)
-    if twice:
-        return f"{twice[1]}: is chosen already; type {twice[1]}=... without a +"
-    kind = re.search(r"does not support sweep type : (\w+)_SWEEP", text)
-    if kind:
-        return f"{kind[1].lower()}(...): is for a search: give hydra/sweeper=optuna"
+    """Words that no key could take."""
+    for pattern, line in _WORDS.items():
+        found = re.search(pattern, text)
+        if found:
+            return line.format(found[1])
     return None
 
 
