@@ -59,14 +59,19 @@ def check_objective(config: RunConfig, *, searched: bool = False) -> None:
 
 def _is_number(path: str) -> bool:
     """Whether the public contract has a number at a dotted path."""
-    contract = json.loads(_SCHEMA.read_text())
-    entry = contract
+    contract = entry = _contract()
     for part in path.split("."):
         entry = entry["properties"][part]
         if "$ref" in entry:
             entry = contract["$defs"][entry["$ref"].rpartition("/")[2]]
     kinds = entry.get("type", ())
     return not _NUMBERS.isdisjoint([kinds] if isinstance(kinds, str) else kinds)
+
+
+@cache
+def _contract() -> dict[str, Any]:
+    contract: dict[str, Any] = json.loads(_SCHEMA.read_text())
+    return contract
 
 
 def look_up(record: Mapping[str, Any], path: str) -> Any:

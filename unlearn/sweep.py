@@ -72,8 +72,8 @@ class Plan:
         """One run of each setting that has something to do, whatever the seed and the classes."""
         wanted = [run.config for run in self.runs() if run.status in _TO_DO]
         drawn = {"seed", "forget", "training", "run_dir"}
-        found = {digest(c.model_dump(mode="json", exclude=drawn)): c for c in reversed(wanted)}
-        return list(reversed(found.values()))
+        found = {digest(config.model_dump(mode="json", exclude=drawn)): config for config in wanted}
+        return list(found.values())
 
     def summary(self) -> str:
         """How many runs stand where, and an estimate of the hours from those that are finished."""
