@@ -16,13 +16,13 @@ from pathlib import Path
 import pandas as pd
 from hydra import compose, initialize_config_dir
 
-from unlearn.config import RunConfig
+from unlearn.config.resolve import resolve_config
+from unlearn.config.schema import RunConfig
 from unlearn.errors import UnlearnError
-from unlearn.record import RECORD, place, read
+from unlearn.records.record import RECORD, place, read
 from unlearn.report.pivot import pivot
 from unlearn.report.runs import FIGURES, row
 from unlearn.report.write import markdown
-from unlearn.settle import settle
 
 FIGURES_SHOWN = ["original D_r", "retrained D_r", "D_r", "D_f", "max D_f", "relearn",
                  "retrained relearn", "AIN", "s"]  # fmt: skip
@@ -141,7 +141,7 @@ def configs(trial: str, seeds: int, outputs: str) -> Iterator[tuple[str, RunConf
         for seed in range(seeds):
             for name, words in rows.items():
                 overrides = [*QUIET, *common, *typed(words), f"seed={seed}", f"outputs={outputs}"]
-                yield name, settle(compose("config", overrides=overrides), overrides)
+                yield name, resolve_config(compose("config", overrides=overrides), overrides)
 
 
 def _part(text: str) -> slice:
@@ -165,7 +165,7 @@ def main() -> None:
     everything = configs(arguments.trial, arguments.seeds, arguments.outputs)
     planned = [(name, config) for name, config in everything if arguments.only in name]
     if not arguments.table_only:
-        from unlearn.run import run
+        from unlearn.runner.run import run
 
         for name, config in planned[arguments.part]:
             try:

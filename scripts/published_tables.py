@@ -19,13 +19,13 @@ from pathlib import Path
 import pandas as pd
 from hydra import compose, initialize_config_dir
 
+from unlearn.config.resolve import resolve_config
 from unlearn.errors import ConfigError, UnlearnError
-from unlearn.evaluation.looks import looks
+from unlearn.records.history import read_looks
 from unlearn.report.notes import as_lines
 from unlearn.report.pivot import interval, pivot
 from unlearn.report.runs import DAGGER, as_text, flat, load, only
 from unlearn.report.write import FORMATS
-from unlearn.settle import settle
 
 PAPER = Path(__file__).with_suffix(".csv")
 CONF = Path(__file__).resolve().parent.parent / "conf"
@@ -79,7 +79,7 @@ def last_iterate(directory: Path) -> tuple[float, float]:
     """D_r and D_f at the end of the iterations, before an earlier student takes the place."""
     file = directory / "history.parquet"
     seen = pd.read_parquet(file) if file.exists() else pd.DataFrame()
-    last = looks(seen, "retain", "forget").tail(1)
+    last = read_looks(seen, "retain", "forget").tail(1)
     return next(last.itertuples(index=False, name=None), (float("nan"), float("nan")))
 
 
@@ -101,7 +101,7 @@ def settings(dataset: str, model: str, method: str) -> dict[str, str]:
     if not all((CONF / group / f"{name}.yaml").exists() for group, name in places.items()):
         return {"dataset.name": "", "model.name": ""}
     words = [f"{group}={name}" for group, name in (places | {"method": method}).items()]
-    values = flat(settle(compose("config", words), words).plain())
+    values = flat(resolve_config(compose("config", words), words).plain())
     loose = ("training.seed", "model.checkpoint")
     return {k: as_text(v) for k, v in values.items() if k.startswith(DECISIVE) and k not in loose}
 

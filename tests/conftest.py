@@ -4,27 +4,28 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterator
-from pathlib import Path
 from typing import Any
+
+from tests.helpers.paths import CONF
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")  # several tests run side by side on the cores
 
 import pytest
 import torch
 from hydra import initialize_config_dir
-from tiny import CLASSES, CPU, seeded_net
 from torch import Tensor
 
+from tests.helpers.tiny import CLASSES, CPU, seeded_net
 from unlearn.data.source import RawImages
 from unlearn.data.tensors import Data, prepare
 from unlearn.filters.compose import Product
-from unlearn.request import Request
+from unlearn.protocol import Request
 
 
 @pytest.fixture
 def composing() -> Iterator[None]:
     """Hydra set up for `compose` over this repository's conf/."""
-    with initialize_config_dir(str(Path(__file__).parent.parent / "conf"), version_base="1.3"):
+    with initialize_config_dir(str(CONF), version_base="1.3"):
         yield
 
 

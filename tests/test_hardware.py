@@ -6,17 +6,17 @@ from typing import Any
 
 import pytest
 import torch
-from small_methods import small_gkt
-from tiny import seeded_net
 from torch import nn
 from torch._dynamo.utils import counters
 
-from unlearn.config import HardwareConfig
+from tests.helpers.small_methods import small_gkt
+from tests.helpers.tiny import seeded_net
+from unlearn.config.schema import HardwareConfig
 from unlearn.filters.compose import Product
 from unlearn.filters.gate import ForgetGate
 from unlearn.hardware import Hardware
 from unlearn.models.allcnn import AllCNN
-from unlearn.request import Request
+from unlearn.protocol import Request
 
 
 def started(**changes: Any) -> Hardware:

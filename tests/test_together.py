@@ -9,19 +9,18 @@ from typing import Any, Literal
 
 import pytest
 import torch
-from small_methods import small_gkt, small_noise
-from tiny import CPU, seeded_net
 from torch import Tensor
 
+from tests.helpers.small_methods import small_gkt, small_noise
+from tests.helpers.tiny import CPU, seeded_net
 from unlearn.errors import RunError
 from unlearn.filters.compose import Product
 from unlearn.filters.entropy import EntropyFilter
 from unlearn.filters.gate import ForgetGate
 from unlearn.hardware import Hardware
-from unlearn.methods.base import Together
 from unlearn.methods.regrow import Regrowth
 from unlearn.models.members import Members, each
-from unlearn.request import Request
+from unlearn.protocol import Request, Together
 
 MakeRequest = Callable[..., Request]
 STACKED = dataclasses.replace(CPU, stacks=True)

@@ -14,10 +14,10 @@ from hydra.core.plugins import Plugins
 from hydra.types import RunMode
 from omegaconf import DictConfig
 
-from unlearn.composition import explained, is_of_composing
+from unlearn.config.help import text
+from unlearn.config.hydra_errors import explain_hydra_error, is_hydra_error
+from unlearn.config.resolve import commands, expand_runs
 from unlearn.errors import ConfigError, RunError, UnlearnError, say
-from unlearn.help import text
-from unlearn.settle import commands, members
 
 _HERE = Path(__file__).resolve().parent
 _HYDRA_TRACEBACK = "HYDRA_FULL_ERROR"
@@ -42,16 +42,16 @@ def _task(composed: DictConfig) -> float | None:
 
 def _one(composed: DictConfig) -> float | None:
     overrides = list(HydraConfig.get().overrides.task)
-    configs = members(composed, overrides)
+    configs = expand_runs(composed, overrides)
     if configs[0].launch == "plan":
-        from unlearn.sweep import Plan, look
+        from unlearn.records.plan import Plan, look
 
         say(Plan([(overrides, [look(config) for config in configs])]).summary())
         return None
 
-    from unlearn.record import look_up
-    from unlearn.report.table import show
-    from unlearn.run import run_together
+    from unlearn.records.record import look_up
+    from unlearn.runner.run import run_together
+    from unlearn.runner.table import show
 
     outcomes = run_together(configs, commands(configs, [*_own_trees(), *overrides]))
     values = []
@@ -91,7 +91,7 @@ def main() -> None:
     os.environ[_HYDRA_TRACEBACK] = "1"  # Hydra then raises instead of printing its own report
     sys.path.append(os.getcwd())  # a user's own network or method, as `python -m` would find it
     Plugins.instance()  # reads every plugin: that of Optuna stores a search of its own
-    from hydra_plugins.unlearn_sweeper import register
+    from hydra_plugins.unlearn_hydra.sweepers import register
 
     register()
     with _exit_on_error():
@@ -135,8 +135,8 @@ def _exit_on_error() -> Iterator[None]:
 def _explained(error: Exception) -> tuple[str, int]:
     if isinstance(error, UnlearnError):
         return str(error), error.exit_code
-    if is_of_composing(error):
-        return explained(error, sys.argv[1:], _CONF), 2
+    if is_hydra_error(error):
+        return explain_hydra_error(error, sys.argv[1:], _CONF), 2
     return f"{type(error).__name__}: {error}", 1
 
 

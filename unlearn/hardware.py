@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 from torch.utils import _pytree as tree
 
-from unlearn.config import HardwareConfig
+from unlearn.config.schema import HardwareConfig
 from unlearn.errors import ConfigError
 
 Network = TypeVar("Network", bound=nn.Module)

@@ -24,7 +24,7 @@ def cached_as(role: str) -> str:
     return _CACHED.get(kind, kind)
 
 
-def ahead(role: str) -> int:
+def seed_offset(role: str) -> int:
     """By how many a network's seed follows the run's own."""
     return int(role.partition("-")[2] or 0)
 
@@ -35,6 +35,6 @@ def recorded_as(role: str) -> str:
     return "references" if kind == "reference" else kind
 
 
-def derived(seed: int, role: str) -> int:
+def derive_seed(seed: int, role: str) -> int:
     """A seed of its own for each role, so that no two networks start alike."""
     return int.from_bytes(hashlib.sha256(f"{role} {seed}".encode()).digest()[:4], "big") // 2

@@ -11,8 +11,8 @@ import torch
 
 from unlearn.data.ledger import Ledger
 from unlearn.data.tensors import Access, Data, Split
-from unlearn.request import Request
-from unlearn.sources.real import Real
+from unlearn.protocol import Request
+from unlearn.synthesis.sources import Real
 
 Read = Callable[[Split], object]
 

@@ -10,7 +10,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from command_line import Cli, Warm, command, surroundings
+
+from tests.helpers.command_line import Cli, Warm, command, surroundings
 
 SECONDS = 300
 
@@ -19,7 +20,7 @@ SECONDS = 300
 def warm(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Warm]:
     """Call `unlearn` in a folder, in a fork of a process that has the libraries imported."""
     server = subprocess.Popen(
-        [sys.executable, str(Path(__file__).with_name("warm.py"))],
+        [sys.executable, str(Path(__file__).parents[1] / "helpers" / "warm.py")],
         env=surroundings(),
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,

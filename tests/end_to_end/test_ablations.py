@@ -5,9 +5,11 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from command_line import Cli, record_in
 
-FOLDER = Path(__file__).parents[2] / "conf" / "experiment" / "ablation"
+from tests.helpers.command_line import Cli, record_in
+from tests.helpers.paths import CONF
+
+FOLDER = CONF / "experiment" / "ablation"
 FULL = {
     "entropy": 250,
     "entropy_definitions": 480,

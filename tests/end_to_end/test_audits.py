@@ -7,11 +7,11 @@ from pathlib import Path
 
 import pytest
 import torch
-from command_line import Cli, record_in
 from jsonschema import Draft202012Validator
 from safetensors.torch import load_file
 
-import unlearn
+from tests.helpers.command_line import Cli, record_in
+from tests.helpers.paths import SCHEMA
 
 ARGUMENTS = ["model=lenet", "hardware=cpu", "hardware.threads=1", "tracking.mode=disabled"]
 FIGURES = ["evaluation=figures", "~evaluation.metrics.proxy", "evaluation.every=null"]
@@ -68,7 +68,7 @@ def test_every_audit_is_on_record_beside_its_spread(cli: Cli, tmp_path: Path) ->
     assert "within the spread of retrained networks" in done.stdout
     assert "Alarm: no change: D_f is" in done.stdout
     record = record_in(tmp_path / "here")
-    schema = (Path(unlearn.__file__).parent / "record.schema.json").read_text()
+    schema = SCHEMA.read_text()
     Draft202012Validator(json.loads(schema)).validate(record)
     assert {name.split("/")[0] for name in record["audits"]} == AUDITS
     assert set(record["seconds"]["audits"]) == AUDITS

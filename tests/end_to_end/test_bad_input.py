@@ -11,8 +11,8 @@ from typing import Any
 
 import pytest
 import torch
-from command_line import TINY, Cli, command, record_in, surroundings
 
+from tests.helpers.command_line import TINY, Cli, command, record_in, surroundings
 from unlearn.models.lenet import LeNet
 
 NOWHERE = (

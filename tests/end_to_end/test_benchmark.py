@@ -9,7 +9,8 @@ from pathlib import Path
 
 import pytest
 
-SCRIPT = Path(__file__).resolve().parents[2] / "scripts" / "benchmark.py"
+from tests.helpers.paths import ROOT
+
 SMALL = [
     "training.epochs=1",
     "hardware=cpu",
@@ -29,8 +30,8 @@ METHODS = {
 
 def benchmark(outputs: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
-        [sys.executable, str(SCRIPT), *SMALL, f"outputs={outputs}", *arguments],
-        cwd=outputs,
+        [sys.executable, "-m", "scripts.benchmark", *SMALL, f"outputs={outputs}", *arguments],
+        cwd=ROOT,
         capture_output=True,
         text=True,
         timeout=300,

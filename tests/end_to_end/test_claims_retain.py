@@ -9,7 +9,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from command_line import Warm, record_in
+
+from tests.helpers.command_line import Warm, record_in
 
 ARGUMENTS = ["evaluation=quick", "hardware=cpu", "hardware.threads=1"]
 LENET = ["model=lenet", "forget=[1]", "seed=0"]

@@ -11,18 +11,17 @@ from typing import Any
 
 import pytest
 import torch
-from command_line import Cli
 from hydra import compose, initialize_config_dir
 from safetensors.torch import load_file
 
 import unlearn.__main__ as entry
-from unlearn.build import build
+from tests.helpers.command_line import Cli
+from unlearn.config.resolve import resolve_config
 from unlearn.data.source import RawImages
 from unlearn.data.tensors import Access, Data, DataContractError, Split
-from unlearn.methods.base import Observed, State, Steps
-from unlearn.request import Request
-from unlearn.run import run
-from unlearn.settle import settle
+from unlearn.protocol import Observed, Request, State, Steps
+from unlearn.runner.build import build
+from unlearn.runner.run import run
 
 METHODS = {
     "regrow": [
@@ -93,7 +92,7 @@ SMALL = [
 def configured(*overrides: str) -> Any:
     quiet = ["tracking.mode=disabled", "~tracking.observers.progress"]
     with initialize_config_dir(str(entry._CONF), version_base="1.3"):
-        return settle(compose("config", overrides=[*overrides, *quiet]), list(overrides))
+        return resolve_config(compose("config", overrides=[*overrides, *quiet]), list(overrides))
 
 
 def reachable(start: object) -> Iterator[object]:

@@ -6,7 +6,8 @@ import ast
 from pathlib import Path
 
 import pytest
-from pages import DOCS, play
+
+from tests.helpers.pages import DOCS, play
 
 
 def test_no_page_is_left_out() -> None:

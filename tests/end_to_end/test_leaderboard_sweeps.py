@@ -5,13 +5,14 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from command_line import Cli
 from hydra import compose
 from omegaconf import OmegaConf
 
+from tests.helpers.command_line import Cli
+from tests.helpers.paths import CONF
+
 pytestmark = pytest.mark.usefixtures("composing")
 
-CONF = Path(__file__).parents[2] / "conf"
 FOLDER = CONF / "method"
 # Settings were chosen on these; a board must not rank by them.
 TUNED_ON = {"digits": {1, 3, 5, 7, 9}, "fashion_mnist": {0, 1, 2, 3, 4}}
@@ -56,7 +57,7 @@ def test_a_method_is_called_what_its_file_is(path: Path) -> None:
     method = compose("config", [f"method={path.stem}", "~tuned"]).method
     assert method.name == path.stem
     if path.stem.endswith("_inverted"):
-        assert method.source._target_ == "unlearn.sources.inverted.Inverted"
+        assert method.source._target_ == "unlearn.synthesis.sources.Inverted"
         without = path.stem.removesuffix("_inverted")
         plain = compose("config", [f"method={without}", "~tuned"]).method
         own = {key: value for key, value in method.items() if key not in ("name", "source")}

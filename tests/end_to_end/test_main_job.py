@@ -9,19 +9,18 @@ from typing import Any
 import pandas as pd
 import pytest
 import torch
-from command_line import TINY, Cli, Warm, record_in
 from jsonschema import Draft202012Validator
 from safetensors.torch import load_file
 
-import unlearn
+from tests.helpers.command_line import TINY, Cli, Warm, record_in
+from tests.helpers.paths import CONF, SCHEMA
 from unlearn.models.lenet import LeNet
 
-CONF = Path(__file__).parents[2] / "conf"
 FIGURES = ["evaluation=full", "evaluation.every=2", "evaluation.metrics.inversion_attack.steps=3"]
 
 
 def schema() -> Draft202012Validator:
-    text = (Path(unlearn.__file__).parent / "record.schema.json").read_text()
+    text = SCHEMA.read_text()
     return Draft202012Validator(json.loads(text))
 
 

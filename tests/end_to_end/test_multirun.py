@@ -6,7 +6,9 @@ from pathlib import Path
 
 import pytest
 import yaml
-from command_line import TINY, Cli, record_in
+
+from tests.helpers.command_line import TINY, Cli, record_in
+from tests.helpers.paths import ROOT
 
 
 def records(outputs: Path) -> list[dict[str, object]]:
@@ -148,7 +150,6 @@ def test_nor_if_one_cannot_be_built(cli: Cli, tmp_path: Path, typed: str, said: 
     assert not list(tmp_path.rglob("model.safetensors"))
 
 
-ROOT = Path(__file__).parents[2]
 SEARCH = ["hydra/sweeper=optuna", "hydra.sweeper.n_trials=2", "method.start=interval(0.5,1.0)"]
 
 

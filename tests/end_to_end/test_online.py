@@ -18,15 +18,15 @@ from typing import Any
 
 import pytest
 import wandb
-from command_line import TINY, Cli, command, record_in
 from hydra import compose, initialize_config_dir
-from wandb_reader import config_of, curve_of, exit_code_of, read_back, summary_of
-from wandb_server import KEY, Server, closed, serving, silent
 
 import unlearn.__main__ as entry
-from unlearn.config import RunConfig
+from tests.helpers.command_line import TINY, Cli, command, record_in
+from tests.helpers.wandb_reader import config_of, curve_of, exit_code_of, read_back, summary_of
+from tests.helpers.wandb_server import KEY, Server, closed, serving, silent
+from unlearn.config.resolve import resolve_config
+from unlearn.config.schema import RunConfig
 from unlearn.errors import ConfigError
-from unlearn.settle import settle
 from unlearn.tracking.base import Step
 from unlearn.tracking.weights_and_biases import WeightsAndBiases
 
@@ -62,7 +62,7 @@ def observer(**settings: Any) -> WeightsAndBiases:
 def configured(outputs: Path) -> RunConfig:
     words = ["model=lenet", "training.epochs=2", f"outputs={outputs}"]
     with initialize_config_dir(str(entry._CONF), version_base="1.3"):
-        return settle(compose("config", overrides=words), words)
+        return resolve_config(compose("config", overrides=words), words)
 
 
 def told(observer: WeightsAndBiases, stage: str, steps: range, total: int) -> None:

@@ -9,8 +9,9 @@ from pathlib import Path
 
 import pytest
 import torch
-from command_line import Cli, record_in
 from safetensors.torch import load_file, save_file
+
+from tests.helpers.command_line import Cli, record_in
 
 # A user's package: nothing in it knows of this project.
 NETWORK = """

@@ -8,11 +8,10 @@ import zipfile
 from pathlib import Path
 
 import pytest
-from command_line import Cli, record_in
 
-import unlearn
+from tests.helpers.command_line import Cli, record_in
+from tests.helpers.paths import ROOT
 
-CLONE = Path(unlearn.__file__).resolve().parents[1]
 METHOD = '''
 """Turns the last layer's biases of the forget classes down."""
 
@@ -20,7 +19,7 @@ import copy
 from dataclasses import dataclass
 
 import torch
-from unlearn.methods.base import State
+from unlearn.protocol import State
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -72,7 +71,7 @@ def installed(folder: Path) -> Path:
 
 @pytest.mark.slow
 def test_an_installed_method_is_run_and_ranked(cli: Cli, tmp_path: Path) -> None:
-    path = f"{installed(tmp_path)}:{CLONE}"
+    path = f"{installed(tmp_path)}:{ROOT}"
     done = cli(
         *QUICK, "hydra.searchpath=[pkg://their_package.conf]", "method=hush,delete", PYTHONPATH=path
     )
@@ -115,7 +114,7 @@ def test_a_mistake_in_it_is_one_line(cli: Cli, tmp_path: Path, words: list[str],
     package.mkdir()
     (package / "__init__.py").touch()
     (package / "hush.py").write_text(METHOD)
-    done = cli(*words, "model=lenet", PYTHONPATH=f"{tmp_path}:{CLONE}")
+    done = cli(*words, "model=lenet", PYTHONPATH=f"{tmp_path}:{ROOT}")
     assert done.returncode == 2
     assert len(done.stderr.splitlines()) == 1
     assert said in done.stderr

@@ -8,10 +8,11 @@ from typing import Any
 
 import pandas as pd
 import pytest
-from command_line import TINY, Cli, record_in
 from jsonschema import Draft202012Validator
 
 import unlearn
+from tests.helpers.command_line import TINY, Cli, record_in
+from tests.helpers.paths import SCHEMA
 
 SHARED = [word for word in TINY if not word.startswith("method")]
 RETAINED = [0, *[1] * 9]  # by class: whether it is retained when class 0 is forgotten
@@ -21,7 +22,7 @@ def ran(cli: Cli, folder: Path, *words: str, **environment: str) -> dict[str, An
     done = cli(*SHARED, *words, "run_dir=here", **environment)
     assert done.returncode == 0, done.stderr
     record = record_in(folder / "here")
-    schema = json.loads((Path(unlearn.__file__).parent / "record.schema.json").read_text())
+    schema = json.loads(SCHEMA.read_text())
     Draft202012Validator(schema).validate(record)
     return record
 

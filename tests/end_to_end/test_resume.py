@@ -9,7 +9,8 @@ import time
 from pathlib import Path
 
 import pytest
-from command_line import TINY, Cli, command, record_in, surroundings
+
+from tests.helpers.command_line import TINY, Cli, command, record_in, surroundings
 
 
 def run_directories(outputs: Path) -> list[Path]:

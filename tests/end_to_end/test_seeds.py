@@ -9,8 +9,9 @@ import pandas as pd
 import pytest
 import torch
 import yaml
-from command_line import TINY, Cli, record_in
 from safetensors.torch import load_file
+
+from tests.helpers.command_line import TINY, Cli, record_in
 
 SEVERAL = ["seeds=[0,1]", "forget_sets=[[0],[3]]"]
 
@@ -113,7 +114,7 @@ def test_what_fails_together_begins_anew_alone(cli: Cli, tmp_path: Path) -> None
     """From nothing: a checkpoint names its loop as the next process will."""
     (tmp_path / "shaky.py").write_text(
         "import copy\n"
-        "from unlearn.methods.base import State, lone\n"
+        "from unlearn.protocol import State, lone\n"
         "class Shaky:\n"
         "    access = 'none'\n"
         "    def unlearn(self, request, data):\n"

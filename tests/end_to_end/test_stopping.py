@@ -7,10 +7,10 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
-from command_line import TINY, Cli, record_in
 from jsonschema import Draft202012Validator
 
-import unlearn
+from tests.helpers.command_line import TINY, Cli, record_in
+from tests.helpers.paths import SCHEMA
 
 WORDS = [
     *(word for word in TINY if not word.startswith("evaluation")),
@@ -20,7 +20,6 @@ WORDS = [
     "~evaluation.metrics.relearn",
     "~evaluation.metrics.membership",
 ]
-SCHEMA = Path(unlearn.__file__).parent / "record.schema.json"
 
 
 def looks_of(directory: Path) -> pd.DataFrame:

@@ -11,10 +11,10 @@ from typing import Any
 import pytest
 import wandb
 from hydra import compose, initialize_config_dir
-from wandb_server import KEY, Server, closed, serving, silent
 
 import unlearn.__main__ as entry
-from unlearn.settle import settle
+from tests.helpers.wandb_server import KEY, Server, closed, serving, silent
+from unlearn.config.resolve import resolve_config
 from unlearn.tracking.base import Step
 from unlearn.tracking.weights_and_biases import WeightsAndBiases
 
@@ -24,7 +24,7 @@ def outputs(tmp_path: Path) -> Path:
     """Three runs kept offline, and a fourth on its way."""
     words = ["model=lenet", "training.epochs=2"]
     with initialize_config_dir(str(entry._CONF), version_base="1.3"):
-        config = settle(compose("config", overrides=words), words)
+        config = resolve_config(compose("config", overrides=words), words)
     for name in ("first", "second", "third", ".fourth.partial"):
         directory = tmp_path / "outputs" / "digits-lenet" / name
         directory.mkdir(parents=True)

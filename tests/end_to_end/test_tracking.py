@@ -9,8 +9,16 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
-from command_line import TINY, Cli, command, record_in, surroundings
-from wandb_reader import config_of, curve_of, exit_code_of, read_back, summary_of, the_run
+
+from tests.helpers.command_line import TINY, Cli, command, record_in, surroundings
+from tests.helpers.wandb_reader import (
+    config_of,
+    curve_of,
+    exit_code_of,
+    read_back,
+    summary_of,
+    the_run,
+)
 
 OFFLINE = [a for a in TINY if not a.startswith(("tracking", "evaluation"))]
 FIGURES = ["evaluation.every=2", "evaluation.metrics.inversion_attack.steps=2"]

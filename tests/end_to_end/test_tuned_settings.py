@@ -6,13 +6,14 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from command_line import Cli
 from hydra import compose
 from omegaconf import OmegaConf
 
+from tests.helpers.command_line import Cli
+from tests.helpers.paths import CONF
+
 pytestmark = pytest.mark.usefixtures("composing")
 
-CONF = Path(__file__).parents[2] / "conf"
 FILES = sorted((CONF / "tuned").rglob("*.yaml"))
 
 

@@ -8,14 +8,13 @@ import sys
 import zipfile
 from pathlib import Path
 
-from command_line import TINY, record_in
-
-CLONE = Path(__file__).resolve().parents[2]
+from tests.helpers.command_line import TINY, record_in
+from tests.helpers.paths import ROOT
 
 
 def test_the_wheel_works_elsewhere(tmp_path: Path) -> None:
     built = subprocess.run(
-        [sys.executable, "-m", "build", "--wheel", "--outdir", str(tmp_path / "dist"), str(CLONE)],
+        [sys.executable, "-m", "build", "--wheel", "--outdir", str(tmp_path / "dist"), str(ROOT)],
         capture_output=True,
         text=True,
         check=False,
@@ -23,15 +22,15 @@ def test_the_wheel_works_elsewhere(tmp_path: Path) -> None:
     assert built.returncode == 0, built.stdout + built.stderr
     (wheel,) = (tmp_path / "dist").glob("*.whl")
     zipfile.ZipFile(wheel).extractall(tmp_path / "site")
-    packed = {p.relative_to(CLONE / "conf") for p in (CLONE / "conf").rglob("*.yaml")}
+    packed = {p.relative_to(ROOT / "conf") for p in (ROOT / "conf").rglob("*.yaml")}
     carried = tmp_path / "site" / "unlearn" / "conf"
     assert {p.relative_to(carried) for p in carried.rglob("*.yaml")} == packed
     plugins = tmp_path / "site" / "hydra_plugins"
-    assert (plugins / "unlearn_launcher" / "slurm_launcher.py").exists()
+    assert (plugins / "unlearn_hydra" / "slurm_launcher.py").exists()
     assert not (plugins / "__init__.py").exists(), "it would hide the plugins of other packages"
 
     where = "import unlearn, sys; sys.stdout.write(unlearn.__file__)"
-    pages = CLONE / "unlearn" / "report" / "templates"
+    pages = ROOT / "unlearn" / "report" / "templates"
     packed_pages = tmp_path / "site" / "unlearn" / "report" / "templates"
     assert {p.name for p in packed_pages.iterdir()} == {p.name for p in pages.iterdir()}
 

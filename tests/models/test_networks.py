@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from functools import cache
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -13,7 +12,8 @@ from hydra import compose, initialize_config_dir
 from omegaconf import OmegaConf
 from torch import Tensor, nn
 
-from unlearn.config import DatasetConfig, ModelConfig
+from tests.helpers.paths import CONF
+from unlearn.config.schema import DatasetConfig, ModelConfig
 from unlearn.errors import ConfigError
 from unlearn.models.allcnn import AllCNN
 from unlearn.models.lenet import LeNet
@@ -21,7 +21,6 @@ from unlearn.models.network import attention_layers, batch_norms, builder, has_b
 from unlearn.models.resnet9 import ResNet9
 from unlearn.models.resnet18 import small_image_resnet18
 
-CONF = Path(__file__).parents[2] / "conf"
 NAMES = sorted(path.stem for path in (CONF / "model").glob("*.yaml") if path.stem != "custom")
 SIZES = [(name, size) for name in NAMES for size in (8, 28, 32) if (name, size) != ("resnet18", 8)]
 

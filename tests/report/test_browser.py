@@ -12,7 +12,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from synthetic import put, report, sweep
+
+from tests.helpers.synthetic import put, report, sweep
 
 BROWSER, DRIVER = shutil.which("chromium"), shutil.which("chromedriver")
 webdriver = pytest.importorskip("selenium.webdriver", reason="selenium is not installed")

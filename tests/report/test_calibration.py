@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from synthetic import put, report
+from tests.helpers.synthetic import put, report
 
 
 def entry(original: float, masked: float, unlearned: float, *left_out: bool) -> dict[str, Any]:

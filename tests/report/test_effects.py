@@ -12,8 +12,8 @@ import numpy as np
 import pandas as pd
 import pytest
 from scipy import stats
-from synthetic import put, report
 
+from tests.helpers.synthetic import put, report
 from unlearn.errors import ConfigError
 from unlearn.report.effects import effects, factors
 from unlearn.report.runs import as_text

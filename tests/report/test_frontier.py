@@ -12,8 +12,8 @@ import numpy as np
 import pandas as pd
 import pytest
 from scipy import stats
-from synthetic import put, report
 
+from tests.helpers.synthetic import put, report
 from unlearn.report.frontier import AGAINST, points, region, retrained
 from unlearn.report.frontier_chart import legend_columns
 from unlearn.report.runs import load

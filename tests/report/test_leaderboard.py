@@ -10,8 +10,8 @@ from typing import Any
 
 import pandas as pd
 import pytest
-from synthetic import put, report
 
+from tests.helpers.synthetic import put, report
 from unlearn.report.leaderboard import leaderboard, notes
 from unlearn.report.pivot import interval
 from unlearn.report.runs import load

@@ -14,8 +14,8 @@ import numpy as np
 import pandas as pd
 import pytest
 from scipy import stats
-from synthetic import add_history, add_pictures, put, report, sweep
 
+from tests.helpers.synthetic import add_history, add_pictures, put, report, sweep
 from unlearn.report.commands import folded
 from unlearn.report.groups import MOST_GROUPS, panels
 from unlearn.report.observed import curve

@@ -11,7 +11,8 @@ import time
 from pathlib import Path
 
 import pytest
-from synthetic import add_history, put
+
+from tests.helpers.synthetic import add_history, put
 
 # What a report may take on a machine of its own is half of this.
 SECONDS = 40

@@ -10,14 +10,13 @@ from pathlib import Path
 
 import pytest
 import yaml
-from command_line import TINY, command
 from hydra.core.utils import JobReturn, JobStatus
 from submitit.slurm.slurm import SlurmJob
 
-from hydra_plugins.unlearn_launcher._jobs import Sent, _outcome
+from hydra_plugins.unlearn_hydra._slurm_jobs import Sent, _outcome
+from tests.helpers.command_line import TINY, command
+from tests.helpers.paths import ROOT
 from unlearn.errors import ConfigError
-
-CLONE = Path(__file__).resolve().parents[2]
 
 
 def call(folder: Path, *arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
@@ -41,7 +40,7 @@ def test_without_sbatch_it_says_so_before_any_work(tmp_path: Path, name: str) ->
 
 
 def test_the_node_names_the_packages_that_it_lacks(tmp_path: Path) -> None:
-    program = [sys.executable, str(CLONE / "scripts" / "slurm_node.py"), "start"]
+    program = [sys.executable, str(ROOT / "scripts" / "slurm_node.py"), "start"]
     place = ["--folder", str(tmp_path / "node")]
     done = subprocess.run(
         [*program, *place], env={**os.environ, "PATH": ""}, capture_output=True, text=True

@@ -11,11 +11,12 @@ from pathlib import Path
 
 import jsonschema
 import pytest
-from cluster import GRID, ON_CPU, QUICK, SLOW, SLOWLY, Cluster, two
-from command_line import TINY, command, record_in
-from pages import play
 
-CLONE = Path(__file__).resolve().parents[2]
+from tests.helpers.cluster import GRID, ON_CPU, QUICK, SLOW, SLOWLY, Cluster, two
+from tests.helpers.command_line import TINY, command, record_in
+from tests.helpers.pages import play
+from tests.helpers.paths import ROOT
+
 pytestmark = pytest.mark.slow
 
 
@@ -23,7 +24,7 @@ pytestmark = pytest.mark.slow
 def node(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     """The node's folder; `scripts/slurm_node.py` starts and stops it as a user would."""
     folder = tmp_path_factory.mktemp("node")
-    program = [sys.executable, str(CLONE / "scripts" / "slurm_node.py")]
+    program = [sys.executable, str(ROOT / "scripts" / "slurm_node.py")]
     place = ["--folder", str(folder), "--cpus", "2"]
     began = subprocess.run([*program, "start", *place], capture_output=True, text=True)
     if began.returncode == 2:
@@ -63,7 +64,7 @@ def test_a_sweep_that_everything_happens_to(cluster: Cluster) -> None:
 
     cluster.until("others run", lambda: "RUNNING" in cluster.states().values())
     going = [job for job, state in cluster.states().items() if state == "RUNNING"]
-    program = [sys.executable, str(CLONE / "scripts" / "slurm_node.py"), "restart-controller"]
+    program = [sys.executable, str(ROOT / "scripts" / "slurm_node.py"), "restart-controller"]
     cluster.call(*program, "--folder", str(cluster.node))
     assert {cluster.states()[job] for job in going} <= {"RUNNING", "COMPLETING", "COMPLETED"}
 
@@ -97,7 +98,7 @@ def idle(cluster: Cluster) -> bool:
 
 def check_records(cluster: Cluster, interrupted: list[Path]) -> None:
     """All twelve are there, whole, once; the interrupted as if they had not been interrupted."""
-    schema = json.loads((CLONE / "unlearn" / "record.schema.json").read_text())
+    schema = json.loads((ROOT / "unlearn" / "record.schema.json").read_text())
     paths = cluster.records()
     records = [record_in(path.parent) for path in paths]
     for record in records:

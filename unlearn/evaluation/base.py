@@ -11,10 +11,10 @@ import torch
 from torch import Tensor, nn
 
 from unlearn.data.tensors import Data, Split
-from unlearn.evaluation.shelf import Shelf
-from unlearn.hardware import ROWS, Hardware
-from unlearn.methods.base import Samples
-from unlearn.request import Request
+from unlearn.evaluation.cache import MeasurementCache
+from unlearn.hardware import Hardware
+from unlearn.models.outputs import compute_logits
+from unlearn.protocol import Request, Samples
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -44,7 +44,7 @@ class Models:
 
 
 @dataclass(frozen=True)
-class Setting:
+class MetricContext:
     """Everything else that a metric may use.
 
     Args:
@@ -63,7 +63,7 @@ class Setting:
     samples: Samples | None
     classes: tuple[str, ...]
     figures: Path
-    shelf: Shelf = field(default_factory=Shelf)
+    shelf: MeasurementCache = field(default_factory=MeasurementCache)
 
 
 class Metric(Protocol):
@@ -75,19 +75,19 @@ class Metric(Protocol):
 
     needs_data: bool
 
-    def __call__(self, models: Models, setting: Setting) -> Figures:
+    def __call__(self, models: Models, setting: MetricContext) -> Figures:
         """Return named figures (numbers, None, or mappings of them) for the record."""
         ...
 
 
-Watched = Callable[[nn.Module], dict[str, float]]
+StudentFigures = Callable[[nn.Module], dict[str, float]]
 
 
 @runtime_checkable
-class Watch(Protocol):
+class StudentMetric(Protocol):
     """Measures the student alone, without data: at every look at it, and at the end."""
 
-    def watch(self, request: Request) -> Watched:
+    def watch(self, request: Request) -> StudentFigures:
         """Make once what all looks share; return what takes the figures of a student.
 
         The student is in eval mode and is not changed, and neither is torch's random state:
@@ -96,19 +96,11 @@ class Watch(Protocol):
         ...
 
 
-@torch.no_grad()
-def logits_of(network: nn.Module, split: Split, hardware: Hardware) -> Tensor:
-    """Logits (N, K), float32, of a network in the mode that it is in."""
-    with hardware.autocast():
-        parts = [network(hardware.layout(images)) for images in split.images.split(ROWS)]
-    return torch.cat(parts).float()
-
-
-def accuracy(
+def measure_accuracy(
     network: nn.Module, split: Split, forget: tuple[int, ...], hardware: Hardware
 ) -> dict[str, float | None]:
     """Accuracy in percent over the retain rows and over the forget rows, None if there are none."""
-    correct = logits_of(network, split, hardware).argmax(dim=1) == split.labels
+    correct = compute_logits(network, split.images, hardware).argmax(dim=1) == split.labels
     forgotten = torch.isin(split.labels, torch.tensor(forget, device=split.labels.device))
     return {"retain": _percent(correct[~forgotten]), "forget": _percent(correct[forgotten])}
 
@@ -117,8 +109,11 @@ def _percent(correct: Tensor) -> float | None:
     return 100 * correct.double().mean().item() if len(correct) else None
 
 
-def each_model(
-    models: Models, measure: Callable[[nn.Module], Any], what: Sequence[object], shelf: Shelf
+def measure_models(
+    models: Models,
+    measure: Callable[[nn.Module], Any],
+    what: Sequence[object],
+    shelf: MeasurementCache,
 ) -> dict[str, Any]:
     """The same measurement of every model that exists, and a list of it over the references.
 

@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING, Annotated
 from pydantic import Field
 from pydantic.dataclasses import dataclass
 
-from unlearn.config import CLOSED
-from unlearn.evaluation.base import Figures, Models, Setting
-from unlearn.evaluation.looks import looks
+from unlearn.config.schema import CLOSED
+from unlearn.evaluation.base import Figures, MetricContext, Models
+from unlearn.records.history import read_looks
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -29,7 +29,7 @@ class Onset:
     threshold: Annotated[float, Field(ge=0, le=100)]
     needs_data: bool = True
 
-    def __call__(self, models: Models, setting: Setting) -> Figures:
+    def __call__(self, models: Models, setting: MetricContext) -> Figures:
         """Read the history; see `Metric`.
 
         Returns:
@@ -37,7 +37,7 @@ class Onset:
             never rose; `area`: mean of D_f over the curve, percent; `largest`: its maximum over
             the last three quarters of the steps; `final`: its last value.
         """
-        curve = looks(setting.history, "forget")["forget"]
+        curve = read_looks(setting.history, "forget")["forget"]
         if curve.empty:
             return {"step": None, "area": None, "largest": None, "final": None}
         later = curve[curve.index > curve.index[-1] / 4]

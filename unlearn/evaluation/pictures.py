@@ -10,10 +10,10 @@ from pydantic import NonNegativeFloat, NonNegativeInt, PositiveFloat, PositiveIn
 from pydantic.dataclasses import dataclass
 from torch import Tensor, nn
 
-from unlearn.config import CLOSED
-from unlearn.evaluation.attack import inverted
-from unlearn.evaluation.base import Figures, Models, Setting
-from unlearn.request import Request
+from unlearn.config.schema import CLOSED
+from unlearn.evaluation.base import Figures, MetricContext, Models
+from unlearn.evaluation.inversion import invert_classes
+from unlearn.protocol import Request
 
 _CELL = (1.1, 1.5)  # inches of an image and its words
 _SIDE = 1.0  # of the image's longer side
@@ -30,7 +30,7 @@ class SamplePictures:
     most: PositiveInt
     needs_data: bool = False
 
-    def __call__(self, models: Models, setting: Setting) -> Figures:
+    def __call__(self, models: Models, setting: MetricContext) -> Figures:
         """Draw; the figure is how many of the shown images the filter keeps, or None."""
         samples = setting.samples
         if samples is None:
@@ -65,7 +65,7 @@ class InversionAttack:
     tv_weight: NonNegativeFloat
     needs_data: bool = False
 
-    def __call__(self, models: Models, setting: Setting) -> Figures:
+    def __call__(self, models: Models, setting: MetricContext) -> Figures:
         """Draw; the figures are the mean probability of the class reached, {model: confidence}."""
         attacked = dict(models.items())
         rows, confidences = [], {}
@@ -85,7 +85,7 @@ class InversionAttack:
 
     def _invert(self, network: nn.Module, request: Request) -> tuple[Tensor, float]:
         target = request.forget[0]
-        images = inverted(
+        images = invert_classes(
             network,
             request,
             torch.full((self.images,), target, device=request.hardware.device),
@@ -100,7 +100,7 @@ class InversionAttack:
 
 
 def _grid(
-    setting: Setting, rows: Sequence[Tensor], labels: list[str], titles: list[str], path: Path
+    setting: MetricContext, rows: Sequence[Tensor], labels: list[str], titles: list[str], path: Path
 ) -> None:
     """Write a grid of images, a label before each row and a title over each image.
 

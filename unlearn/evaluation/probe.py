@@ -1,8 +1,12 @@
-"""Linear probes: how readily the forgotten classes are read out of each block's features."""
+"""Linear probes: how well a few labelled rows read the forget classes out of the features.
+
+"An Illusion of Unlearning?" (AISTATS 2026, arXiv 2604.08271), with few labels.
+"""
 
 from __future__ import annotations
 
 import warnings
+from collections.abc import Sequence
 from functools import partial
 from typing import TYPE_CHECKING
 
@@ -12,17 +16,22 @@ from pydantic import PositiveInt
 from pydantic.dataclasses import dataclass
 from torch import nn
 
-from unlearn.config import CLOSED
+from unlearn.config.schema import CLOSED
 from unlearn.data.tensors import Split
-from unlearn.evaluation.base import Figures, Models, Setting, each_model, mean_of
+from unlearn.evaluation.audit import Figure, Findings, Subject
+from unlearn.evaluation.base import Figures, MetricContext, Models, mean_of, measure_models
 from unlearn.models.features import feature_places, features_at
-
-Rows = NDArray[np.float64]
-Labels = NDArray[np.int64]
-_STEPS = 100  # of the solver, at most
 
 if TYPE_CHECKING:
     from sklearn.linear_model import LogisticRegression
+
+Rows = NDArray[np.float64]
+
+
+Labels = NDArray[np.int64]
+
+
+_STEPS = 100  # of the solver, at most
 
 
 @dataclass(config=CLOSED)
@@ -47,7 +56,7 @@ class Probe:
     grid: PositiveInt
     needs_data: bool = True
 
-    def __call__(self, models: Models, setting: Setting) -> Figures:
+    def __call__(self, models: Models, setting: MetricContext) -> Figures:
         """Probe all models and a fresh network; see `Metric`.
 
         Returns:
@@ -65,7 +74,7 @@ class Probe:
         asked = _some(data.test, self.most, random)
         score = partial(self._scores, places=places, taught=taught, asked=asked, setting=setting)
         what = [self, places]
-        found = each_model(models, score, what, setting.shelf)
+        found = measure_models(models, score, what, setting.shelf)
         fresh = request.hardware.place(request.fresh()).eval()
         found["random"] = setting.shelf.kept(what, [fresh], lambda: score(fresh))
         off, *floor = [
@@ -89,7 +98,7 @@ class Probe:
         places: tuple[str, ...],
         taught: Split,
         asked: Split,
-        setting: Setting,
+        setting: MetricContext,
     ) -> list[float]:
         hardware, forget = setting.request.hardware, setting.request.forget
         known, unseen = (
@@ -164,3 +173,40 @@ def classifier(features: Rows, labels: Labels) -> LogisticRegression:
         # A collapsed network's features may never let it converge: its answers count as they are.
         warnings.simplefilter("ignore", ConvergenceWarning)
         return LogisticRegression(max_iter=_STEPS).fit(features, labels)
+
+
+@dataclass(config=CLOSED)
+class BlockProbe:
+    """Balanced accuracy of a linear probe of a few labelled rows, percent, block by block.
+
+    Args:
+        shots: labelled training rows of each class.
+        draws: of those rows, over which the score is averaged.
+    """
+
+    shots: PositiveInt
+    draws: PositiveInt
+    needs_judge: bool = False
+
+    def __call__(self, subject: Subject, peers: Sequence[Subject]) -> Findings:
+        """One number a place where features are read; see `Audit`."""
+        bench = subject.bench
+        taught = bench.taught(self.shots * self.draws)
+        labels = taught.labels.cpu().numpy()
+        asked = [bench.rows(part) for part in ("retain", "forget")]
+        truth = np.concatenate([rows.labels.cpu().numpy() for rows in asked])
+        unseen = [subject.features(rows) for rows in asked]
+        return {
+            place: Figure(
+                readout(
+                    known.double().numpy(),
+                    labels,
+                    np.concatenate([features[place].double().numpy() for features in unseen]),
+                    truth,
+                    bench.request.forget,
+                    shots=self.shots,
+                    draws=self.draws,
+                )
+            )
+            for place, known in subject.features(taught).items()
+        }

@@ -7,12 +7,12 @@ from pydantic import NonNegativeFloat, NonNegativeInt, PositiveFloat, PositiveIn
 from pydantic.dataclasses import dataclass
 from torch import Tensor, nn
 
-from unlearn.config import CLOSED
-from unlearn.evaluation.attack import inverted
-from unlearn.evaluation.base import Watched
-from unlearn.methods.distillation import target_probabilities
-from unlearn.request import Request
-from unlearn.roles import derived
+from unlearn.config.schema import CLOSED
+from unlearn.evaluation.base import StudentFigures
+from unlearn.evaluation.inversion import invert_classes
+from unlearn.protocol import Request
+from unlearn.roles import derive_seed
+from unlearn.training.losses import target_probabilities
 
 
 @dataclass(config=CLOSED)
@@ -36,12 +36,12 @@ class Proxy:
     tv_weight: NonNegativeFloat
     mixtures: PositiveInt
 
-    def watch(self, request: Request) -> Watched:
+    def watch(self, request: Request) -> StudentFigures:
         """Make the images; the figures are those of `Probe`. See `Watch`."""
         # Inverted from the request's own seed they would be the images that methods invert.
-        seed = derived(request.seed, "proxy")
+        seed = derive_seed(request.seed, "proxy")
         labels = torch.arange(request.num_classes).repeat(self.images).to(request.hardware.device)
-        pure = inverted(
+        pure = invert_classes(
             request.teacher,
             request,
             labels,
@@ -51,10 +51,10 @@ class Proxy:
             seed=seed,
         )
         mixed = mixtures(pure, self.mixtures, seed)
-        return Probe(request, labels, pure, mixed).figures
+        return ProxyImages(request, labels, pure, mixed).figures
 
 
-class Probe:
+class ProxyImages:
     """Images of all classes, and what the teacher answers to them.
 
     Args:

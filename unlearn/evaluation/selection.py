@@ -6,8 +6,8 @@ import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from unlearn.evaluation.base import Figures, Models, Setting
-from unlearn.evaluation.looks import looks
+from unlearn.evaluation.base import Figures, MetricContext, Models
+from unlearn.records.history import read_looks
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -32,7 +32,7 @@ class Selection:
     score: str
     needs_data: bool = False
 
-    def __call__(self, models: Models, setting: Setting) -> Figures:
+    def __call__(self, models: Models, setting: MetricContext) -> Figures:
         """Read the history; see `Metric`.
 
         Returns:
@@ -43,7 +43,7 @@ class Selection:
             and where a figure never changes.
         """
         proxies = dict.fromkeys((self.retain, self.forget, self.score))
-        seen = looks(setting.history, "retain", "forget", *proxies)
+        seen = read_looks(setting.history, "retain", "forget", *proxies)
         scores = seen[self.score].dropna()
         real = seen.dropna(subset=["retain", "forget"])
         best = real.sort_values(["forget", "retain", "step"], ascending=[True, False, True])

@@ -18,12 +18,11 @@ import torch
 from torch.optim import Adam
 
 from unlearn.data.tensors import Access, Split
-from unlearn.methods.base import Steps
-from unlearn.methods.labelled import class_loss, relabelled
-from unlearn.methods.passes import passes
-from unlearn.methods.student import taught_student
-from unlearn.request import Request
-from unlearn.sources.base import Source
+from unlearn.protocol import Request, Steps
+from unlearn.synthesis.sources import Source
+from unlearn.training.loops import run_epochs
+from unlearn.training.losses import class_loss, relabelled
+from unlearn.training.student import taught_student
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -53,7 +52,7 @@ class Amnesiac:
         examples = yield from self.source.examples(request, data, "all", random)
         examples = relabelled(examples, request, random)
         student = taught_student(request)
-        yield from passes(
+        yield from run_epochs(
             "amnesiac",
             student,
             Adam(student.parameters(), self.learning_rate),

@@ -20,12 +20,12 @@ from torch import Tensor
 from torch.optim import Adam
 
 from unlearn.data.tensors import Access, Split
-from unlearn.methods.base import Steps
-from unlearn.methods.distillation import answer_loss, answers, target_probabilities
-from unlearn.methods.passes import passes
-from unlearn.methods.student import taught_student
-from unlearn.request import Request
-from unlearn.sources.base import Examples, Source
+from unlearn.models.outputs import compute_logits
+from unlearn.protocol import Request, Steps
+from unlearn.synthesis.sources import Examples, Source
+from unlearn.training.loops import run_epochs
+from unlearn.training.losses import answer_loss, target_probabilities
+from unlearn.training.student import taught_student
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -57,7 +57,7 @@ class BadTeacher:
         examples = yield from self.source.examples(request, data, "all", random)
         target = self.targets(request, examples)
         student = taught_student(request)
-        yield from passes(
+        yield from run_epochs(
             "bad_teacher",
             student,
             Adam(student.parameters(), self.learning_rate),
@@ -74,7 +74,7 @@ class BadTeacher:
         untrained = request.hardware.place(request.fresh()).eval()
         bad, good = (
             target_probabilities(
-                answers(network, examples.images, self.batch_size, request.hardware),
+                compute_logits(network, examples.images, request.hardware, self.batch_size),
                 request.forget_mask,
                 "raw",
                 self.temperature,

@@ -19,13 +19,12 @@ from torch import Tensor, nn
 from torch.optim import SGD
 
 from unlearn.data.tensors import Access, Split
-from unlearn.methods.base import Steps
-from unlearn.methods.labelled import class_loss
-from unlearn.methods.passes import passes
-from unlearn.methods.student import set_training, taught_student
 from unlearn.models.network import readout
-from unlearn.request import Request
-from unlearn.sources.base import Examples, Source
+from unlearn.protocol import Request, Steps
+from unlearn.synthesis.sources import Examples, Source
+from unlearn.training.loops import run_epochs
+from unlearn.training.losses import class_loss
+from unlearn.training.student import set_training, taught_student
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -65,7 +64,7 @@ class BoundaryExpand:
         set_training(widened, frozen=self.batch_norm == "frozen")
         optimizer = SGD(widened.parameters(), self.learning_rate, momentum=0.9)
         extra = torch.full((len(images),), request.num_classes, device=images.device)
-        for state in passes(
+        for state in run_epochs(
             "expand",
             widened,
             optimizer,

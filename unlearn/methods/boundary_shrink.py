@@ -21,13 +21,12 @@ from torch import Tensor
 from torch.optim import SGD
 
 from unlearn.data.tensors import Access, Split
-from unlearn.methods.base import Steps
-from unlearn.methods.distillation import answers
-from unlearn.methods.labelled import class_loss
-from unlearn.methods.passes import passes
-from unlearn.methods.student import taught_student
-from unlearn.request import Request
-from unlearn.sources.base import Examples, Source
+from unlearn.models.outputs import compute_logits
+from unlearn.protocol import Request, Steps
+from unlearn.synthesis.sources import Examples, Source
+from unlearn.training.loops import run_epochs
+from unlearn.training.losses import class_loss
+from unlearn.training.student import taught_student
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -62,7 +61,7 @@ class BoundaryShrink:
         moved = Examples(examples.images, self.neighbours(request, examples))
         student = taught_student(request, frozen=self.batch_norm == "frozen")
         optimizer = SGD(student.parameters(), self.learning_rate, momentum=0.9)
-        yield from passes(
+        yield from run_epochs(
             "shrink",
             student,
             optimizer,
@@ -79,7 +78,7 @@ class BoundaryShrink:
         images, labels = (values.split(self.batch_size) for values in examples)
         batches = zip(images, labels, strict=True)
         attacked = torch.cat([across(request, x, y, self.bound) for x, y in batches])
-        logits = answers(request.teacher, attacked, self.batch_size, request.hardware)
+        logits = compute_logits(request.teacher, attacked, request.hardware, self.batch_size)
         return logits.masked_fill(request.forget_mask, -torch.inf).argmax(dim=1)
 
 

@@ -18,12 +18,12 @@ import torch
 from torch.optim import SGD
 
 from unlearn.data.tensors import Access, Split
-from unlearn.methods.base import Steps
-from unlearn.methods.distillation import answer_loss, answers, target_probabilities
-from unlearn.methods.passes import passes
-from unlearn.methods.student import taught_student
-from unlearn.request import Request
-from unlearn.sources.base import Source
+from unlearn.models.outputs import compute_logits
+from unlearn.protocol import Request, Steps
+from unlearn.synthesis.sources import Source
+from unlearn.training.loops import run_epochs
+from unlearn.training.losses import answer_loss, target_probabilities
+from unlearn.training.student import taught_student
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -53,11 +53,11 @@ class Delete:
         """Yield the state after each step of the source and each epoch; see `Method`."""
         random = torch.Generator().manual_seed(request.seed)
         images, _ = yield from self.source.examples(request, data, "forget", random)
-        logits = answers(request.teacher, images, self.batch_size, request.hardware)
+        logits = compute_logits(request.teacher, images, request.hardware, self.batch_size)
         target = target_probabilities(logits, request.forget_mask, "masked")
         student = taught_student(request, frozen=self.batch_norm == "frozen")
         optimizer = SGD(student.parameters(), self.learning_rate, momentum=0.9)
-        yield from passes(
+        yield from run_epochs(
             "delete",
             student,
             optimizer,

@@ -18,12 +18,12 @@ import torch
 from torch import Tensor, nn
 
 from unlearn.data.tensors import Access, Split
-from unlearn.methods.base import State, Steps
-from unlearn.methods.distillation import distil, target_probabilities
-from unlearn.methods.student import taught_student
 from unlearn.models.members import Members
 from unlearn.models.network import readout
-from unlearn.request import Request
+from unlearn.protocol import Request, State, Steps
+from unlearn.training.loops import distil
+from unlearn.training.losses import target_probabilities
+from unlearn.training.student import taught_student
 
 _PROBES = 64  # noise images that the teacher's features are measured on
 

@@ -16,12 +16,11 @@ import torch
 from torch.optim import SGD
 
 from unlearn.data.tensors import Access, Split
-from unlearn.methods.base import Steps
-from unlearn.methods.labelled import class_loss
-from unlearn.methods.passes import passes
-from unlearn.methods.student import taught_student
-from unlearn.request import Request
-from unlearn.sources.base import Source
+from unlearn.protocol import Request, Steps
+from unlearn.synthesis.sources import Source
+from unlearn.training.loops import run_epochs
+from unlearn.training.losses import class_loss
+from unlearn.training.student import taught_student
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -50,7 +49,7 @@ class FineTune:
         random = torch.Generator().manual_seed(request.seed)
         examples = yield from self.source.examples(request, data, "retain", random)
         student = taught_student(request)
-        yield from passes(
+        yield from run_epochs(
             "fine_tune",
             student,
             SGD(student.parameters(), self.learning_rate, momentum=0.9),

@@ -26,20 +26,19 @@ from torch.optim.lr_scheduler import LRScheduler, ReduceLROnPlateau
 
 from unlearn.data.tensors import Access, Split
 from unlearn.errors import RunError
-from unlearn.methods.adversarial import Adversarial, Contest, Lesson
-from unlearn.methods.base import Observed, State, Steps, StepsTogether, lone
-from unlearn.methods.distillation import attention_loss
-from unlearn.methods.student import set_training
 from unlearn.models.members import Member
-from unlearn.request import Request
+from unlearn.protocol import Observed, Request, State, Steps, StepsTogether, lone
 from unlearn.roles import SELECT
+from unlearn.training.adversarial import AdversarialSettings, AdversarialTrainer, DistillationBatch
+from unlearn.training.losses import attention_loss
+from unlearn.training.student import set_training
 
 _CHECK_EVERY = 25  # iterations between looks at the loss and the filter: each waits for the device
 _RESCUES = 3  # fresh generators before a starved filter ends the run
 
 
 @dataclass(frozen=True, kw_only=True)
-class GatedKnowledgeTransfer(Adversarial):
+class GatedKnowledgeTransfer(AdversarialSettings):
     """GKT with the published code's faults mended, each switchable.
 
     Args:
@@ -74,7 +73,7 @@ class GatedKnowledgeTransfer(Adversarial):
 
     def unlearn_together(self, requests: Sequence[Request]) -> StepsTogether:
         """The same for several requests at once; see `Together`."""
-        with Game(self, requests) as game:
+        with GKTTrainer(self, requests) as game:
             progress = requests[0].progress
             for iteration in progress.steps("transfer", self.iterations, game.parts):
                 if iteration > 1 and self.batch_norm == "published":
@@ -95,7 +94,7 @@ class GatedKnowledgeTransfer(Adversarial):
                 yield [State(SELECT, 1, 1, game.students.networks[0])]
 
 
-class Game(Contest):
+class GKTTrainer(AdversarialTrainer):
     """The contest, with attention, fresh generators for a starved filter, and the oracle's say."""
 
     stage: ClassVar[str] = "transfer"
@@ -125,13 +124,15 @@ class Game(Contest):
         target, weights = self.ask(teacher(images), forget)
         return -self.divergence(target, student(images), weights)
 
-    def synthesise(self, noise: Tensor, *beside: Any) -> Lesson:
+    def synthesise(self, noise: Tensor, *beside: Any) -> DistillationBatch:
         """A lesson from noise (M, B, latent); counts the batches that the filter empties."""
         batch = super().synthesise(noise)
         self.starved = (self.starved + 1) * (batch.weights.sum(dim=1) == 0)
         return batch
 
-    def student_loss(self, student: Member, lesson: Lesson) -> tuple[Tensor, dict[str, Tensor]]:
+    def student_loss(
+        self, student: Member, lesson: DistillationBatch
+    ) -> tuple[Tensor, dict[str, Tensor]]:
         """Divergence + beta * attention, and both."""
         logits, maps = student.attend(lesson.images)
         divergence = self.divergence(lesson.target, logits, lesson.weights)

@@ -17,12 +17,11 @@ from torch import nn
 from torch.optim import SGD
 
 from unlearn.data.tensors import Access, Split
-from unlearn.methods.base import Steps
-from unlearn.methods.labelled import class_loss
-from unlearn.methods.passes import passes
-from unlearn.methods.student import taught_student
-from unlearn.request import Request
-from unlearn.sources.base import Source
+from unlearn.protocol import Request, Steps
+from unlearn.synthesis.sources import Source
+from unlearn.training.loops import run_epochs
+from unlearn.training.losses import class_loss
+from unlearn.training.student import taught_student
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -57,7 +56,7 @@ class GradientAscent:
         student = taught_student(request, frozen=self.batch_norm == "frozen")
         optimizer = SGD(student.parameters(), self.learning_rate, momentum=0.9)
         loss_of = class_loss(student, examples, request.hardware)
-        yield from passes(
+        yield from run_epochs(
             "ascend",
             student,
             optimizer,

@@ -17,13 +17,14 @@ import torch
 from torch import Tensor
 
 from unlearn.data.tensors import Access, Split
-from unlearn.methods.base import Samples, State, Steps
-from unlearn.methods.distillation import answers, distil, target_probabilities
-from unlearn.methods.student import taught_student
 from unlearn.models.members import Members
 from unlearn.models.network import readout
-from unlearn.request import Request
+from unlearn.models.outputs import compute_logits
+from unlearn.protocol import Request, Samples, State, Steps
 from unlearn.synthesis.inversion import DeepInversion, invert_states
+from unlearn.training.loops import distil
+from unlearn.training.losses import target_probabilities
+from unlearn.training.student import taught_student
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -64,7 +65,7 @@ class HeadOnly:
         student = taught_student(request).eval()
         head = readout(student, request.num_classes)
         images = yield from self._invert(request, random)
-        logits = answers(request.teacher, images, self.batch_size, request.hardware)
+        logits = compute_logits(request.teacher, images, request.hardware, self.batch_size)
         weights = request.filter(logits, request.forget_mask)
         samples = Samples.first(images, weights, logits)
         for epoch, losses in distil(
@@ -104,6 +105,6 @@ class HeadOnly:
         taken: list[Tensor] = []
         head = readout(request.teacher, request.num_classes)
         hook = head.register_forward_pre_hook(lambda _, inputs: taken.append(inputs[0].float()))
-        answers(request.teacher, images, self.batch_size, request.hardware)
+        compute_logits(request.teacher, images, request.hardware, self.batch_size)
         hook.remove()
         return torch.cat(taken)

@@ -18,14 +18,15 @@ from torch import Tensor
 from unlearn.data.tensors import Access, Split
 from unlearn.errors import ConfigError
 from unlearn.filters.compose import pass_rates
-from unlearn.methods.base import Samples, State, Steps
-from unlearn.methods.distillation import Target, answers, distil, target_probabilities
-from unlearn.methods.student import start_student
 from unlearn.models.members import Members
 from unlearn.models.network import has_batch_norm
-from unlearn.request import Request
+from unlearn.models.outputs import compute_logits
+from unlearn.protocol import Request, Samples, State, Steps
 from unlearn.synthesis.inversion import DeepInversion, invert_states
 from unlearn.synthesis.verdict import answered, verdict
+from unlearn.training.loops import distil
+from unlearn.training.losses import Target, target_probabilities
+from unlearn.training.student import start_student
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -103,7 +104,7 @@ class Inversion:
         )
         wanted = self._wanted(request)
         images = yield from self._synthesise(request, wanted, random)
-        logits = answers(request.teacher, images, self.batch_size, request.hardware)
+        logits = compute_logits(request.teacher, images, request.hardware, self.batch_size)
         for step in request.progress.steps("check", 1, dict):
             yield State("check", step, 1, None, self._verdict(logits, wanted))
         weights = request.filter(logits, request.forget_mask) * self._kept(logits, wanted)

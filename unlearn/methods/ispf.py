@@ -29,15 +29,14 @@ from torch import Tensor
 from torch.optim import SGD, Optimizer
 
 from unlearn.data.tensors import Access, Split
-from unlearn.methods.adversarial import Adversarial, Contest, Lesson
-from unlearn.methods.base import State, Steps, StepsTogether, lone
 from unlearn.models.members import Member, Members
-from unlearn.request import Request
+from unlearn.protocol import Request, State, Steps, StepsTogether, lone
 from unlearn.synthesis.inversion import BatchNormPrior
+from unlearn.training.adversarial import AdversarialSettings, AdversarialTrainer, DistillationBatch
 
 
 @dataclass(frozen=True, kw_only=True)
-class InhibitedPostFilter(Adversarial):
+class InhibitedPostFilter(AdversarialSettings):
     """ISPF, each of its two parts switchable.
 
     Args:
@@ -68,7 +67,7 @@ class InhibitedPostFilter(Adversarial):
 
     def unlearn_together(self, requests: Sequence[Request]) -> StepsTogether:
         """The same for several requests at once; see `Together`."""
-        with Inhibiting(self, requests) as contest:
+        with ISPFTrainer(self, requests) as contest:
             steps = requests[0].progress.steps("transfer", self.iterations, contest.parts)
             for iteration in steps:
                 for _ in range(self.generator_steps):
@@ -80,7 +79,7 @@ class InhibitedPostFilter(Adversarial):
                 yield contest.states(iteration, lesson, terms)
 
 
-class Inhibiting(Contest):
+class ISPFTrainer(AdversarialTrainer):
     """The contest with ISPF's generator loss and optimisers."""
 
     stage: ClassVar[str] = "transfer"
@@ -117,7 +116,9 @@ class Inhibiting(Contest):
         """KL averaged over rows and summed over classes, to which the published rate is tuned."""
         return super().divergence(target, logits, weights) * logits.shape[1]
 
-    def states(self, iteration: int, lesson: Lesson, terms: dict[str, Tensor]) -> list[State]:
+    def states(
+        self, iteration: int, lesson: DistillationBatch, terms: dict[str, Tensor]
+    ) -> list[State]:
         """What each request's observers see."""
         if iteration == self.method.iterations:
             self.require_finite(terms)

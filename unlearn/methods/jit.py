@@ -23,11 +23,10 @@ from torch import Tensor, nn
 from torch.optim import SGD
 
 from unlearn.data.tensors import Access, Split
-from unlearn.methods.base import Steps
-from unlearn.methods.passes import passes
-from unlearn.methods.student import taught_student
-from unlearn.request import Request
-from unlearn.sources.base import Source
+from unlearn.protocol import Request, Steps
+from unlearn.synthesis.sources import Source
+from unlearn.training.loops import run_epochs
+from unlearn.training.student import taught_student
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -69,7 +68,7 @@ class JustInTime:
             noise = self.sigma * torch.randn(shape, generator=random).to(batch.device)
             return roughness(student, request.hardware.layout(batch), noise)
 
-        yield from passes(
+        yield from run_epochs(
             "smooth",
             student,
             SGD(student.parameters(), self.learning_rate),

@@ -11,15 +11,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-import torch
-from torch import nn
-
 from unlearn.data.tensors import Access, Split
-from unlearn.errors import RunError
-from unlearn.methods.base import State, Steps
-from unlearn.methods.student import taught_student
-from unlearn.models.network import readout
-from unlearn.request import Request
+from unlearn.protocol import Request, State, Steps
+from unlearn.training.student import hold_down, taught_student
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -46,17 +40,3 @@ class MaskedLogit:
         student = taught_student(request).eval()
         hold_down(student, request.forget, request.num_classes, self.bias)
         yield State("mask", 1, 1, student)
-
-
-@torch.no_grad()
-def hold_down(network: nn.Module, forget: tuple[int, ...], classes: int, bias: float) -> None:
-    """Make the logits of the forget classes `bias` in a network of K classes, in place.
-
-    Raises:
-        RunError: if the network has no linear layer with one row a class, or that has no bias.
-    """
-    last = readout(network, classes)
-    if "bias" not in dict(last.named_parameters()):
-        raise RunError("method=masked_logit: the last linear layer has no bias to hold down")
-    last.weight[list(forget)] = 0.0
-    last.bias[list(forget)] = bias

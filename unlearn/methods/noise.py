@@ -26,19 +26,13 @@ from torch.optim import SGD
 
 from unlearn.data.tensors import Access, Split
 from unlearn.errors import ConfigError, RunError
-from unlearn.methods.base import SHOWN, Observed, Samples, State, Steps, StepsTogether, lone
-from unlearn.methods.distillation import (
-    answers,
-    distil,
-    shuffled,
-    take,
-    target_probabilities,
-    weighted_mean,
-)
-from unlearn.methods.student import start_student
 from unlearn.models.members import Member, Members, each
-from unlearn.request import Request
+from unlearn.models.outputs import compute_logits
+from unlearn.protocol import SHOWN, Observed, Request, Samples, State, Steps, StepsTogether, lone
 from unlearn.synthesis.noise import ClassNoises
+from unlearn.training.loops import distil, shuffled, take
+from unlearn.training.losses import target_probabilities, weighted_mean
+from unlearn.training.student import start_student
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -190,7 +184,7 @@ class ErrorNoise:
     ) -> StepsTogether:
         targets, weights = [], []
         for request, member in zip(requests, images, strict=True):
-            logits = answers(request.teacher, member, self.batch_size, request.hardware)
+            logits = compute_logits(request.teacher, member, request.hardware, self.batch_size)
             targets.append(target_probabilities(logits, request.forget_mask, "masked"))
             weights.append(request.filter(logits, request.forget_mask))
         for epoch, losses in distil(

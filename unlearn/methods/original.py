@@ -6,8 +6,7 @@ import copy
 from dataclasses import dataclass
 
 from unlearn.data.tensors import Access, Split
-from unlearn.methods.base import State, Steps
-from unlearn.request import Request
+from unlearn.protocol import Request, State, Steps
 
 
 @dataclass(frozen=True)

@@ -34,18 +34,17 @@ from torch import Tensor
 from unlearn.data.tensors import Access, Split
 from unlearn.filters.compose import Product
 from unlearn.filters.gate import ForgetGate
-from unlearn.methods.adversarial import Adversarial, Contest, Lesson
-from unlearn.methods.base import State, Steps, StepsTogether, lone
-from unlearn.methods.readout import settle_readout
 from unlearn.models.members import Member
 from unlearn.models.network import has_batch_norm
-from unlearn.request import Request
+from unlearn.protocol import Request, State, Steps, StepsTogether, lone
 from unlearn.synthesis.inversion import BatchNormPrior, DeepInversion
 from unlearn.synthesis.pool import Pool, empty_pool, inverted_pool
+from unlearn.training.adversarial import AdversarialSettings, AdversarialTrainer, DistillationBatch
+from unlearn.training.student import settle_readout
 
 
 @dataclass(frozen=True, kw_only=True)
-class Regrowth(Adversarial):
+class Regrowth(AdversarialSettings):
     """A student regrown on inverted images and on what a generator finds to teach it.
 
     Args:
@@ -98,7 +97,7 @@ class Regrowth(Adversarial):
 
     def unlearn_together(self, requests: Sequence[Request]) -> StepsTogether:
         """The same for several requests at once; see `Together`."""
-        with Regrowing(self, requests) as growing:
+        with RegrowthTrainer(self, requests) as growing:
             if self.pool:
                 yield from growing.invert()
             steps = requests[0].progress.steps("regrow", self.iterations, growing.parts)
@@ -112,7 +111,7 @@ class Regrowth(Adversarial):
                 yield growing.states(iteration, lesson, losses)
 
 
-class Regrowing(Contest):
+class RegrowthTrainer(AdversarialTrainer):
     """The contest, with a prior on the generator and a pool of inverted images in each lesson."""
 
     stage: ClassVar[str] = "regrow"
@@ -144,7 +143,7 @@ class Regrowing(Contest):
             target, student(images), weights
         )
 
-    def imagine(self) -> Lesson:
+    def imagine(self) -> DistillationBatch:
         """A lesson on images drawn from the pool and generated ones."""
         wanted = round(self.method.inverted_share * self.method.batch_size)
         drawn = self.pool.drawn(wanted, self.randoms)
@@ -152,15 +151,17 @@ class Regrowing(Contest):
 
     def lesson(
         self, generator: Member, teacher: Member, noise: Tensor, forget: Tensor, *beside: Any
-    ) -> Lesson:
+    ) -> DistillationBatch:
         """Generated images, and after them those of the pool given beside."""
         drawn: Pool = beside[0]
         generated = generator(noise)
         images = torch.cat([generated, drawn.images])
         logits = torch.cat([teacher(generated), drawn.logits])
-        return Lesson(images, logits, *self.ask(logits, forget), [])
+        return DistillationBatch(images, logits, *self.ask(logits, forget), [])
 
-    def states(self, iteration: int, lesson: Lesson, terms: dict[str, Tensor]) -> list[State]:
+    def states(
+        self, iteration: int, lesson: DistillationBatch, terms: dict[str, Tensor]
+    ) -> list[State]:
         """What each request's observers see; the last iteration settles the readouts first."""
         if iteration == self.method.iterations:
             self.require_finite(terms)
@@ -169,7 +170,7 @@ class Regrowing(Contest):
                 self.settle(lesson)
         return super().states(iteration, lesson, terms)
 
-    def settle(self, lesson: Lesson) -> None:
+    def settle(self, lesson: DistillationBatch) -> None:
         """Shift the readouts' forget rows, by the pool, or by the last images if there is none."""
         pooled = self.pool.images
         images = pooled if pooled.shape[1] else lesson.images

@@ -4,11 +4,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from unlearn.config import TrainingConfig
+from unlearn.config.schema import TrainingConfig
 from unlearn.data.tensors import Access, Split
-from unlearn.methods.base import State, Steps
-from unlearn.request import Request
-from unlearn.training import train
+from unlearn.protocol import Request, State, Steps
+from unlearn.training.supervised import train
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -21,13 +21,11 @@ from torch import Tensor
 from torch.optim import SGD
 
 from unlearn.data.tensors import Access, Split
-from unlearn.methods.base import Steps
-from unlearn.methods.gradients import averaged_gradients
-from unlearn.methods.labelled import class_loss, relabelled
-from unlearn.methods.passes import passes
-from unlearn.methods.student import taught_student
-from unlearn.request import Request
-from unlearn.sources.base import Source
+from unlearn.protocol import Request, Steps
+from unlearn.synthesis.sources import Source
+from unlearn.training.loops import average_gradients, run_epochs
+from unlearn.training.losses import class_loss, relabelled
+from unlearn.training.student import taught_student
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -58,7 +56,7 @@ class SaliencyUnlearning:
         random = torch.Generator().manual_seed(request.seed)
         examples = yield from self.source.examples(request, data, "all", random)
         student = taught_student(request)
-        gradients = yield from averaged_gradients(
+        gradients = yield from average_gradients(
             "saliency",
             student.eval(),
             examples.of(request.forget),
@@ -75,7 +73,7 @@ class SaliencyUnlearning:
                     weight.grad.mul_(mask)
 
         examples = relabelled(examples, request, random)
-        yield from passes(
+        yield from run_epochs(
             "salun",
             student.train(),
             SGD(student.parameters(), self.learning_rate, momentum=0.9),

@@ -23,12 +23,12 @@ from torch import Tensor, nn
 from torch.optim import SGD
 
 from unlearn.data.tensors import Access, Split
-from unlearn.methods.base import State, Steps
-from unlearn.methods.distillation import answers, row_divergence, target_probabilities
-from unlearn.methods.passes import one_pass
-from unlearn.methods.student import taught_student
-from unlearn.request import Request
-from unlearn.sources.base import Examples, Source
+from unlearn.models.outputs import compute_logits
+from unlearn.protocol import Request, State, Steps
+from unlearn.synthesis.sources import Examples, Source
+from unlearn.training.loops import run_epoch
+from unlearn.training.losses import row_divergence, target_probabilities
+from unlearn.training.student import taught_student
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -75,7 +75,7 @@ class Scrub:
         turns += [("minimise", back, len(retain.labels), self.batch_size)]
         for epoch in request.progress.steps("scrub", self.epochs, lambda: parts):
             figures = {
-                name: one_pass(
+                name: run_epoch(
                     name,
                     optimizer,
                     loss_of,
@@ -108,7 +108,7 @@ class Scrub:
         return away, back
 
     def _targets(self, request: Request, images: Tensor) -> Tensor:
-        logits = answers(request.teacher, images, self.batch_size, request.hardware)
+        logits = compute_logits(request.teacher, images, request.hardware, self.batch_size)
         return target_probabilities(logits, request.forget_mask, "raw", self.temperature)
 
     def _divergence(self, target: Tensor, logits: Tensor) -> Tensor:

@@ -22,11 +22,10 @@ import torch
 from torch import Tensor, nn
 
 from unlearn.data.tensors import Access, Split
-from unlearn.methods.base import State, Steps
-from unlearn.methods.gradients import averaged_gradients
-from unlearn.methods.student import taught_student
-from unlearn.request import Request
-from unlearn.sources.base import Examples, Source
+from unlearn.protocol import Request, State, Steps
+from unlearn.synthesis.sources import Examples, Source
+from unlearn.training.loops import average_gradients
+from unlearn.training.student import taught_student
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -69,7 +68,7 @@ class SelectiveDampening:
         request: Request,
         random: torch.Generator,
     ) -> Generator[State, object, list[Tensor]]:
-        return averaged_gradients(
+        return average_gradients(
             f"importance.{stage}",
             student,
             examples,

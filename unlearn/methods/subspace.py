@@ -25,10 +25,9 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from unlearn.data.tensors import Access, Split
-from unlearn.methods.base import State, Steps
-from unlearn.methods.student import taught_student
-from unlearn.request import Request
-from unlearn.sources.base import Source
+from unlearn.protocol import Request, State, Steps
+from unlearn.synthesis.sources import Source
+from unlearn.training.student import taught_student
 
 Layer = nn.Conv2d | nn.Linear
 

@@ -21,14 +21,13 @@ from torch import Tensor, nn
 from torch.optim import Adam
 
 from unlearn.data.tensors import Access, Split
-from unlearn.methods.base import State, Steps
-from unlearn.methods.labelled import class_loss
-from unlearn.methods.passes import passes
-from unlearn.methods.student import taught_student
 from unlearn.models.members import Members
-from unlearn.request import Request
-from unlearn.sources.base import Examples, Source
+from unlearn.protocol import Request, State, Steps
 from unlearn.synthesis.noise import ClassNoises
+from unlearn.synthesis.sources import Examples, Source
+from unlearn.training.loops import run_epochs
+from unlearn.training.losses import class_loss
+from unlearn.training.student import taught_student
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -76,7 +75,7 @@ class Unsir:
         student = taught_student(request)
         yield from self._impair(student, retain, noises, request, random)
         optimizer = Adam(student.parameters(), self.repair_learning_rate)
-        yield from passes(
+        yield from run_epochs(
             "repair",
             student,
             optimizer,
@@ -128,7 +127,7 @@ class Unsir:
         first = len(retain.labels)
         order = torch.cat([rows[:first], rows[first:].repeat(self.copies)])
         loss_of = class_loss(student, every, request.hardware)
-        yield from passes(
+        yield from run_epochs(
             "impair",
             student,
             Adam(student.parameters(), self.learning_rate),

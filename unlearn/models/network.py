@@ -11,7 +11,7 @@ from hydra.errors import InstantiationException
 from hydra.utils import instantiate
 from torch import nn
 
-from unlearn.config import DatasetConfig, ModelConfig
+from unlearn.config.schema import DatasetConfig, ModelConfig
 from unlearn.errors import ConfigError, RunError, UnlearnError
 from unlearn.models.attention import default_layers
 

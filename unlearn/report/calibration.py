@@ -10,9 +10,9 @@ from typing import Any
 
 import pandas as pd
 
-from unlearn.audits.spread import lies_inside
 from unlearn.errors import ConfigError
 from unlearn.report.runs import TOLD
+from unlearn.statistics import lies_inside
 
 _RELIABLY = 80.0  # percent of the sets of networks
 RULE = (

@@ -11,7 +11,7 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from unlearn.evaluation.looks import last_stage
+from unlearn.records.history import last_stage
 from unlearn.report.groups import Group
 from unlearn.report.pivot import means
 

@@ -18,9 +18,8 @@ from torch.optim import Adam
 from torch.optim.lr_scheduler import LambdaLR
 
 from unlearn.errors import RunError
-from unlearn.methods.base import State
 from unlearn.models.network import batch_norms
-from unlearn.request import Request
+from unlearn.protocol import Request, State
 
 Inverting = Generator[tuple[int, dict[str, Tensor]], None, Tensor]
 

@@ -13,7 +13,7 @@ from torch.optim import Adam
 
 from unlearn.errors import RunError
 from unlearn.models.members import Member, Members, each
-from unlearn.request import Request
+from unlearn.protocol import Request
 
 
 @dataclass(frozen=True, kw_only=True)

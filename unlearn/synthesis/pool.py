@@ -8,10 +8,10 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from unlearn.methods.base import State
-from unlearn.methods.distillation import answers, take
-from unlearn.request import Request
+from unlearn.models.outputs import compute_logits
+from unlearn.protocol import Request, State
 from unlearn.synthesis.inversion import DeepInversion, Inverting
+from unlearn.training.loops import take
 
 
 class Pool(NamedTuple):
@@ -65,7 +65,7 @@ def inverted_pool(
             for step, terms in (found for found in reached if not isinstance(found, Tensor))
         ]
     logits = [
-        answers(request.teacher, found, batch_size, request.hardware)
+        compute_logits(request.teacher, found, request.hardware, batch_size)
         for request, found in zip(requests, finished, strict=True)
     ]
     return Pool(torch.stack(finished), torch.stack(logits))

@@ -9,7 +9,7 @@ from typing import Any, Protocol
 
 from torch import Tensor
 
-from unlearn.config import RunConfig
+from unlearn.config.schema import RunConfig
 
 
 @dataclass(frozen=True)

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from unlearn.config import RunConfig
+from unlearn.config.schema import RunConfig
 from unlearn.tracking.base import Step
 
 if TYPE_CHECKING:

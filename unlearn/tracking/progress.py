@@ -11,7 +11,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn
 from rich.progress import TimeRemainingColumn as Remaining
 
-from unlearn.config import RunConfig
+from unlearn.config.schema import RunConfig
 from unlearn.tracking.base import Step
 
 _NAMES = {"retain": "D_r", "forget": "D_f"}  # of what was observed, as shown

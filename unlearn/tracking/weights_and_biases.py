@@ -14,9 +14,9 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from unlearn.config import RunConfig
+from unlearn.config.schema import RunConfig
 from unlearn.errors import ConfigError
-from unlearn.record import disk_full
+from unlearn.records.record import disk_full
 from unlearn.roles import trained
 from unlearn.tracking.base import Step
 from unlearn.tracking.sync import mark_sent

@@ -1,0 +1,1 @@
+"""Hydra plugins: the sweepers and the SLURM launcher."""

@@ -1,0 +1,172 @@
+"""Hydra's sweepers as this project uses them; Hydra takes plugins from `hydra_plugins` alone."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from hydra._internal.core_plugins.basic_sweeper import BasicSweeper
+from hydra.core.config_store import ConfigStore
+from hydra.core.override_parser.types import Override
+from hydra.types import HydraContext, TaskFunction
+from hydra_plugins.hydra_optuna_sweeper.config import Direction, OptunaSweeperConf
+from hydra_plugins.hydra_optuna_sweeper.optuna_sweeper import OptunaSweeper
+from omegaconf import DictConfig, OmegaConf, open_dict
+
+from unlearn.config.schema import digest
+from unlearn.errors import ConfigError, say
+
+if TYPE_CHECKING:
+    from unlearn.records.plan import Plan
+
+
+class Resume(BasicSweeper):
+    """The grid sweeper, launching only what is missing; `launch=plan` launches nothing.
+
+    Every run's config is checked before the first is launched, and so are its parts and the data,
+    unless the nodes of a cluster are to build and read them: those may see other disks.
+    """
+
+    def split_arguments(  # type: ignore[override]
+        self, overrides: list[Override], max_batch_size: int | None
+    ) -> list[list[list[str]]]:
+        """The missing jobs, in batches of at most `max_batch_size`."""
+        for override in overrides:
+            if override.is_range_sweep() and not list(override.sweep_iterator()):
+                key, _, value = str(override.input_line).partition("=")
+                raise ConfigError(key, value, "holds no value to sweep")
+        (jobs,) = BasicSweeper.split_arguments(overrides, None)
+        found = self._plan(jobs)
+        say(found.summary())
+        assert self.config is not None
+        missing = [] if self.config.launch == "plan" else found.missing()
+        if not missing:
+            return []
+        if not self._on_cluster():
+            _try(found)
+        os.environ.setdefault("WANDB_RUN_GROUP", self._name(overrides))
+        chunks = BasicSweeper.split_overrides_to_chunks(missing, max_batch_size)
+        return [list(chunk) for chunk in chunks]
+
+    def validate_batch_is_legal(self, batch: Sequence[Sequence[str]]) -> None:
+        """The plan has checked every job already."""
+
+    def _on_cluster(self) -> bool:
+        assert self.config is not None
+        return "slurm" in str(self.config.hydra.runtime.choices["hydra/launcher"])
+
+    def _plan(self, jobs: list[list[str]]) -> Plan:
+        from unlearn.records.plan import plan
+
+        assert self.hydra_context is not None
+        loader = self.hydra_context.config_loader
+
+        def compose(words: list[str]) -> DictConfig:
+            assert self.config is not None
+            composed = loader.load_sweep_config(self.config, words)
+            with open_dict(composed):
+                del composed["hydra"]
+            return composed
+
+        def is_group(key: str) -> bool:
+            name = key.split("@")[0]
+            return bool(loader.list_groups(name) or loader.get_group_options(name))
+
+        return plan(jobs, compose, is_group)
+
+    def _name(self, overrides: list[Override]) -> str:
+        """The same whenever and wherever this sweep is launched."""
+        assert self.config is not None
+        config = self.config
+        name = f"{config.dataset.name}-{config.model.name}-{config.method.name}"
+        chosen = OmegaConf.select(config, "hydra.runtime.choices.experiment") or name
+        return f"{chosen}-{digest([str(o.input_line) for o in overrides])[:6]}"
+
+
+def _try(found: Plan) -> None:
+    """Find out now what cannot be built, or that a data set is not there, not run by run."""
+    from unlearn.runner.build import check, images
+
+    for config in found.settings():
+        check(config)
+    for dataset in found.datasets():
+        images(dataset)
+
+
+_LESS_IS_BETTER = ("proxy.forget", "proxy.soft_forget", "proxy.margin", "seconds.")
+
+
+class Search(OptunaSweeper):
+    """Optuna over a figure that needs no data; over one that does only with `allow_oracle`."""
+
+    def setup(
+        self, *, hydra_context: HydraContext, task_function: TaskFunction, config: DictConfig
+    ) -> None:
+        """Refuse an objective that a method without data could not know.
+
+        Raises:
+            ConfigError: naming `objective` or `launch`.
+        """
+        if config.launch == "plan":
+            raise ConfigError("launch", "plan", "a search has no list of runs; allowed is run")
+        known = str(config.objective).split(".")[0] in ("proxy", "seconds")
+        if not known and not config.allow_oracle:
+            raise ConfigError(
+                "objective",
+                config.objective,
+                "is a figure of real test data, which must not choose hyper-parameters; allowed "
+                "are proxy.score, proxy.retain, proxy.forget and seconds.unlearn, or "
+                "allow_oracle=true, which marks every run as oracle",
+            )
+        most = config.hydra.sweeper.direction == Direction.maximize
+        if most and str(config.objective).startswith(_LESS_IS_BETTER):
+            raise ConfigError(
+                "objective",
+                config.objective,
+                "less of it is better: set hydra.sweeper.direction=minimize",
+            )
+        _check_objective(config)
+        self._results = Path(config.hydra.sweep.dir) / "optimization_results.yaml"
+        self._objective = config.objective
+        super().setup(hydra_context=hydra_context, task_function=task_function, config=config)
+
+    def sweep(self, arguments: list[str]) -> Any:
+        """Search, and say what was best."""
+        Path(self._results).parent.mkdir(parents=True, exist_ok=True)
+        super().sweep(arguments)
+        best = OmegaConf.to_container(OmegaConf.load(self._results))
+        assert isinstance(best, dict)
+        words = " ".join(f"{key}={value}" for key, value in best["best_params"].items())
+        say(f"best {self._objective} {best['best_value']:.4g} with {words}; see {self._results}")
+
+
+def _check_objective(config: DictConfig) -> None:
+    """Refuse a figure that no trial would have, unless what is searched must be known for that."""
+    from unlearn.config.resolve import resolve_config
+    from unlearn.records.record import check_objective
+
+    plain = config.copy()
+    with open_dict(plain):
+        del plain["hydra"]
+    try:
+        run = resolve_config(plain, [])
+    except ConfigError:
+        return
+    check_objective(run, searched=True)
+
+
+def register() -> None:
+    """Make `hydra/sweeper=optuna` the search above, whichever plugin Hydra has read last.
+
+    Of most figures that it may take, more is better.
+    """
+    ConfigStore.instance().store(
+        group="hydra/sweeper",
+        name="optuna",
+        node=OptunaSweeperConf(
+            _target_="hydra_plugins.unlearn_hydra.sweepers.Search", direction=Direction.maximize
+        ),
+        provider="unlearn",
+    )

@@ -1,0 +1,1 @@
+"""Speed of published loops beside ours; not part of the installed package."""

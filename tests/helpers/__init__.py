@@ -1,0 +1,1 @@
+"""What tests share: small networks and requests, the command line, servers."""

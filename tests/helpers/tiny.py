@@ -1,0 +1,60 @@
+"""A small real network for the unit tests, and the hardware it runs on."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import torch
+from torch import Tensor, nn
+
+from unlearn.config.schema import TrainingConfig
+from unlearn.data.tensors import Split
+from unlearn.hardware import Hardware
+from unlearn.resume import Progress
+from unlearn.training.supervised import train
+
+CPU = Hardware(torch.device("cpu"))
+CLASSES = 4
+
+
+class TinyNet(nn.Module):
+    """conv-BN-ReLU, conv-BN-ReLU, pool, linear: 8 x 8 grey images to four logits."""
+
+    def __init__(self, batch_norm: bool = True) -> None:
+        super().__init__()
+        norm: Callable[[int], nn.Module] = nn.BatchNorm2d if batch_norm else lambda _: nn.Identity()
+        self.first = nn.Sequential(nn.Conv2d(1, 6, 3, padding=1), norm(6), nn.ReLU())
+        self.second = nn.Sequential(nn.Conv2d(6, 8, 3, padding=1), norm(8), nn.ReLU())
+        self.head = nn.Linear(8, CLASSES)
+
+    def forward(self, images: Tensor) -> Tensor:
+        logits: Tensor = self.head(self.second(self.first(images)).mean(dim=(2, 3)))
+        return logits
+
+
+def seeded_net(seed: int, batch_norm: bool = True) -> TinyNet:
+    """A network with seeded weights and, if it has batch norm, lived-in statistics."""
+    with torch.random.fork_rng():
+        torch.manual_seed(seed)
+        network = TinyNet(batch_norm)
+        if batch_norm:
+            network.train()
+            with torch.no_grad():
+                for _ in range(20):
+                    network(torch.rand(64, 1, 8, 8))
+    return network.eval()
+
+
+def trained(data: Split, classes: tuple[int, ...], seed: int, epochs: int = 12) -> nn.Module:
+    """Such a network, trained on these classes; in eval mode."""
+    settings = TrainingConfig(
+        seed=seed,
+        epochs=epochs,
+        batch_size=50,
+        optimizer="adamw",
+        learning_rate=0.02,
+        weight_decay=0.01,
+    )
+    network = seeded_net(seed)
+    list(train([network], [data.only(classes)], [settings], CPU, Progress()))
+    return network.eval()

@@ -1,0 +1,246 @@
+"""GKT: its losses against NumPy, its counts, and each switch of the published code's faults."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Callable
+from functools import partial
+
+import numpy as np
+import pytest
+import torch
+from numpy.typing import NDArray
+from scipy import special
+from torch import Tensor, nn
+
+from tests.helpers.small_methods import small_gkt
+from tests.helpers.tiny import seeded_net
+from unlearn.errors import RunError
+from unlearn.filters.compose import Product
+from unlearn.filters.gate import ForgetGate
+from unlearn.methods.gkt import GatedKnowledgeTransfer, GKTTrainer
+from unlearn.protocol import Observed, Request, State
+from unlearn.training.adversarial import DistillationBatch
+
+MakeRequest = Callable[..., Request]
+
+
+method = partial(
+    small_gkt, learning_rate=0.01, generator_learning_rate=0.01, clip=5.0, temperature=0.5
+)
+
+
+def run(m: GatedKnowledgeTransfer, request: Request, told: list[Observed] | None = None) -> State:
+    steps = m.unlearn(request, None)
+    state = next(steps)
+    answers = iter(told or [])
+    while True:
+        try:
+            state = steps.send(next(answers, None))
+        except StopIteration:
+            return state
+
+
+def kl_over_batch_and_classes(
+    teacher: Tensor, student: Tensor, keep: NDArray[np.bool_], temperature: float
+) -> float:
+    """KL(masked teacher || student), mean over kept rows and over classes, in NumPy."""
+    p = special.softmax(teacher.numpy() / temperature, axis=1)
+    p[:, 0] = 0
+    p /= p.sum(axis=1, keepdims=True)
+    q = special.softmax(student.numpy() / temperature, axis=1)
+    return float(special.rel_entr(p, q).sum(axis=1)[keep].mean() / p.shape[1])
+
+
+def attention(activations: Tensor) -> NDArray[np.float64]:
+    maps = (activations.detach().double().numpy() ** 2).mean(axis=1).reshape(len(activations), -1)
+    unit: NDArray[np.float64] = maps / np.linalg.norm(maps, axis=1, keepdims=True)
+    return unit
+
+
+def test_the_student_loss_is_gated_kl_plus_beta_attention(make_request: MakeRequest) -> None:
+    request = make_request(filter=Product({"gate": ForgetGate(0.24)}))
+    with GKTTrainer(method(), [request]) as game:
+        teacher, student = request.teacher, game.students.networks[0]
+        batch = game.synthesise(game.noise())
+        images = batch.images[0]
+        with torch.no_grad():
+            inner = student.first(images)  # type: ignore[operator]
+            student_maps = [attention(inner), attention(student.second(inner))]  # type: ignore[operator]
+            inner = teacher.first(images)  # type: ignore[operator]
+            teacher_maps = [attention(inner), attention(teacher.second(inner))]  # type: ignore[operator]
+            student_logits = student(images)
+            teacher_logits = teacher(images)
+        alone = DistillationBatch(
+            *(values[0] for values in batch[:4]), [maps[0] for maps in batch.attention]
+        )
+        loss, _ = game.student_loss(game.students.member(0), alone)
+        scalars = game.student_step(batch)
+
+    keep = special.softmax(teacher_logits.numpy(), axis=1)[:, 0] <= 0.24
+    assert 0 < keep.sum() < len(keep), "the gate must split the batch for this test to say anything"
+    expected = kl_over_batch_and_classes(teacher_logits, student_logits, keep, 0.5)
+    assert scalars["divergence"].item() == pytest.approx(expected, rel=1e-4)
+    difference = sum(
+        ((t[keep] - s[keep]) ** 2).mean() for t, s in zip(teacher_maps, student_maps, strict=True)
+    )
+    assert scalars["attention"].item() == pytest.approx(difference, rel=1e-3)
+    weight = game.method.attention_weight
+    assert weight > 0
+    assert loss.item() == pytest.approx(expected + weight * difference, rel=1e-3)
+
+
+def test_generator_ascends_the_divergence(make_request: MakeRequest) -> None:
+    """A small step on the generator raises KL on the same noise; its gradient is clipped."""
+    request = make_request()
+    game = GKTTrainer(method(generator_learning_rate=1e-4, clip=0.01), [request])
+    noise = game.noise()
+    generator, student = game.generators.networks[0], game.students.networks[0]
+
+    def divergence() -> float:
+        with torch.no_grad():
+            images = generator(noise[0])
+            taught, learned = request.teacher(images), student(images)
+        return kl_over_batch_and_classes(taught, learned, np.ones(16, bool), 0.5)
+
+    before = divergence()
+    for _ in range(5):
+        game.generator_step(noise)
+    assert divergence() > before
+    norms = [p.grad.norm() for p in generator.parameters() if p.grad is not None]
+    assert torch.stack(norms).norm().item() == pytest.approx(0.01, rel=1e-3)
+    assert all(p.grad is None for p in student.parameters())
+
+
+class Counted(nn.Module):
+    """A network that counts its forward passes, and whose copies do not."""
+
+    def __init__(self, network: nn.Module) -> None:
+        super().__init__()
+        self.network, self.calls = network, 0
+
+    def forward(self, images: Tensor) -> Tensor:
+        self.calls += 1
+        logits: Tensor = self.network(images)
+        return logits
+
+
+@pytest.mark.parametrize(("fresh", "teacher_calls"), [(False, 2), (True, 3)])
+def test_images_gate_and_teacher_are_computed_once_and_reused(
+    make_request: MakeRequest, fresh: bool, teacher_calls: int
+) -> None:
+    """Published code runs the teacher 22 times an iteration of ten student steps; ours twice."""
+    counted = Counted(seeded_net(1).requires_grad_(False))
+    request = make_request(teacher=counted, fresh=lambda: Counted(seeded_net(2)), attention=())
+    run(method(iterations=3, fresh_noise=fresh, attention_weight=0.0), request)
+    assert counted.calls == 3 * teacher_calls
+
+
+def test_batch_norm_frozen_train_and_published(make_request: MakeRequest) -> None:
+    def statistics(network: torch.nn.Module) -> Tensor:
+        return network.get_buffer("first.1.running_mean").clone()
+
+    taught = statistics(make_request().teacher)
+    frozen = run(method(batch_norm="frozen"), make_request()).student
+    trained = run(method(batch_norm="train"), make_request()).student
+    assert frozen is not None
+    assert trained is not None
+    assert torch.equal(statistics(frozen), taught)
+    assert not torch.equal(statistics(trained), taught)
+
+    steps = method(batch_norm="published", iterations=4).unlearn(make_request(), None)
+    student = next(steps).student
+    assert student is not None
+    first = statistics(student)
+    assert not torch.equal(first, taught)
+    for _ in steps:
+        assert torch.equal(statistics(student), first), "frozen after one iteration, nobody looking"
+
+
+def test_schedules_cosine_and_published(make_request: MakeRequest) -> None:
+    request = make_request()
+    with GKTTrainer(method(iterations=4), [request]) as game:
+        for _ in range(4):
+            noise = game.noise()
+            game.generator_step(noise)
+            game.student_step(game.synthesise(noise))
+            game.after([None])
+    assert game.student_optimizer.param_groups[0]["lr"] == pytest.approx(0, abs=1e-9)
+
+    game = GKTTrainer(method(schedule="published"), [make_request()])
+    for retain in (50.0, 60.0, 70.0, 80.0):
+        game.after([Observed(retain, 0.0)])
+    assert game.student_optimizer.param_groups[0]["lr"] == 0.01, "it still rises"
+    assert game.generator_optimizer.param_groups[0]["lr"] == 0.005, "its score is a constant"
+    for _ in range(3):
+        game.after([Observed(10.0, 0.0)])
+    assert game.student_optimizer.param_groups[0]["lr"] == 0.005
+    game.after([None])
+    assert game.student_optimizer.param_groups[0]["lr"] == 0.005
+
+
+def test_oracle_selection_goes_back_to_the_best_student_without_the_class(
+    make_request: MakeRequest,
+) -> None:
+    told = [Observed(40.0, 0.0), Observed(60.0, 0.0), Observed(90.0, 5.0), Observed(50.0, 0.0)]
+    steps = method(selection="oracle").unlearn(make_request(), None)
+    seen, answer = [], None
+    while True:
+        try:
+            state = steps.send(answer)
+        except StopIteration:
+            break
+        assert state.student is not None
+        seen.append({k: v.clone() for k, v in state.student.state_dict().items()})
+        answer = told[min(len(seen), len(told)) - 1]
+    assert len(seen) == 5
+    for key, value in seen[-1].items():
+        assert torch.equal(value, seen[1][key])
+
+
+@pytest.mark.parametrize(
+    ("changes", "access"),
+    [({}, "none"), ({"schedule": "published"}, "oracle"), ({"selection": "oracle"}, "oracle")],
+)
+def test_access_is_oracle_exactly_where_test_accuracies_steer(
+    changes: dict[str, str], access: str
+) -> None:
+    assert method(**changes).access == access
+
+
+def test_a_starved_filter_gets_fresh_generators_and_then_stops(make_request: MakeRequest) -> None:
+    request = make_request(filter=Product({"gate": ForgetGate(0.0)}))
+    steps = method(iterations=10_000, student_steps=1).unlearn(request, None)
+    with pytest.raises(RunError, match=r"3 fresh generators; raise filter\.gate"):
+        list(itertools.islice(steps, 200))
+
+
+def test_a_run_too_short_to_be_rescued_does_not_pass_for_done(make_request: MakeRequest) -> None:
+    request = make_request(filter=Product({"gate": ForgetGate(0.0)}))
+    with pytest.raises(RunError, match="after 0 fresh generators"):
+        run(method(iterations=3), request)
+
+
+def test_the_start_is_the_share_of_the_teacher(make_request: MakeRequest) -> None:
+    request = make_request()
+    teacher, fresh = request.teacher.state_dict(), seeded_net(2).state_dict()
+    for share in (0.0, 0.3, 1.0):
+        start = GKTTrainer(method(start=share), [request]).students.networks[0].state_dict()
+        weight = share * teacher["head.weight"] + (1 - share) * fresh["head.weight"]
+        torch.testing.assert_close(start["head.weight"], weight)
+        kept = (teacher if share else fresh)["first.1.running_mean"]
+        assert torch.equal(start["first.1.running_mean"], kept)
+
+
+def test_one_seed_one_student_and_the_teacher_is_untouched(make_request: MakeRequest) -> None:
+    students = []
+    for seed in (5, 5, 6):
+        torch.manual_seed(seed)
+        request = make_request(seed=seed)
+        before = {k: v.clone() for k, v in request.teacher.state_dict().items()}
+        student = run(method(), request).student
+        assert student is not None
+        students.append(student.state_dict())
+        assert all(torch.equal(v, before[k]) for k, v in request.teacher.state_dict().items())
+    assert all(torch.equal(students[0][k], students[1][k]) for k in students[0])
+    assert not torch.equal(students[0]["head.weight"], students[2]["head.weight"])

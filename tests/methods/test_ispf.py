@@ -1,0 +1,184 @@
+"""ISPF: the inhibited divergence against NumPy, where its gradients point, and its lessons."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from scipy import special
+from torch import Tensor, nn
+
+from tests.helpers.tiny import CLASSES, CPU, TinyNet, seeded_net
+from unlearn.errors import RunError
+from unlearn.filters.compose import Product
+from unlearn.filters.gate import ForgetGate
+from unlearn.methods.ispf import InhibitedPostFilter, ISPFTrainer, inhibited_divergence
+from unlearn.protocol import Request
+
+MakeRequest = Callable[..., Request]
+
+
+def method(**changes: Any) -> InhibitedPostFilter:
+    settings: dict[str, Any] = {
+        "iterations": 3,
+        "batch_size": 16,
+        "student_steps": 2,
+        "generator_steps": 1,
+        "latent": 8,
+        "generator_width": 4,
+        "learning_rate": 0.01,
+        "generator_learning_rate": 0.01,
+        "clip": 5.0,
+        "weight_decay": 0.0001,
+        "inhibited": True,
+        "batch_norm_prior": 0.5,
+        "confidence_weight": 0.7,
+        "balance_weight": 0.3,
+        "target": "postfilter",
+        "postfilter_threshold": 0.01,
+        "start": 0.9,
+        "fresh_readout": False,
+        "batch_norm": "frozen",
+    }
+    return InhibitedPostFilter(**{**settings, **changes})
+
+
+def columns(teacher: Tensor, student: Tensor) -> np.ndarray[Any, np.dtype[np.float64]]:
+    """Each row's and class's t log(t / s), in NumPy."""
+    t, s = (special.softmax(z.detach().double().numpy(), axis=1) for z in (teacher, student))
+    found: np.ndarray[Any, np.dtype[np.float64]] = special.rel_entr(t, s)
+    return found
+
+
+@pytest.mark.parametrize("forget", [(0,), (1, 3)])
+def test_the_sign_flips_on_the_forget_columns(forget: tuple[int, ...]) -> None:
+    random = torch.Generator().manual_seed(4)
+    teacher, student = (torch.randn(6, CLASSES, generator=random) for _ in range(2))
+    mask = torch.zeros(CLASSES, dtype=torch.bool)
+    mask[list(forget)] = True
+    signs = np.where(mask.numpy(), 1.0, -1.0)
+    expected = (columns(teacher, student) * signs).sum(axis=1).mean()
+    assert inhibited_divergence(teacher, student, mask).item() == pytest.approx(expected, rel=1e-5)
+
+
+def test_its_gradient_lowers_the_teachers_forget_probability_where_gkts_raises_it() -> None:
+    """On an image of the forgotten class, to a student that has forgotten it."""
+    student = torch.tensor([[-4.0, 1.0, 0.5, 0.2]])
+    mask = torch.tensor([True, False, False, False])
+    slopes = []
+    for flipped in (mask, torch.zeros_like(mask)):
+        teacher = torch.tensor([[2.0, 1.0, 0.5, 0.2]], requires_grad=True)
+        inhibited_divergence(teacher, student, flipped).backward()
+        assert teacher.grad is not None
+        slopes.append(-teacher.grad[0, 0].item())  # which way a step down the loss goes
+    inhibited, gkt = slopes
+    assert inhibited < 0 < gkt
+
+
+def test_the_generators_loss_is_the_sum_of_its_terms(make_request: MakeRequest) -> None:
+    request = make_request(forget=(1, 3))
+    with ISPFTrainer(method(), [request]) as contest:
+        groups = (contest.generators, contest.students, contest.teachers)
+        generator, student, teacher = (group.member(0) for group in groups)
+        noise = contest.noise()[0]
+        loss = contest.generator_loss(generator, student, teacher, noise, contest.forget[0])
+        images = generator(noise)
+        learned = contest.students.networks[0](images)
+    network = request.teacher
+    assert isinstance(network, TinyNet)
+    logits = network(images)
+    signs = np.array([-1.0, 1.0, -1.0, 1.0])
+    expected = (columns(logits, learned) * signs).sum(axis=1).mean()
+    expected += 0.5 * unfamiliar(network, images)
+    answers = special.softmax(logits.detach().double().numpy(), axis=1)
+    expected -= 0.7 * np.log(answers.max(axis=1)).mean()
+    expected -= 0.3 * special.entr(answers.mean(axis=0)).sum()
+    assert loss.item() == pytest.approx(expected, rel=1e-4)
+
+
+def unfamiliar(network: TinyNet, images: Tensor) -> float:
+    """R_BN of a batch, all layers alike, in NumPy."""
+
+    def distance(values: Tensor, norm: nn.Module) -> float:
+        assert isinstance(norm, nn.BatchNorm2d)
+        assert norm.running_mean is not None
+        assert norm.running_var is not None
+        x = values.detach().double().numpy()
+        mean, variance = x.mean(axis=(0, 2, 3)), x.var(axis=(0, 2, 3))
+        gaps = mean - norm.running_mean.numpy(), variance - norm.running_var.numpy()
+        return float(sum(np.linalg.norm(gap) for gap in gaps))
+
+    inner = network.first(images)
+    return distance(network.first[0](images), network.first[1]) + distance(
+        network.second[0](inner), network.second[1]
+    )
+
+
+def test_a_lesson_is_post_filtered_and_none_of_it_is_gated(make_request: MakeRequest) -> None:
+    with ISPFTrainer(method(), [make_request()]) as contest:
+        lesson = contest.synthesise(contest.noise())
+    logits, target = lesson.logits[0].double().numpy(), lesson.target[0].double().numpy()
+    assert lesson.weights.eq(1).all()
+    mass = special.softmax(logits, axis=1)[:, 0]
+    assert (mass > 0.01).any()
+    for row, share, taught in zip(logits, mass, target, strict=True):
+        if share > 0.01:
+            row = row + (row[0] - row.min()) / 3
+            row[0] = logits[mass == share][0].min()
+        np.testing.assert_allclose(taught, special.softmax(row), rtol=1e-4, atol=1e-6)
+
+
+def test_the_students_loss_is_summed_over_classes(make_request: MakeRequest) -> None:
+    with ISPFTrainer(method(), [make_request()]) as contest:
+        lesson = contest.synthesise(contest.noise())
+        student = contest.students.networks[0]
+        with torch.no_grad():
+            answered = special.softmax(student(lesson.images[0]).double().numpy(), axis=1)
+        terms = contest.student_step(lesson)
+    target = lesson.target[0].double().numpy()
+    expected = special.rel_entr(target, answered).sum(axis=1).mean()
+    assert terms["divergence"].item() == pytest.approx(expected, rel=1e-4)
+
+
+@pytest.mark.parametrize("stacks", [False, True])
+def test_three_members_are_three_lone_runs(make_request: MakeRequest, stacks: bool) -> None:
+    def three(**changes: Any) -> list[Request]:
+        return [
+            make_request(
+                teacher=seeded_net(10 + seed).requires_grad_(False),
+                fresh=lambda seed=seed: seeded_net(20 + seed),
+                seed=seed,
+                forget=(seed,),
+                **changes,
+            )
+            for seed in range(3)
+        ]
+
+    hardware = dataclasses.replace(CPU, stacks=stacks)
+    *_, together = method().unlearn_together(three(hardware=hardware))
+    for request, state in zip(three(), together, strict=True):
+        *_, alone = method().unlearn(request, None)
+        assert alone.student is not None
+        assert state.student is not None
+        for name, value in alone.student.state_dict().items():
+            found = state.student.state_dict()[name]
+            torch.testing.assert_close(found, value, rtol=1e-3, atol=2e-5, msg=name)
+
+
+@pytest.mark.parametrize(
+    ("changes", "gate", "line"),
+    [
+        ({"learning_rate": 1e30, "clip": 1e30}, None, r"method\.learning_rate=1e\+30"),
+        ({}, 0.0, r"no image gets through; raise filter\.gate"),
+    ],
+)
+def test_what_cannot_go_on_says_why(
+    make_request: MakeRequest, changes: dict[str, Any], gate: float | None, line: str
+) -> None:
+    parts = {} if gate is None else {"gate": ForgetGate(gate)}
+    with pytest.raises(RunError, match=line):
+        list(method(**changes).unlearn(make_request(filter=Product(parts)), None))

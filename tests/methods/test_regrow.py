@@ -1,0 +1,255 @@
+"""Regrowth: its losses against NumPy, what its batches hold, and where the readout settles."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from numpy.typing import NDArray
+from scipy import special
+from torch import Tensor, nn
+
+from tests.helpers.tiny import CLASSES, CPU, TinyNet, seeded_net
+from unlearn.errors import RunError
+from unlearn.filters.compose import Product
+from unlearn.filters.entropy import EntropyFilter
+from unlearn.filters.gate import ForgetGate
+from unlearn.methods.regrow import Regrowth, RegrowthTrainer
+from unlearn.protocol import Request, State
+from unlearn.training.student import depth, settle_readout
+
+MakeRequest = Callable[..., Request]
+
+
+def method(**changes: Any) -> Regrowth:
+    settings: dict[str, Any] = {
+        "pool": 3,
+        "inversion_steps": 4,
+        "inversion_learning_rate": 0.1,
+        "tv_weight": 0.0001,
+        "inverted_share": 0.5,
+        "iterations": 3,
+        "batch_size": 16,
+        "student_steps": 2,
+        "generator_steps": 1,
+        "latent": 8,
+        "generator_width": 4,
+        "learning_rate": 0.01,
+        "generator_learning_rate": 0.01,
+        "clip": 5.0,
+        "start": 0.8,
+        "fresh_readout": True,
+        "gate": None,
+        "depth": 1.0,
+        "target": "masked",
+        "postfilter_threshold": 0.01,
+        "batch_norm": "train",
+        "batch_norm_prior": 0.1,
+        "first_layer_factor": 10.0,
+    }
+    return Regrowth(**{**settings, **changes})
+
+
+def run(m: Regrowth, request: Request) -> list[State]:
+    return list(m.unlearn(request, None))
+
+
+def kl(teacher: Tensor, student: Tensor, gate: float = 1.0) -> float:
+    """KL(masked teacher || student), mean over rows within the gate and over classes, in NumPy."""
+    p = special.softmax(teacher.detach().numpy().astype(np.float64), axis=1)
+    kept = p[:, 0] <= gate
+    p[:, 0] = 0
+    p /= p.sum(axis=1, keepdims=True)
+    q = special.softmax(student.detach().numpy().astype(np.float64), axis=1)
+    return float(special.rel_entr(p, q).sum(axis=1)[kept].mean() / p.shape[1])
+
+
+def unfamiliar(network: TinyNet, images: Tensor) -> float:
+    """R_BN of a batch: distances of means and variances to the running ones, in NumPy."""
+
+    def distance(values: Tensor, norm: nn.BatchNorm2d) -> float:
+        x: NDArray[np.float64] = values.detach().numpy().astype(np.float64)
+        running = [t.numpy() for t in (norm.running_mean, norm.running_var) if t is not None]
+        found = x.mean(axis=(0, 2, 3)), x.var(axis=(0, 2, 3))
+        return float(sum(np.linalg.norm(f - r) for f, r in zip(found, running, strict=True)))
+
+    norms = [layer[1] for layer in (network.first, network.second)]
+    inner = network.second[0](network.first(images))
+    assert all(isinstance(norm, nn.BatchNorm2d) for norm in norms)
+    return 10 * distance(network.first[0](images), norms[0]) + distance(inner, norms[1])  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("gate", [None, 0.23])
+def test_the_generator_is_held_to_the_prior_and_seeks_disagreement(
+    make_request: MakeRequest, gate: float | None
+) -> None:
+    request = make_request()
+    with RegrowthTrainer(method(batch_norm="frozen", gate=gate), [request]) as growing:
+        groups = (growing.generators, growing.students, growing.teachers)
+        generator, student, teacher = (group.member(0) for group in groups)
+        noise = growing.noise(16)[0]
+        loss = growing.generator_loss(generator, student, teacher, noise, growing.forget[0])
+        images = generator(noise)
+        teacher_net = request.teacher
+        assert isinstance(teacher_net, TinyNet)
+        expected = 0.1 * unfamiliar(teacher_net, images)
+        answers = teacher_net(images)
+        expected -= kl(answers, growing.students.networks[0](images), gate or 1.0)
+    passing = (answers.softmax(1)[:, 0] <= (gate or 1.0)).sum()
+    assert passing == 16 if gate is None else 0 < passing < 16
+    assert loss.item() == pytest.approx(expected, rel=1e-4)
+
+
+def test_half_of_a_lesson_is_inverted_images_of_every_class(make_request: MakeRequest) -> None:
+    request = make_request()
+    with RegrowthTrainer(method(), [request]) as growing:
+        for _ in growing.invert():
+            pass
+        pooled = growing.pool.images[0]
+        lesson = growing.imagine()
+        images, logits, target, _ = (values[0] for values in lesson[:4])
+    assert len(pooled) == 3 * CLASSES
+    assert len(images) == 16
+    inside = [any(torch.equal(image, known) for known in pooled) for image in images]
+    assert inside == [False] * 8 + [True] * 8
+    torch.testing.assert_close(logits, request.teacher(images), rtol=1e-4, atol=1e-5)
+    assert target[:, 0].eq(0).all()
+    torch.testing.assert_close(target.sum(1), torch.ones(16))
+
+
+def test_inverted_images_come_to_look_like_their_classes(make_request: MakeRequest) -> None:
+    """The forgotten class's too, though the untrained teacher calls few images by its name."""
+    labels = torch.arange(CLASSES).repeat(8)
+    own = []
+    for steps in (1, 100):
+        with RegrowthTrainer(method(inversion_steps=steps, pool=8), [make_request()]) as growing:
+            for _ in growing.invert():
+                pass
+            own.append(growing.pool.logits[0].log_softmax(1)[torch.arange(32), labels])
+    gained = own[1] - own[0]
+    assert all(gained[labels == k].mean() > 0.05 for k in range(CLASSES))
+
+
+def test_without_a_pool_all_is_generated(make_request: MakeRequest) -> None:
+    states = run(method(pool=0), make_request())
+    assert [state.stage for state in states] == ["regrow"] * 3
+    assert run(method(), make_request())[0].stage == "invert"
+
+
+@pytest.mark.parametrize("batch_norm", ["train", "frozen"])
+def test_batch_norm_moves_in_train_mode_alone(make_request: MakeRequest, batch_norm: str) -> None:
+    request = make_request()
+    student = run(method(batch_norm=batch_norm), request)[-1].student
+    assert isinstance(student, TinyNet)
+    kept = torch.equal(student.second[1].running_mean, request.teacher.second[1].running_mean)  # type: ignore[union-attr, arg-type]
+    assert kept == (batch_norm == "frozen")
+
+
+def test_a_network_without_batch_norm_needs_no_other_setting(make_request: MakeRequest) -> None:
+    last = run(method(), make_request(batch_norm=False))[-1]
+    assert last.student is not None
+    assert all(torch.isfinite(p).all() for p in last.student.parameters())
+
+
+def test_a_student_that_learns_comes_closer_to_the_masked_teacher(
+    make_request: MakeRequest,
+) -> None:
+    request = make_request()
+    images = torch.rand(64, 1, 8, 8, generator=torch.Generator().manual_seed(9))
+    before = run(method(depth=0.0, iterations=1, student_steps=1, learning_rate=1e-6), request)[
+        -1
+    ].student
+    after = run(method(iterations=40, student_steps=5), make_request())[-1].student
+    assert before is not None
+    assert after is not None
+    with torch.no_grad():
+        answers = request.teacher(images)
+        assert kl(answers, after.eval()(images)) < 0.5 * kl(answers, before.eval()(images))
+        assert (after(images).argmax(1) != 0).all()
+
+
+def test_a_rate_that_explodes_ends_the_run(make_request: MakeRequest) -> None:
+    with pytest.raises(RunError, match=r"method\.learning_rate=1e\+30"):
+        run(method(learning_rate=1e30, clip=1e30, batch_norm="frozen"), make_request())
+
+
+def test_a_filter_that_lets_nothing_through_ends_the_run(make_request: MakeRequest) -> None:
+    with pytest.raises(RunError, match=r"no image gets through; raise filter\.gate"):
+        run(method(), make_request(filter=Product({"gate": ForgetGate(0.0)})))
+
+
+def test_rows_that_the_filter_drops_weigh_nothing(make_request: MakeRequest) -> None:
+    request = make_request(filter=Product({"gate": ForgetGate(0.2)}))
+    with RegrowthTrainer(method(), [request]) as growing:
+        lesson = growing.imagine()
+    mass = request.teacher(lesson.images[0]).softmax(1)[:, 0]
+    assert torch.equal(lesson.weights[0] > 0, mass <= 0.2)
+
+
+@pytest.mark.parametrize("gate", [0.2, 0.23])
+def test_the_gate_drops_what_the_teacher_takes_for_a_forgotten_class(
+    make_request: MakeRequest, gate: float
+) -> None:
+    """Of inverted and of generated images; beside the filter."""
+    request = make_request(filter=Product({"entropy": EntropyFilter(0.7, "quantile")}))
+    with RegrowthTrainer(method(gate=gate), [request]) as growing:
+        list(growing.invert())
+        lesson = growing.imagine()
+    mass = request.teacher(lesson.images[0]).softmax(1)[:, 0]
+    passed = request.filter(lesson.logits[0], request.forget_mask) > 0
+    assert torch.equal(lesson.weights[0] > 0, passed & (mass <= gate))
+    assert (passed & (mass > gate)).any()
+    assert (passed & (mass <= gate)).any()
+
+
+def test_depth_is_the_mean_log_probability_of_the_least_likely_class() -> None:
+    logits = np.array([[0.0, 1.0, 3.0], [2.0, -1.0, 0.5]])
+    expected = np.log(special.softmax(logits, axis=1)).min(axis=1).mean()
+    assert depth(torch.tensor(logits)).item() == pytest.approx(expected)
+
+
+@pytest.mark.parametrize("forget", [(0,), (1, 3)])
+@pytest.mark.parametrize(("factor", "sunk"), [(1.0, 0.0), (1.0, 30.0), (1.5, -30.0)])
+def test_the_forgotten_rows_settle_at_a_multiple_of_the_teachers_depth(
+    forget: tuple[int, ...], factor: float, sunk: float
+) -> None:
+    """Wherever they lay before; and no other weight moves."""
+    student, teacher = seeded_net(3), seeded_net(1)
+    with torch.no_grad():
+        student.head.bias[list(forget)] -= sunk
+    images = torch.rand(40, 1, 8, 8, generator=torch.Generator().manual_seed(2))
+    before = {name: value.clone() for name, value in student.state_dict().items()}
+    settle_readout(student, teacher, images, forget, CLASSES, factor, CPU)
+    for name, value in student.state_dict().items():
+        moves = name == "head.bias"
+        rows = [k for k in range(CLASSES) if k not in forget] if moves else ...
+        assert torch.equal(value[rows], before[name][rows]), name
+    with torch.no_grad():
+        logits = student(images).double().numpy()
+        aim = np.log(special.softmax(teacher(images).double().numpy(), axis=1)).min(1).mean()
+    others = special.logsumexp(np.delete(logits, list(forget), axis=1), axis=1, keepdims=True)
+    found = (logits[:, list(forget)] - others).mean(axis=0)
+    assert found == pytest.approx(factor * aim, abs=1e-4)
+
+
+def test_a_network_without_a_bias_to_shift_is_left_as_it_is() -> None:
+    student, teacher = seeded_net(3), seeded_net(1)
+    student.head = nn.Linear(8, CLASSES, bias=False)
+    images = torch.rand(40, 1, 8, 8, generator=torch.Generator().manual_seed(2))
+    before = student(images)
+    settle_readout(student, teacher, images, (0,), CLASSES, 1.0, CPU)
+    assert torch.equal(student(images), before)
+
+
+def test_settling_leaves_the_modes_and_the_statistics_of_batch_norm() -> None:
+    student, teacher = seeded_net(3).train(), seeded_net(1)
+    student.first[1].eval()
+    mean = student.second[1].running_mean.clone()
+    images = torch.rand(40, 1, 8, 8, generator=torch.Generator().manual_seed(2))
+    settle_readout(student, teacher, images, (0,), CLASSES, 1.0, CPU)
+    assert student.training
+    assert not student.first[1].training
+    assert torch.equal(student.second[1].running_mean, mean)

@@ -1,0 +1,163 @@
+"""A sweep's plan: the configs that Hydra composes for each job, and how far each run has come."""
+
+from __future__ import annotations
+
+import itertools
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from hydra import compose
+from omegaconf import DictConfig
+
+from tests.helpers.paths import CONF
+from unlearn.config.resolve import expand_runs, resolve_config
+from unlearn.errors import ConfigError
+from unlearn.records import record as records
+from unlearn.records.plan import Plan, look, plan
+
+pytestmark = pytest.mark.usefixtures("composing")
+
+GROUPS = {path.name for path in CONF.iterdir() if path.is_dir()}
+
+
+def composed(words: list[str]) -> DictConfig:
+    return compose("config", words)
+
+
+def planned(jobs: list[list[str]], composing: Callable[[list[str]], DictConfig] = composed) -> Plan:
+    return plan(jobs, composing, GROUPS.__contains__)
+
+
+def product(tmp_path: Path, *choices: list[str]) -> list[list[str]]:
+    return [[*words, f"outputs={tmp_path}"] for words in itertools.product(*choices)]
+
+
+def write(directory: Path, **values: object) -> None:
+    directory.mkdir(parents=True)
+    records.write_json(directory / records.RECORD, values)
+
+
+@pytest.mark.parametrize(
+    "choices",
+    [
+        [["forget=[0]", "forget=[1,2]"], ["filter.entropy=0.5", "filter.entropy=null"], ["seed=7"]],
+        [["method=scrub", "method=jit"], ["model=lenet"], ["dataset=fashion_mnist", "seed=2"]],
+        [["method=retrain"], ["training.epochs=3", "training.epochs=5"], ["seed=0", "seed=1"]],
+        [["method=gkt", "method=noise"], ["model=lenet", "model=allcnn"], ["seed=0", "seed=2"]],
+        [["method=gkt"], ["method.as_published=true", "method.as_published=false"]],
+        [["experiment=published", "experiment=debug"], ["seed=3", "seed=4"]],
+        [["seeds=[0,1]", "seeds=null"], ["forget_sets=[[0],[1]]", "forget_sets=null"]],
+        [["method._target_=mine.Method", "method._target_=mine.Other"], ["seed=3", "seed=4"]],
+        [["training.seed=${seed}", "training.seed=9"], ["seed=3", "seed=4"]],
+        [["tracking.mode=disabled"], ["evaluation.every=2", "evaluation.every=null"]],
+    ],
+)
+def test_the_plan_has_the_runs_that_hydra_composes(
+    tmp_path: Path, choices: list[list[str]]
+) -> None:
+    jobs = product(tmp_path, *choices)
+    found = planned(jobs)
+    for job, (words, runs) in zip(jobs, found.jobs, strict=True):
+        expected = [records.place(config)[1] for config in expand_runs(composed(job), job)]
+        assert list(words) == job
+        assert [run.directory for run in runs] == expected
+
+
+def test_plain_values_are_composed_once(tmp_path: Path) -> None:
+    calls = []
+
+    def counting(words: list[str]) -> DictConfig:
+        calls.append(words)
+        return composed(words)
+
+    seeds = [f"seed={seed}" for seed in range(50)]
+    found = planned(product(tmp_path, seeds, ["method=gkt", "method=noise"]), counting)
+    assert len(calls) == 2, "once for each method"
+    assert len({run.directory for run in found.runs()}) == 100
+
+
+def test_every_run_is_checked_before_the_first_begins(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match=r"forget=\[12\]: allowed are .* 0 to 9"):
+        planned(product(tmp_path, ["forget=[0]", "forget=[12]"]))
+
+
+def test_runs_stand_where_their_files_say(tmp_path: Path) -> None:
+    jobs = product(tmp_path, [f"seed={seed}" for seed in range(6)])
+    places = [records.place(resolve_config(composed(job), job)) for job in jobs]
+    finished = {"status": "complete", "seconds": {"total": 30.0}}
+    write(places[0][1], config_hash=places[0][0], **finished)
+    write(places[1][1], config_hash="another", **finished)
+    write(places[2][1], config_hash=places[2][0], status="failed")
+    write(records.partial_of(places[3][1]), status="unfinished")
+    write(records.partial_of(places[4][1]), status="unfinished")
+    with records.claimed(resolve_config(composed(jobs[4]), jobs[4]), places[4][1]):
+        found = planned(jobs)
+    assert [run.status for run in found.runs()] == [
+        "done",
+        "failed",
+        "failed",
+        "cut off",
+        "running",
+        "new",
+    ]
+    assert found.missing() == [jobs[1], jobs[2], jobs[3], jobs[5]]
+    assert found.summary().startswith("6 runs: 1 done, 1 running, 1 cut off, 2 failed, 1 new; ")
+    assert "the 4 to do will take about 0.033 hours of one process, at 30 s each" in found.summary()
+    forced = resolve_config(composed([*jobs[0], "force=true"]), [])
+    assert look(forced).status == "failed", "it is to be run again"
+
+
+def test_the_data_of_what_is_to_do_are_named_once(tmp_path: Path) -> None:
+    jobs = product(tmp_path, ["dataset=digits", "dataset=mnist"], ["seed=0", "seed=1"])
+    assert [data.name for data in planned(jobs).datasets()] == ["digits", "mnist"]
+    for job in jobs[:2]:
+        identity, place = records.place(resolve_config(composed(job), job))
+        write(place, config_hash=identity, status="complete", seconds={"total": 1.0})
+    assert [data.name for data in planned(jobs).datasets()] == ["mnist"]
+
+
+def test_without_a_finished_run_nothing_is_estimated(tmp_path: Path) -> None:
+    assert "not known" in planned(product(tmp_path, ["seed=0", "seed=1"])).summary()
+
+
+@pytest.mark.slow
+def test_ten_thousand_runs_are_planned_in_seconds(tmp_path: Path) -> None:
+    seeds = [f"seed={seed}" for seed in range(200)]
+    classes = [f"forget=[{c}]" for c in range(10)]
+    entropies = [f"filter.entropy={e}" for e in (0.1, 0.25, 0.5, 1.0, "null")]
+    jobs = product(tmp_path, classes, entropies, seeds)
+    for run in planned(jobs).runs()[::2]:
+        write(run.directory, status="complete", config_hash="x", seconds={"total": 1.0})
+    started = time.process_time()
+    found = planned(jobs)
+    spent = time.process_time() - started
+    assert len(found.runs()) == 10_000
+    assert spent < 10, f"{spent:.1f} s of processor time; 5 s are meant on an idle machine"
+
+
+def test_two_runs_in_one_directory_are_refused(tmp_path: Path) -> None:
+    shared = [[f"seed={seed}", f"run_dir={tmp_path}/one"] for seed in (0, 1)]
+    with pytest.raises(ConfigError, match=r"run_dir=.*would hold two runs of the sweep"):
+        planned(shared)
+    own = [[f"seed={seed}", f"run_dir={tmp_path}/${{seed}}"] for seed in (0, 1)]
+    assert len(planned([*own, own[0]]).runs()) == 3, "the same run twice is one run"
+
+
+def test_the_order_of_the_forget_classes_makes_no_other_run() -> None:
+    one, other = (resolve_config(composed([f"forget={typed}"]), []) for typed in ("[1,2]", "[2,1]"))
+    assert one.forget == other.forget == (1, 2)
+    assert records.place(one) == records.place(other)
+
+
+def test_a_class_alone_is_a_list_of_one(tmp_path: Path) -> None:
+    alone, listed = planned(product(tmp_path, ["forget=3", "forget=[3]"])).runs()
+    assert alone == listed
+    assert alone.directory.parent.name == "forget-3"
+
+
+@pytest.mark.parametrize("typed", ["12", "-1", "true", "0.5", "cat"])
+def test_what_is_no_class_is_no_list_of_one(typed: str) -> None:
+    with pytest.raises(ConfigError, match="forget"):
+        resolve_config(composed([f"forget={typed}"]), [f"forget={typed}"])

@@ -1,0 +1,219 @@
+"""A run that is cut off and taken up again ends bit for bit as if it had never been cut off."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from hydra.utils import instantiate
+from omegaconf import OmegaConf
+from torch import nn
+
+from tests.helpers import labelled_methods
+from tests.helpers.paths import CONF
+from tests.helpers.tiny import CPU, seeded_net
+from unlearn.config.schema import TrainingConfig
+from unlearn.data.tensors import Data, Split
+from unlearn.methods.retrain import Retrain
+from unlearn.protocol import Method, Observed, Request, State
+from unlearn.resume import Progress, ResumeFile
+from unlearn.training.supervised import train
+
+MakeRequest = Callable[..., Request]
+CONF = CONF / "method"
+
+SETTINGS: dict[str, dict[str, Any]] = {
+    "regrow": {"pool": 2, "inversion_steps": 3, "iterations": 3, "batch_size": 8, "gate": 0.9},
+    "gkt": {"iterations": 5, "batch_size": 8, "student_steps": 2, "generator_width": 4},
+    "inversion": {"images": 3, "inversion_batch": 5, "inversion_steps": 4, "epochs": 3},
+    "ispf": {"iterations": 4, "batch_size": 8, "student_steps": 2, "generator_width": 4},
+    "embeddings": {"embeddings": 20, "batch_size": 8, "epochs": 3},
+    "head_only": {"images": 3, "inversion_steps": 4, "epochs": 3, "batch_size": 5},
+    "noise": {"noises": 4, "noise_steps": 5, "copies": 2, "epochs": 2, "repair_epochs": 3},
+}
+# These ask a source for images, here inverted ones.
+ON_IMAGES = (
+    "boundary_expand",
+    "boundary_shrink",
+    "delete",
+    "gradient_ascent",
+    "jit",
+    "random_labels",
+)
+VARIANTS = [
+    ("gkt", {}),
+    ("regrow", {}),
+    ("gkt", {"batch_norm": "train", "generator_steps": 2, "fresh_noise": False}),
+    ("gkt", {"schedule": "published", "selection": "oracle", "batch_norm": "published"}),
+    ("inversion", {"flip": True}),
+    ("inversion", {"batch_norm": "train", "labels": "hard"}),
+    ("noise", {"batch_norm": "train", "patience": 1}),
+    ("ispf", {}),
+    ("embeddings", {"layer": "first"}),
+    ("head_only", {}),
+    *[(name, {}) for name in ON_IMAGES],
+]
+
+
+def built(name: str, changes: dict[str, Any]) -> Method:
+    """A method from its own YAML, made small."""
+    settings = OmegaConf.to_container(OmegaConf.load(CONF / f"{name}.yaml"))
+    assert isinstance(settings, dict)
+    if "defaults" in settings:
+        source = OmegaConf.to_container(OmegaConf.load(CONF / "source" / "inverted.yaml"))
+        assert isinstance(source, dict)
+        small = {"source": source | {"images": 5, "steps": 3}, "batch_size": 3, "epochs": 3}
+    else:
+        small = SETTINGS[name]
+    arguments = {k: v for k, v in settings.items() if k not in ("name", "published", "defaults")}
+    method: Method = instantiate(arguments | small | changes, _convert_="all")
+    return method
+
+
+def answer(step: int) -> Observed:
+    """What an oracle method is told: the best D_r comes early, so that selection shows."""
+    return Observed(retain=[50.0, 90.0, 70.0, 60.0, 55.0][step % 5], forget=0.0)
+
+
+def through(storage: dict[str, Any]) -> dict[str, Any]:
+    """The state as a file gives it back."""
+    file = io.BytesIO()
+    torch.save(storage, file)
+    file.seek(0)
+    loaded: dict[str, Any] = torch.load(file, weights_only=True)
+    return loaded
+
+
+def steps_of(
+    method: Method, request: Request, cut_after: int | None = None, data: Split | None = None
+) -> tuple[list[State], dict[str, Any] | None]:
+    """Run a method to its end, or until it has finished a number of steps; what was kept then."""
+    oracle = method.access == "oracle"
+    steps, states, kept = method.unlearn(request, data), [], None
+    state = next(steps)
+    while True:
+        states.append(state)
+        if cut_after is not None:
+            kept = request.progress.taken or kept
+            if len(states) > cut_after:
+                return states, kept
+            request.progress.wanted = True
+        try:
+            state = steps.send(answer(state.step) if oracle else None)
+        except StopIteration:
+            return states, kept
+
+
+def weights(network: nn.Module | None) -> dict[str, torch.Tensor]:
+    assert network is not None
+    return {name: tensor.clone() for name, tensor in network.state_dict().items()}
+
+
+def same(one: dict[str, torch.Tensor], other: dict[str, torch.Tensor]) -> bool:
+    return one.keys() == other.keys() and all(torch.equal(one[name], other[name]) for name in one)
+
+
+@pytest.mark.parametrize(("name", "changes"), VARIANTS)
+def test_a_method_cut_off_after_any_step_ends_at_the_same_bits(
+    make_request: MakeRequest, name: str, changes: dict[str, Any]
+) -> None:
+    resumes_after_any_step(make_request, lambda: built(name, changes))
+
+
+@pytest.mark.parametrize("source", ["real", "inverted"])
+@pytest.mark.parametrize("name", sorted(labelled_methods.SMALL))
+def test_a_method_on_labelled_images_does_too(
+    make_request: MakeRequest, easy_data: Data, name: str, source: str
+) -> None:
+    method = labelled_methods.built(name, source)
+    data = easy_data.view(method.access, (0,))
+    resumes_after_any_step(make_request, lambda: labelled_methods.built(name, source), data)
+
+
+def test_retraining_does_too(make_request: MakeRequest, easy_data: Data) -> None:
+    settings = {"epochs": 4, "batch_size": 64, "optimizer": "adamw"}
+    data = easy_data.view("retain", (0,))
+
+    def method() -> Method:
+        return Retrain(**settings, learning_rate=0.01, weight_decay=0.01)
+
+    resumes_after_any_step(make_request, method, data)
+
+
+def resumes_after_any_step(
+    make_request: MakeRequest, make_method: Callable[[], Method], data: Split | None = None
+) -> None:
+    whole, _ = steps_of(make_method(), make_request(), data=data)
+    wanted = weights(whole[-1].student)
+    for cut_after in range(1, len(whole)):
+        torch.manual_seed(cut_after)  # a new process starts from other random numbers
+        _, kept = steps_of(make_method(), make_request(), cut_after, data)
+        assert kept, f"nothing was kept by step {cut_after}"
+        torch.manual_seed(1000)
+        request = make_request(progress=Progress(through(kept)))
+        rest, _ = steps_of(make_method(), request, data=data)
+        assert same(weights(rest[-1].student), wanted), f"cut off after step {cut_after}"
+        told = [(s.stage, s.step) for s in whole]
+        assert [(s.stage, s.step) for s in rest] == told[-len(rest) :], "the steps go on"
+        assert len(rest) < len(whole), "what was done is not done again"
+
+
+def test_a_training_cut_off_after_any_epoch_ends_at_the_same_bits(easy_data: Data) -> None:
+    settings = TrainingConfig(
+        seed=3, epochs=4, batch_size=64, optimizer="adamw", learning_rate=0.01, weight_decay=0.01
+    )
+
+    def trained(progress: Progress, cut_after: int | None = None) -> tuple[nn.Module, list[Any]]:
+        network, told = seeded_net(1), []
+        for epoch, losses in train([network], [easy_data.train], [settings], CPU, progress):
+            told.append((epoch, losses))
+            if epoch == cut_after:
+                break
+            progress.wanted = cut_after is not None
+        return network, told
+
+    network, told = trained(Progress())
+    for cut_after in (2, 3, 4):
+        progress = Progress()
+        trained(progress, cut_after)
+        assert progress.taken is not None
+        again, told_again = trained(Progress(through(progress.taken)))
+        assert same(weights(again), weights(network))
+        assert told_again == told, "the epochs done before come first"
+
+
+def test_without_a_request_nothing_is_copied() -> None:
+    copies = []
+
+    def parts() -> dict[str, Any]:
+        copies.append(1)
+        return {}
+
+    progress = Progress()
+    list(progress.steps("loop", 50, parts))
+    assert len(copies) == 1, "only the end of the loop"
+    assert progress.taken is None
+
+
+def test_a_file_of_another_version_or_cut_short_is_not_taken_up(tmp_path: Path) -> None:
+    path, ours = tmp_path / "resume.pt", {"torch": "2", "git": "a"}
+    progress = Progress(taken={"loop": {"step": 1, "parts": {}, "random": []}})
+    ResumeFile(path, 0.0, ours).keep(progress, spent=2.5)
+    kept = ResumeFile(path, 0.0, ours).load()
+    assert kept is not None
+    assert kept["spent"] == 2.5
+    assert ResumeFile(path, 0.0, {**ours, "git": "b"}).load() is None
+    path.write_bytes(path.read_bytes()[:-20])
+    assert ResumeFile(path, 0.0, ours).load() is None
+    assert ResumeFile(tmp_path / "none.pt", 0.0, ours).load() is None
+
+
+def test_a_null_interval_keeps_nothing(tmp_path: Path) -> None:
+    progress = Progress(taken={"loop": {}})
+    ResumeFile(tmp_path / "resume.pt", None, {}).keep(progress)
+    assert not (tmp_path / "resume.pt").exists()
+    assert not progress.wanted

@@ -1,1 +1,0 @@
-"""What an auditor finds in one network, set among networks that never saw the class."""

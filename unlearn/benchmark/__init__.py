@@ -1,1 +1,0 @@
-"""What the methods cost, beside the same mathematics as published."""

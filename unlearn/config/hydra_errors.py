@@ -1,0 +1,114 @@
+"""What Hydra says of words that it cannot compose, as one line."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from hydra.errors import HydraException
+from omegaconf.errors import OmegaConfBaseException
+from yaml import YAMLError
+
+_NO_OPTION = "Config group override must be"  # Hydra's, of method=null
+# What Hydra says, and what is said instead.
+_WORDS = {
+    r"Ambiguous value for argument '([^']+)'": (
+        "{}: several values are a sweep: give -m; [0,1] is one list of two"
+    ),
+    r"Error parsing override '([^']*)'\s+missing EQUAL": "{}: must be KEY=VALUE",
+    r"Multiple values for ([\w/]+)\.": "{0}: is chosen already; type {0}=... without a +",
+    r"does not support sweep type : (\w+)_SWEEP": (
+        "{}: such values, as interval(0,1), are for a search: give hydra/sweeper=optuna"
+    ),
+}
+
+
+def is_hydra_error(error: Exception) -> bool:
+    """Whether the words, or a YAML file, are at fault."""
+    composing = isinstance(error, HydraException | OmegaConfBaseException | YAMLError)
+    return composing or str(error).startswith(_NO_OPTION)
+
+
+def explain_hydra_error(error: Exception, arguments: Sequence[str], conf: Path) -> str:
+    """Hydra's many-lined complaint as one.
+
+    Args:
+        error: one that `is_of_composing`.
+        arguments: of the command line.
+        conf: the conf/ tree.
+    """
+    text = str(error)
+    line = (
+        _no_choice(text, arguments, conf)
+        or _no_option(text, arguments, conf)
+        or _no_key(error, arguments, conf)
+        or _no_word(text)
+    )
+    return line or " ".join(text.split())
+
+
+def _no_choice(text: str, arguments: Sequence[str], conf: Path) -> str | None:
+    """`method=` and `method=null`."""
+    if not text.startswith(_NO_OPTION):
+        return None
+    for group, _, value in (argument.partition("=") for argument in arguments):
+        options = _options(conf, group) if group else []
+        if options and value not in options:
+            return f"{group}={value}: no such option; allowed are {', '.join(options)}"
+    return None
+
+
+def _no_option(text: str, arguments: Sequence[str], conf: Path) -> str | None:
+    """`method=nope` and `experiment=ablation/nope`."""
+    absent = re.search(r"Could not find '([^']+)/([^'/]*)'", text)
+    if absent is None:
+        return None
+    for group, _, value in (argument.lstrip("+").partition("=") for argument in arguments):
+        folder = value.rpartition("/")[0]
+        if folder and f"{group}/{folder}" == absent[1]:  # Hydra lists those beside the folder
+            options = [f"{folder}/{name}" for name in _options(conf, absent[1])]
+            return f"{group}={value}: no such option; allowed are {', '.join(options)}"
+    options = re.findall(r"^\t([\w./-]+)$", text.split("Config search path")[0], re.MULTILINE)
+    allowed = ", ".join(options) if options else f"the files in conf/{absent[1]}"
+    return f"{absent[1]}={absent[2]}: no such option; allowed are {allowed}"
+
+
+def _no_key(error: Exception, arguments: Sequence[str], conf: Path) -> str | None:
+    """`methd=gkt` and `method.iters=3`."""
+    unknown = re.search(r"Could not override '([^']+)'", str(error))
+    if unknown is None:
+        return None
+    key = unknown[1].split("@")[0]
+    typed = next((a for a in arguments if a.lstrip("+~").split("=")[0] == key), key)
+    return f"{typed}: no such key; {_siblings(error, key, conf)}"
+
+
+def _siblings(error: Exception, key: str, conf: Path) -> str:
+    """The keys beside a mistyped one."""
+    if key.startswith(("hydra.launcher.", "hydra.sweeper.")):
+        group = "/".join(key.split(".")[:2])
+        return f"the chosen {group} does not have it; another one is chosen by {group}=NAME"
+    if "/" in key:
+        return f"what is chosen as {key.split('/')[0]} takes none"
+    parent: Any = getattr(error.__cause__, "parent_node", None)
+    if parent is not None:
+        names = sorted(str(name) for name in parent if not str(name).startswith("_"))
+        return f"allowed are {', '.join(names)}"
+    group = key.split(".", maxsplit=1)[0]
+    package = f" --package {group}" if (conf / group).is_dir() else ""
+    return f"allowed are those of `unlearn --cfg job{package}`"
+
+
+def _no_word(text: str) -> str | None:
+    """Words that no key could take."""
+    for pattern, line in _WORDS.items():
+        found = re.search(pattern, text)
+        if found:
+            return line.format(found[1])
+    return None
+
+
+def _options(conf: Path, group: str) -> list[str]:
+    return sorted(path.stem for path in (conf / group).glob("*.yaml"))

@@ -1,0 +1,256 @@
+"""From Hydra's composed config to a checked one, with one line for whatever is wrong. No torch."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from typing import Any
+
+from omegaconf import DictConfig, OmegaConf
+from omegaconf.errors import OmegaConfBaseException
+from pydantic import ValidationError
+
+from unlearn.config.schema import RunConfig
+from unlearn.errors import ConfigError
+
+_PLAIN = {
+    "missing": "must be given",
+    "tuple_type": "should be a list, as in [0,1]",
+    "too_short": "should hold one or more",
+    "string_too_short": "must not be empty",
+}
+
+
+def expand_runs(composed: DictConfig, overrides: list[str]) -> list[RunConfig]:
+    """The run of a composed config, or those of its `seeds` and `forget_sets`; see `settle`."""
+    whole = resolve_config(composed, overrides)
+    if whole.seeds is None and whole.forget_sets is None:
+        return [whole]
+    for key in ("seeds", "forget_sets"):
+        values = [frozenset(v) if isinstance(v, tuple) else v for v in getattr(whole, key) or ()]
+        if len(set(values)) < len(values):
+            raise ConfigError(key, composed[key], "names one twice")
+    if whole.run_dir is not None:
+        raise ConfigError("run_dir", whole.run_dir, "must be null with several runs; set outputs")
+    if whole.method.schedule == "published" or whole.method.selection == "oracle":
+        key = "seeds" if whole.seeds is not None else "forget_sets"
+        raise ConfigError(
+            key, composed[key], "a run steered by test accuracies is run alone; use a multirun"
+        )
+    found = []
+    for forget in whole.forget_sets or [whole.forget]:
+        for seed in whole.seeds or [whole.seed]:
+            one = composed.copy()
+            OmegaConf.set_struct(one, False)
+            one.update({"forget": list(forget), "seed": seed, "seeds": None, "forget_sets": None})
+            found.append(resolve_config(one, overrides))
+    return found
+
+
+def commands(configs: list[RunConfig], overrides: list[str]) -> list[list[str]]:
+    """What is typed to do each of the runs alone."""
+    if not any(o.startswith(("seeds=", "forget_sets=")) for o in overrides):
+        return [list(overrides) for _ in configs]
+    several = ("seed", "seeds", "forget", "forget_sets", "stack")
+    kept = [o for o in overrides if o.lstrip("+~").split("=")[0] not in several]
+    return [[*kept, f"forget=[{','.join(map(str, c.forget))}]", f"seed={c.seed}"] for c in configs]
+
+
+def resolve_config(composed: DictConfig, overrides: list[str]) -> RunConfig:
+    """Turn Hydra's composed config into a checked one: `checked` of what is `resolved`."""
+    return checked(resolved(composed, overrides))
+
+
+def resolved(composed: DictConfig, overrides: list[str]) -> dict[str, Any]:
+    """Hydra's composed config as plain values, the settings of `as_published` laid under it.
+
+    Args:
+        composed: the config as Hydra composed it.
+        overrides: what the user typed (`HydraConfig.overrides.task`): typed keys win over the
+            settings of `method.as_published`, and only typed arguments reach the user's own
+            network or method.
+
+    Raises:
+        ConfigError: naming a key that must be given, or that refers to nothing.
+    """
+    typed = {override.lstrip("+~").split("=")[0] for override in overrides}
+    config = composed.copy()
+    OmegaConf.set_struct(config, False)
+    try:
+        _use_own_network(config, typed)
+        _use_own(config, "method", typed)
+        _use_published_settings(config, typed)
+        values = OmegaConf.to_container(config, resolve=True, throw_on_missing=True)
+    except OmegaConfBaseException as error:
+        key = error.full_key or "config"
+        if "Missing mandatory value" in str(error):
+            raise ConfigError(key, "???", "must be given") from error
+        raise ConfigError(key, "???", str(error).splitlines()[0]) from error
+    assert isinstance(values, dict)
+    return {str(key): value for key, value in values.items()}
+
+
+def checked(values: Mapping[str, Any]) -> RunConfig:
+    """A checked config of plain values.
+
+    Raises:
+        ConfigError: naming the first key that cannot be used, its value and what is allowed.
+    """
+    try:
+        run = RunConfig.model_validate(values)
+    except ValidationError as error:
+        raise refused(error) from error
+    _check_dataset(run)
+    _check_forget(run)
+    _check_filter(run)
+    _check_method(run)
+    _check_audits(run)
+    return run.model_copy(update={"forget": tuple(sorted(run.forget))})
+
+
+def _use_own_network(config: DictConfig, typed: set[str]) -> None:
+    """`model._target_=my.Net` alone: the other keys of the chosen YAML describe its network."""
+    if _use_own(config, "model", typed):
+        for key in ("checkpoint", "batch_norm", "attention"):
+            config.model.setdefault(key, None)
+
+
+def _use_own(config: DictConfig, group: str, typed: set[str]) -> bool:
+    """Keep what was typed of a group whose `_target_` was typed and whose YAML was not."""
+    if f"{group}._target_" not in typed or group in typed:
+        return False
+    values = config[group]
+    for key in list(values):
+        if f"{group}.{key}" not in typed:
+            del values[key]
+    values.setdefault("name", values._target_.rsplit(".", 1)[-1])
+    return True
+
+
+def _use_published_settings(config: DictConfig, typed: set[str]) -> None:
+    """Lay a method's `published` settings over its own, and the user's keys over those."""
+    published = config.method.pop("published", None)
+    if not config.method.get("as_published") or published is None:
+        return
+    for patch in (published.get("all"), published.get(config.dataset.name)):
+        for group, values in (patch or {}).items():
+            for key, value in values.items():
+                if f"{group}.{key}" not in typed:
+                    OmegaConf.update(config, f"{group}.{key}", value)
+
+
+def refused(error: ValidationError, *within: str) -> ConfigError:
+    """The first of the values that do not fit, and what would; `within` leads to their keys."""
+    detail = error.errors()[0]
+    place = [*within, *detail["loc"]]
+    kind = str(place[-1])  # of a value that may be of several kinds, the one that was tried
+    if kind == "bool" or kind.startswith("literal["):
+        *place, _ = place
+        tried = [d["msg"] for d in error.errors() if d["loc"][:-1] == detail["loc"][:-1]]
+        said = " or ".join(m.removeprefix("Input should be ").partition(",")[0] for m in tried)
+        detail |= {"msg": f"should be {said}"}
+    key = ".".join(map(str, place))
+    if detail["type"] == "model_type":
+        choice = "/".join(map(str, place))
+        message = f"holds keys of its own; a whole one is chosen by {choice}=NAME"
+        return ConfigError(key, detail["input"], message)
+    if detail["type"] in ("extra_forbidden", "unexpected_keyword_argument"):
+        return ConfigError(key, detail["input"], "no such key")
+    message = _PLAIN.get(detail["type"], detail["msg"].removeprefix("Input "))
+    value = None if detail["type"] == "missing" else detail["input"]
+    return ConfigError(key, value, message[0].lower() + message[1:])
+
+
+def _check_dataset(run: RunConfig) -> None:
+    dataset = run.dataset
+    for key in ("mean", "std"):
+        values = getattr(dataset, key)
+        if len(values) != dataset.shape[0]:
+            raise ConfigError(
+                f"dataset.{key}",
+                list(values),
+                f"must hold {dataset.shape[0]} values, one a channel",
+            )
+    if dataset.classes is not None and len(dataset.classes) != dataset.num_classes:
+        raise ConfigError(
+            "dataset.classes", list(dataset.classes), f"must name {dataset.num_classes} classes"
+        )
+    if dataset.factory is None and run.model.checkpoint is None:
+        raise ConfigError(
+            "model.checkpoint",
+            None,
+            "must be given with dataset=none: there is nothing to train on",
+        )
+
+
+def _check_forget(run: RunConfig) -> None:
+    count = run.dataset.num_classes
+    allowed = f"allowed are one or more of the classes 0 to {count - 1} of {run.dataset.name}"
+    shown = list(run.forget)
+    if not run.forget:
+        raise ConfigError("forget", shown, f"names no class; {allowed}")
+    if len(set(run.forget)) < len(run.forget):
+        raise ConfigError("forget", shown, f"names a class twice; {allowed}")
+    if max(run.forget) >= count:
+        raise ConfigError("forget", shown, allowed)
+    if len(run.forget) == count:
+        raise ConfigError("forget", shown, f"would forget every class; {allowed}, but not all")
+
+
+def _check_filter(run: RunConfig) -> None:
+    for key in ("gate", "entropy"):
+        if getattr(run.filter, key) is not None and run.method.source is not None:
+            raise ConfigError(
+                f"filter.{key}",
+                getattr(run.filter, key),
+                f"method={run.method.name} weighs no image of its source; allowed is null",
+            )
+    definition, threshold = run.filter.entropy_definition, run.filter.entropy
+    if threshold is None:
+        return
+    most = {
+        "all": math.log(run.dataset.num_classes),
+        "retain": math.log(max(2, len(run.retain))),
+        "normalised": 1.0,
+        "quantile": 1.0,
+    }[definition]
+    if threshold > most:
+        raise ConfigError(
+            "filter.entropy",
+            threshold,
+            f"allowed is above 0 up to {most:.4g} with entropy_definition={definition}, or null",
+        )
+
+
+def _check_method(run: RunConfig) -> None:
+    method = run.method
+    if method.source is None and "source" in method.model_fields_set:
+        raise ConfigError("method.source", None, "must be given, as by method/source=real")
+    if method.batch_norm_weight > 0 and run.model.batch_norm is False:
+        raise ConfigError(
+            "method.batch_norm_weight",
+            method.batch_norm_weight,
+            f"{run.model.factory} has no batch norm whose statistics could be matched; "
+            "choose a model that has, or set 0 to invert on the class loss alone",
+        )
+    if method.batch_norm == "published" and "schedule" not in method.model_fields_set:
+        raise ConfigError(
+            "method.batch_norm", "published", f"{method.name} can have it train or frozen"
+        )
+    for key, oracle in (("schedule", "published"), ("selection", "oracle")):
+        if getattr(method, key) == oracle and run.dataset.factory is None:
+            raise ConfigError(f"method.{key}", oracle, "needs test accuracies: choose a dataset")
+        if getattr(method, key) == oracle and run.evaluation.every is None:
+            raise ConfigError(
+                f"method.{key}", oracle, "needs test accuracies: set evaluation.every"
+            )
+
+
+def _check_audits(run: RunConfig) -> None:
+    evaluation = run.evaluation
+    if evaluation.audits and evaluation.references < 2 and run.dataset.factory is not None:
+        raise ConfigError(
+            "evaluation.references",
+            evaluation.references,
+            "audits set the student among further retrained networks; allowed is 2 or more",
+        )

@@ -1,0 +1,1 @@
+"""What a run leaves on disk: records, run directories, histories, and the plan of a sweep."""

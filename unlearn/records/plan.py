@@ -1,0 +1,213 @@
+"""What a sweep consists of: its runs, which of them are done, and how long the others may take."""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from typing import Any, Literal
+
+from hydra.core.override_parser.overrides_parser import OverridesParser
+from omegaconf import DictConfig, OmegaConf
+
+from unlearn.config.resolve import checked, expand_runs, resolved
+from unlearn.config.schema import DatasetConfig, RunConfig, digest
+from unlearn.errors import ConfigError
+from unlearn.records import record as records
+
+Status = Literal["done", "running", "cut off", "failed", "new"]
+_TO_DO: tuple[Status, ...] = ("new", "cut off", "failed")
+Compose = Callable[[list[str]], DictConfig]
+
+# Keys that decide what the other keys are, or how many runs a job has.
+_DECIDING = (
+    *("method.as_published", "method._target_", "model._target_"),
+    *("dataset.name", "seeds", "forget_sets"),
+)
+
+
+@dataclass(frozen=True)
+class PlannedRun:
+    """One run of a sweep and how far it has come.
+
+    Args:
+        identity: the hash of its config.
+        directory: of the run.
+        status: `running` where somebody holds its lock; `cut off` where a killed attempt left
+            something to go on from.
+        config: of the run.
+        seconds: that it took, of a finished run.
+    """
+
+    identity: str
+    directory: Path
+    status: Status
+    config: RunConfig
+    seconds: float | None = None
+
+
+@dataclass(frozen=True)
+class Plan:
+    """The jobs of a sweep, each with the words that are typed for it and the runs that it has."""
+
+    jobs: Sequence[tuple[Sequence[str], Sequence[PlannedRun]]]
+
+    def runs(self) -> list[PlannedRun]:
+        """Every run of every job."""
+        return [run for _, runs in self.jobs for run in runs]
+
+    def missing(self) -> list[list[str]]:
+        """The words of the jobs that have something to do."""
+        return [list(job) for job, runs in self.jobs if any(r.status in _TO_DO for r in runs)]
+
+    def datasets(self) -> list[DatasetConfig]:
+        """The data sets of the runs that have something to do, each once."""
+        wanted = [run.config.dataset for run in self.runs() if run.status in _TO_DO]
+        return list({digest([data.factory, data.arguments]): data for data in wanted}.values())
+
+    def settings(self) -> list[RunConfig]:
+        """One run of each setting that has something to do, whatever the seed and the classes."""
+        wanted = [run.config for run in self.runs() if run.status in _TO_DO]
+        drawn = {"seed", "forget", "training", "run_dir"}
+        found = {digest(config.model_dump(mode="json", exclude=drawn)): config for config in wanted}
+        return list(found.values())
+
+    def summary(self) -> str:
+        """How many runs stand where, and an estimate of the hours from those that are finished."""
+        counts = Counter(run.status for run in self.runs())
+        named = [f"{n} {status}" for status in Status.__args__ if (n := counts[status])]  # type: ignore[attr-defined]
+        line = f"{len(self.runs())} runs: {', '.join(named)}"
+        to_do = sum(counts[status] for status in _TO_DO)
+        known = [run.seconds for run in self.runs() if run.seconds is not None]
+        if not to_do:
+            return line
+        if not known:
+            return f"{line}; how long the {to_do} to do will take is not known: none is finished"
+        mean = sum(known) / len(known)
+        hours = to_do * mean / 3600
+        return (
+            f"{line}; the {to_do} to do will take about {hours:.2g} hours of one process, "
+            f"at {mean:.3g} s each"
+        )
+
+
+def plan(jobs: Sequence[Sequence[str]], compose: Compose, is_group: Callable[[str], bool]) -> Plan:
+    """Check every run of a sweep, and see which are done.
+
+    Args:
+        jobs: what is typed for each job, as `key=value`.
+        compose: makes Hydra's config of one job.
+        is_group: whether a key names a config group.
+
+    Raises:
+        ConfigError: for the first run whose config cannot be used, or two runs in one directory.
+    """
+    configs = _configs(jobs, compose, is_group)
+    found = Plan(
+        [(job, [look(run) for run in runs]) for job, runs in zip(jobs, configs, strict=True)]
+    )
+    held: dict[Path, str] = {}
+    for run in found.runs():
+        if held.setdefault(run.directory, run.identity) != run.identity:
+            raise ConfigError(
+                "run_dir", run.directory, "would hold two runs of the sweep; leave it out"
+            )
+    return found
+
+
+def look(config: RunConfig) -> PlannedRun:
+    """How far a run has come, by its files alone."""
+    identity, directory = records.place(config)
+    record = records.read(directory)
+    complete = record is not None and record.get("status") == "complete"
+    if record is not None and complete and record["config_hash"] == identity and not config.force:
+        return PlannedRun(identity, directory, "done", config, record["seconds"].get("total"))
+    if not records.partial_of(directory).exists():
+        return PlannedRun(identity, directory, "new" if record is None else "failed", config)
+    claimed = records.is_claimed(directory)
+    return PlannedRun(identity, directory, "running" if claimed else "cut off", config)
+
+
+def _configs(
+    jobs: Sequence[Sequence[str]], compose: Compose, is_group: Callable[[str], bool]
+) -> list[list[RunConfig]]:
+    """The runs of each job; composing takes long, so jobs that differ in plain values share it."""
+    plain = _plain_keys(jobs, is_group)
+    bases: dict[tuple[str, ...], _Base] = {}
+    found = []
+    for job in jobs:
+        shared = tuple(word for word in job if _key(word) not in plain)
+        if shared not in bases:
+            bases[shared] = _Base(compose(list(job)), job)
+        base = bases[shared]
+        if base.single:
+            found.append([base.with_values({w for w in job if _key(w) in plain})])
+        else:
+            found.append(expand_runs(compose(list(job)), list(job)))
+    return found
+
+
+class _Base:
+    """One composed config, from which those with other values are made without composing again."""
+
+    def __init__(self, composed: DictConfig, job: Sequence[str]) -> None:
+        self.values = resolved(composed, list(job))
+        self.single = not (
+            self.values["method"].get("as_published")
+            or self.values["seeds"] is not None
+            or self.values["forget_sets"] is not None
+        )
+        raw = OmegaConf.to_container(composed, resolve=False)
+        self.references = list(_references(raw))
+
+    def with_values(self, words: set[str]) -> RunConfig:
+        values: Mapping[str, Any] = self.values
+        for word in words:
+            key, value = _parsed(word)
+            for path in self._places(key):
+                values = _put(values, path.split("."), value)
+        return checked(values)
+
+    def _places(self, key: str) -> list[str]:
+        """A key and those that refer to it, and to those."""
+        places = [key]
+        for place in places:
+            places += [path for path, name in self.references if name == place]
+        return places
+
+
+def _plain_keys(jobs: Sequence[Sequence[str]], is_group: Callable[[str], bool]) -> set[str]:
+    """Keys that are set to values which decide nothing else of the config."""
+    words = {word for job in jobs for word in job}
+    deciding = {_key(word) for word in words if "${" in word or word.startswith(("+", "~"))}
+    deciding |= {name for word in words for name in re.findall(r"\$\{([\w.]+)\}", word)}
+    keys = {_key(word) for word in words}
+    return {k for k in keys - deciding if k not in _DECIDING and not is_group(k)}
+
+
+def _references(raw: Any, path: str = "") -> list[tuple[str, str]]:
+    """(key, key that it is an interpolation of) pairs."""
+    if isinstance(raw, dict):
+        pairs = raw.items()
+        return [r for k, v in pairs for r in _references(v, f"{path}.{k}" if path else str(k))]
+    whole = re.fullmatch(r"\$\{([\w.]+)\}", raw) if isinstance(raw, str) else None
+    return [(path, whole[1])] if whole else []
+
+
+def _put(values: Mapping[str, Any], path: Sequence[str], value: Any) -> dict[str, Any]:
+    """A copy with one value changed; what is not on its path is shared."""
+    first, rest = path[0], path[1:]
+    return {**values, first: _put(values[first], rest, value) if rest else value}
+
+
+def _key(word: str) -> str:
+    return word.lstrip("+~").split("=", maxsplit=1)[0]
+
+
+@cache
+def _parsed(word: str) -> tuple[str, Any]:
+    override = OverridesParser.create().parse_override(word)
+    return override.key_or_group, override.value()

@@ -1,0 +1,240 @@
+"""Builds every part of a run from its config, so that what is wrong shows before work starts."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, get_args
+
+import torch
+from hydra.errors import InstantiationException
+from hydra.utils import instantiate
+from pydantic import ValidationError
+from torch import nn
+
+from unlearn.config.resolve import refused
+from unlearn.config.schema import DatasetConfig, RunConfig
+from unlearn.data.source import RawImages
+from unlearn.data.tensors import Access, Data, prepare
+from unlearn.errors import ConfigError, UnlearnError
+from unlearn.evaluation.audit import Audit
+from unlearn.evaluation.base import Metric, StudentMetric
+from unlearn.evaluation.cache import MeasurementCache
+from unlearn.filters.base import Filter
+from unlearn.hardware import Hardware
+from unlearn.models.checkpoint import load_into
+from unlearn.models.network import attention_layers, builder, has_batch_norm
+from unlearn.protocol import Method
+from unlearn.records import record as records
+from unlearn.tracking.base import Observer
+
+
+@dataclass(frozen=True)
+class Parts:
+    """The built parts of a run; `data` is None with dataset=none."""
+
+    hardware: Hardware
+    data: Data | None
+    new_network: Callable[[int], nn.Module]
+    method: Method
+    filter: Filter
+    metrics: dict[str, Metric | StudentMetric]
+    audits: dict[str, Audit]
+    observers: list[Observer]
+    shelf: MeasurementCache
+
+
+def build(config: RunConfig, *, stack: bool = False) -> Parts:
+    """Build and check all parts.
+
+    Args:
+        config: of the run.
+        stack: whether this is one of several runs, which may be stacked.
+
+    Raises:
+        ConfigError: naming the first key that does not work with the others.
+    """
+    hardware = Hardware.start(config.hardware, config.stack if stack else False)
+    new_network = builder(config.model, config.dataset)
+    network = new_network(0)
+    _check_network(config, network)
+    tools = _tools(config)
+    _check_space(config, network)
+    data = _load(config, hardware.device)
+    return Parts(hardware, data, new_network, *tools, _shelf(config, hardware, data))
+
+
+def check(config: RunConfig) -> None:
+    """Build all that needs no data, and drop it: what does not work together is found before that.
+
+    Raises:
+        ConfigError: as `build` does.
+    """
+    _check_network(config, builder(config.model, config.dataset)(0))
+    _tools(config)
+
+
+def _tools(
+    config: RunConfig,
+) -> tuple[Method, Filter, dict[str, Metric | StudentMetric], dict[str, Audit], list[Observer]]:
+    """The method, the filter, the metrics, the audits and the observers."""
+
+    def all_of(key: str, group: dict[str, dict[str, Any]]) -> dict[str, Any]:
+        return {name: _instance(f"{key}.{name}", **_split(one)) for name, one in group.items()}
+
+    method = _method(config)
+    metrics = all_of("evaluation.metrics", config.evaluation.metrics)
+    audits = all_of("evaluation.audits", config.evaluation.audits)
+    observers = all_of("tracking.observers", config.tracking.observers)
+    filter = _instance("filter", config.filter.factory, config.filter.arguments)
+    return method, filter, metrics, audits, list(observers.values())
+
+
+def _method(config: RunConfig) -> Method:
+    method: Method = _instance("method", config.method.factory, config.method.arguments)
+    access, allowed = getattr(method, "access", None), get_args(Access)
+    if access not in allowed:
+        reason = f"its access is {access}; allowed are {', '.join(allowed)}"
+        raise ConfigError("method._target_", config.method.factory, reason)
+    if config.dataset.factory is None and access != "none":
+        raise ConfigError("dataset", "none", f"method={config.method.name} needs data ({access})")
+    return method
+
+
+def _shelf(config: RunConfig, hardware: Hardware, data: Data | None) -> MeasurementCache:
+    """Where the measurements of networks that runs share are kept; nowhere without data."""
+    if data is None:
+        return MeasurementCache()
+    plain = config.plain()
+    about = {
+        "data": data.fingerprint,
+        "dataset": plain["dataset"],
+        "attention": plain["model"]["attention"],
+        "forget": plain["forget"],
+        "seeds": [config.seed, config.training.seed],
+        "hardware": [config.hardware.autocast, hardware.device.type],
+    }
+    return MeasurementCache(Path(config.outputs).absolute() / "cache" / "measured", about)
+
+
+def _check_network(config: RunConfig, network: nn.Module) -> None:
+    if config.model.checkpoint is not None:
+        load_into(network, config.model.checkpoint)
+    known = dict(network.named_modules())
+    for layer in attention_layers(config.model, network):
+        if layer not in known:
+            raise ConfigError("model.attention", layer, "names no layer of the network")
+    if config.method.layer is not None and config.method.layer not in known:
+        raise ConfigError("method.layer", config.method.layer, "names no layer of the network")
+    if config.method.batch_norm_weight > 0 and not has_batch_norm(network):
+        raise ConfigError(
+            "method.batch_norm_weight",
+            config.method.batch_norm_weight,
+            f"{config.model.factory} has no batch norm whose statistics could be matched; "
+            "choose a model that has, or set 0 to invert on the class loss alone",
+        )
+
+
+def _check_space(config: RunConfig, network: nn.Module) -> None:
+    """Room for the student, and for the trained networks in the cache."""
+    size = sum(t.numel() * t.element_size() for t in network.state_dict().values())
+    run_dir = config.run_dir is not None
+    key, value = ("run_dir", config.run_dir) if run_dir else ("outputs", config.outputs)
+    assert value is not None
+    folder = Path(value).expanduser().absolute().parent
+    records.require_space(key, value, folder, size)
+    if config.dataset.factory is not None:
+        kept = 3 + config.evaluation.references  # the teacher, the retrained one, a judge
+        cache = Path(config.outputs).absolute() / "cache"
+        try:
+            cache.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise ConfigError(
+                "outputs", config.outputs, f"cannot be written ({error.strerror})"
+            ) from error
+        records.require_space("outputs", config.outputs, cache, kept * size)
+
+
+def images(dataset: DatasetConfig) -> RawImages | None:
+    """All images and labels of a data set, as its files have them; None of `dataset=none`.
+
+    Raises:
+        ConfigError: naming the key of `dataset` that keeps them from being read.
+    """
+    if dataset.factory is None:
+        return None
+    raw = _instance("dataset", dataset.factory, dataset.arguments)
+    if not isinstance(raw, RawImages):
+        raise ConfigError(
+            "dataset._target_", dataset.factory, "must return RawImages of unlearn.data.source"
+        )
+    return raw
+
+
+def _load(config: RunConfig, device: torch.device) -> Data | None:
+    dataset = config.dataset
+    raw = images(dataset)
+    if raw is None:
+        return None
+    _check_images(dataset, raw, config.forget)
+    data = prepare(
+        raw,
+        num_classes=dataset.num_classes,
+        mean=dataset.mean,
+        std=dataset.std,
+        validation=dataset.validation,
+        seed=config.training.seed,
+        device=device,
+    )
+    drawn = sorted(set(raw.train_labels.tolist()) - set(data.train.labels.tolist()))
+    if drawn:
+        allowed = f"leaves no training image of class {drawn[0]}"
+        raise ConfigError("dataset.validation", dataset.validation, allowed)
+    return data
+
+
+def _check_images(dataset: DatasetConfig, raw: RawImages, forget: tuple[int, ...]) -> None:
+    shape, largest_label = raw.train_images.shape[1:], int(raw.train_labels.max())
+    if tuple(shape) != dataset.shape:
+        raise ConfigError("dataset.shape", list(dataset.shape), f"the images are {list(shape)}")
+    if largest_label >= dataset.num_classes:
+        raise ConfigError(
+            "dataset.num_classes", dataset.num_classes, f"there is a label {largest_label}"
+        )
+    for part, labels in (("training", raw.train_labels), ("test", raw.test_labels)):
+        absent = sorted(set(forget) - set(labels.tolist()))
+        if absent:
+            raise ConfigError(
+                "forget", list(forget), f"{dataset.name} has no {part} image of class {absent[0]}"
+            )
+
+
+def _split(values: dict[str, Any]) -> dict[str, Any]:
+    arguments = {key: value for key, value in values.items() if key != "_target_"}
+    return {"factory": values.get("_target_"), "arguments": arguments}
+
+
+def _instance(key: str, factory: str | None, arguments: dict[str, Any]) -> Any:
+    """Build an object, and those within it, by dotted paths; say which key is at fault if not."""
+    try:
+        return instantiate({"_target_": factory, **arguments}, _convert_="all")
+    except InstantiationException as error:
+        cause = error.__cause__ or error
+        if isinstance(cause, UnlearnError):
+            raise cause from error
+        within = re.search(r"^full_key: ([\w.]+)$", str(error), re.MULTILINE)
+        for name in within[1].split(".") if within else ():
+            key, arguments = f"{key}.{name}", arguments[name]
+            factory = arguments["_target_"]
+        if isinstance(cause, ValidationError):
+            raise refused(cause, key) from error
+        surplus = re.search(r"unexpected keyword argument '(\w+)'", str(cause))
+        if surplus:
+            argument = surplus[1]
+            raise ConfigError(
+                f"{key}.{argument}", arguments.get(argument), "no such key"
+            ) from error
+        reason = str(cause).split("\nfull_key:")[0] or type(cause).__name__
+        raise ConfigError(f"{key}._target_", factory, f"cannot be built: {reason}") from error

@@ -1,0 +1,1 @@
+"""What methods train with: losses, loops, the student, the adversarial generator."""
