@@ -45,7 +45,9 @@ _FIRST_PATHS = {
     "unlearn.evaluation.divergence.DivergenceAudit": "unlearn.audits.divergence.Divergence",
     "unlearn.evaluation.inversion.InversionAudit": "unlearn.audits.inversion.Inversion",
     "unlearn.evaluation.membership.LikelihoodRatio": "unlearn.audits.lira.LikelihoodRatio",
-    "unlearn.evaluation.membership.NeighbourMembership": "unlearn.audits.mia_nn.NeighbourMembership",
+    "unlearn.evaluation.membership.NeighbourMembership": (
+        "unlearn.audits.mia_nn.NeighbourMembership"
+    ),
     "unlearn.evaluation.probe.BlockProbe": "unlearn.audits.probe.BlockProbe",
     "unlearn.evaluation.recovery.Recovery": "unlearn.audits.recovery.Recovery",
     "unlearn.evaluation.relearn.RelearnCurves": "unlearn.audits.relearn.RelearnCurves",
