@@ -1,3 +1,3 @@
 """Zero-shot machine unlearning of image classifiers."""
 
-__version__ = "0.1.0"
+__version__ = "0.2.0"
