@@ -17,7 +17,7 @@ import pandas as pd
 from hydra import compose, initialize_config_dir
 from omegaconf import DictConfig
 
-from unlearn.errors import ConfigError, one_line
+from unlearn.errors import ConfigError, exit_on_error
 from unlearn.report.runs import load
 from unlearn.report.write import markdown
 
@@ -96,7 +96,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("outputs", type=Path, nargs="+", help="folders of runs, or CSV files")
     arguments = parser.parse_args()
-    with one_line("choose_settings"):
+    with exit_on_error("choose_settings"):
         print(markdown(choose(load(arguments.outputs))), end="")
 
 

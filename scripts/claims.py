@@ -16,7 +16,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from unlearn.errors import one_line
+from unlearn.errors import exit_on_error
 from unlearn.report.pivot import interval
 from unlearn.report.runs import load
 from unlearn.report.write import markdown
@@ -100,7 +100,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("outputs", type=Path, nargs="+", help="folders of runs, or CSV files")
     arguments = parser.parse_args()
-    with one_line("claims"):
+    with exit_on_error("claims"):
         print(markdown(claims(load(arguments.outputs))), end="")
 
 

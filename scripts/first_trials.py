@@ -169,7 +169,7 @@ def main() -> None:
 
         for name, config in planned[arguments.part]:
             try:
-                record, _ = run(config)
+                record = run(config).record
                 print(name, config.seed, record["accuracy"]["unlearned"]["test"], flush=True)
             except UnlearnError as error:
                 print(f"{name}, seed {config.seed}: failed: {error}", flush=True)

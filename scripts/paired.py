@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from unlearn.errors import ConfigError, one_line
+from unlearn.errors import ConfigError, exit_on_error
 from unlearn.report.pivot import interval
 from unlearn.report.runs import as_text, check_keys, load
 
@@ -57,7 +57,7 @@ def main() -> None:
     parser.add_argument("key", help="the config key that differs")
     parser.add_argument("baseline", help="its value to compare with; null is off")
     arguments = parser.parse_args()
-    with one_line("paired"):
+    with exit_on_error("paired"):
         found = differences(load([arguments.runs]), arguments.key, arguments.baseline)
         print(found.to_string())
 

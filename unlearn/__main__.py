@@ -14,10 +14,10 @@ from hydra.core.plugins import Plugins
 from hydra.types import RunMode
 from omegaconf import DictConfig
 
-from unlearn.config.help import text
+from unlearn.config.help import help_text
 from unlearn.config.hydra_errors import explain_hydra_error, is_hydra_error
-from unlearn.config.resolve import commands, expand_runs
-from unlearn.errors import ConfigError, RunError, UnlearnError, say
+from unlearn.config.resolve import resolve_config
+from unlearn.errors import ConfigError, UnlearnError, say
 
 _HERE = Path(__file__).resolve().parent
 _HYDRA_TRACEBACK = "HYDRA_FULL_ERROR"
@@ -32,49 +32,38 @@ def _task(composed: DictConfig) -> float | None:
     if job.mode != RunMode.MULTIRUN:
         with _exit_on_error():
             _refuse_launcher(job.runtime.choices["hydra/launcher"])
-            return _one(composed)
+            return _do_job(composed)
     try:
-        return _one(composed)
+        return _do_job(composed)
     except Exception as error:  # said at once; the sweeper goes on with the other jobs
         say(f"job {job.job.num} ({job.job.override_dirname}): {_explained(error)[0]}")
         raise
 
 
-def _one(composed: DictConfig) -> float | None:
+def _do_job(composed: DictConfig) -> float | None:
+    """Do the run of one job, or plan it; return the value of its `objective`."""
     overrides = list(HydraConfig.get().overrides.task)
-    configs = expand_runs(composed, overrides)
-    if configs[0].launch == "plan":
-        from unlearn.records.plan import Plan, look
+    config = resolve_config(composed, overrides)
+    if config.launch == "plan":
+        from unlearn.records.plan import Plan, inspect_run
 
-        say(Plan([(overrides, [look(config) for config in configs])]).summary())
+        say(Plan([(overrides, inspect_run(config))]).summary())
         return None
 
     from unlearn.records.record import look_up
-    from unlearn.runner.run import run_together
-    from unlearn.runner.table import show
+    from unlearn.runner.run import run
+    from unlearn.runner.table import print_run
 
-    outcomes = run_together(configs, commands(configs, [*_own_trees(), *overrides]))
-    values = []
-    for outcome in outcomes:
-        if outcome.failure is not None:
-            if len(outcomes) == 1:
-                raise outcome.failure
-            say(f"{outcome.directory}: {_explained(outcome.failure)[0]}")
-            continue
-        show(outcome.record, outcome.directory)
-        if outcome.done_before:
-            say(f"{outcome.directory}: was done before; force=true does it again")
-        if configs[0].objective is not None:
-            values.append(look_up(outcome.record, configs[0].objective))
-    failed = sum(outcome.failure is not None for outcome in outcomes)
-    if failed:
-        raise RunError(f"{failed} of {len(outcomes)} runs failed; the others are recorded")
-    known = [float(value) for value in values if value is not None]
-    return sum(known) / len(known) if known else None
+    outcome = run(config, [*_list_own_trees(), *overrides])
+    print_run(outcome.record, outcome.directory)
+    if outcome.done_before:
+        say(f"{outcome.directory}: was done before; force=true does it again")
+    value = None if config.objective is None else look_up(outcome.record, config.objective)
+    return None if value is None else float(value)
 
 
-def _own_trees() -> list[str]:
-    """What was typed for the user's own conf/ trees, which Hydra wants before all other words."""
+def _list_own_trees() -> list[str]:
+    """Return the words for the user's own config trees; Hydra wants them before all others."""
     job = HydraConfig.get()
     given = [source.path for source in job.runtime.config_sources if source.provider == _TYPED]
     searched = [word for word in job.overrides.hydra if word.startswith("hydra.searchpath=")]
@@ -84,16 +73,16 @@ def _own_trees() -> list[str]:
 def main() -> None:
     """Run the command line; exit 2 for the user's mistakes, 1 for runs that failed."""
     if {"--help", "-h"} & set(sys.argv[1:]):
-        sys.stdout.write(text(_CONF, sys.argv[1:]) + "\n")
+        sys.stdout.write(help_text(_CONF, sys.argv[1:]) + "\n")
         return
     sys.argv[1:] = sorted(sys.argv[1:], key=_is_override)  # Hydra knows no option after one
     os.environ.setdefault(_TRACEBACK, os.environ.get(_HYDRA_TRACEBACK, "0"))
     os.environ[_HYDRA_TRACEBACK] = "1"  # Hydra then raises instead of printing its own report
     sys.path.append(os.getcwd())  # a user's own network or method, as `python -m` would find it
     Plugins.instance()  # reads every plugin: that of Optuna stores a search of its own
-    from hydra_plugins.unlearn_hydra.sweepers import register
+    from hydra_plugins.unlearn_hydra.sweepers import register_search
 
-    register()
+    register_search()
     with _exit_on_error():
         _refuse_choice(sys.argv[1:])
         _task()

@@ -1,7 +1,8 @@
-"""What can be the user's to mend: each error is one line, with an exit code."""
+"""User-facing errors: one line and an exit code."""
 
 from __future__ import annotations
 
+import errno
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -17,9 +18,9 @@ class ConfigError(UnlearnError):
     """A setting that cannot be used.
 
     Args:
-        key: dotted config key, as typed on the command line.
-        value: what it holds.
-        allowed: what it may hold, or what to do about it.
+        key: Dotted config key, as typed on the command line.
+        value: The value that the key holds.
+        allowed: What the key may hold, or what to do about it.
     """
 
     exit_code = 2
@@ -30,25 +31,43 @@ class ConfigError(UnlearnError):
         self.key, self._rest = key, (shown, allowed)
 
     def __reduce__(self) -> tuple[type[ConfigError], tuple[str, str, str]]:
-        """Pickled by its parts, so that a job can hand it to whoever launched it."""
+        """Pickle the error by its parts, so that a job can hand it to its launcher."""
         return type(self), (self.key, *self._rest)
 
 
 class RunError(UnlearnError):
-    """A run that started rightly and could not go on (a NaN loss, a starved gate)."""
+    """A run that started and could not go on, for example because of a NaN loss."""
 
 
 def say(line: str) -> None:
-    """Tell the user one line, on stderr."""
+    """Print one line to stderr, after the program's name."""
     sys.stderr.write("unlearn: " + " ".join(line.split()) + "\n")
     sys.stderr.flush()
 
 
 @contextmanager
-def one_line(program: str) -> Iterator[None]:
-    """Turn an `UnlearnError` into one line that the program's name begins, and an exit code."""
+def exit_on_error(program: str) -> Iterator[None]:
+    """Turn an `UnlearnError` into one line after the program's name, and an exit code."""
     try:
         yield
     except UnlearnError as error:
         sys.stderr.write(f"{program}: {error}\n")
         sys.exit(error.exit_code)
+
+
+def is_disk_full(error: Exception) -> bool:
+    """Return whether an error means that the disk is full, whichever library raised it."""
+    full = isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT)
+    return full or "No space left on device" in str(error)
+
+
+def explain_full_disk(error: Exception, outputs: str) -> Exception:
+    """Return a one-line error for a full disk, and any other error unchanged.
+
+    Args:
+        error: The error that was raised.
+        outputs: The value of the config key `outputs`.
+    """
+    if is_disk_full(error):
+        return RunError(f"outputs={outputs}: the disk is full; free some space and run again")
+    return error

@@ -16,6 +16,7 @@ from hydra_plugins.hydra_optuna_sweeper.optuna_sweeper import OptunaSweeper
 from omegaconf import DictConfig, OmegaConf, open_dict
 
 from unlearn.config.schema import digest
+from unlearn.data.shared import sharing
 from unlearn.errors import ConfigError, say
 
 if TYPE_CHECKING:
@@ -28,6 +29,11 @@ class Resume(BasicSweeper):
     Every run's config is checked before the first is launched, and so are its parts and the data,
     unless the nodes of a cluster are to build and read them: those may see other disks.
     """
+
+    def sweep(self, arguments: list[str]) -> Any:
+        """Launch the missing runs; those in this process read each data set once."""
+        with sharing():
+            return super().sweep(arguments)
 
     def split_arguments(  # type: ignore[override]
         self, overrides: list[Override], max_batch_size: int | None
@@ -58,7 +64,7 @@ class Resume(BasicSweeper):
         return "slurm" in str(self.config.hydra.runtime.choices["hydra/launcher"])
 
     def _plan(self, jobs: list[list[str]]) -> Plan:
-        from unlearn.records.plan import plan
+        from unlearn.records.plan import plan_sweep
 
         assert self.hydra_context is not None
         loader = self.hydra_context.config_loader
@@ -74,7 +80,7 @@ class Resume(BasicSweeper):
             name = key.split("@")[0]
             return bool(loader.list_groups(name) or loader.get_group_options(name))
 
-        return plan(jobs, compose, is_group)
+        return plan_sweep(jobs, compose, is_group)
 
     def _name(self, overrides: list[Override]) -> str:
         """The same whenever and wherever this sweep is launched."""
@@ -87,12 +93,12 @@ class Resume(BasicSweeper):
 
 def _try(found: Plan) -> None:
     """Find out now what cannot be built, or that a data set is not there, not run by run."""
-    from unlearn.runner.build import check, images
+    from unlearn.runner.build import check, read_images
 
     for config in found.settings():
         check(config)
     for dataset in found.datasets():
-        images(dataset)
+        read_images(dataset)
 
 
 _LESS_IS_BETTER = ("proxy.forget", "proxy.soft_forget", "proxy.margin", "seconds.")
@@ -157,7 +163,7 @@ def _check_objective(config: DictConfig) -> None:
     check_objective(run, searched=True)
 
 
-def register() -> None:
+def register_search() -> None:
     """Make `hydra/sweeper=optuna` the search above, whichever plugin Hydra has read last.
 
     Of most figures that it may take, more is better.

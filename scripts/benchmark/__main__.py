@@ -15,12 +15,12 @@ from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig, OmegaConf
 
 from scripts.benchmark.figures import machine, measured, table
+from scripts.benchmark.setting import prepare_setting
 from unlearn.config.resolve import resolve_config
 from unlearn.config.schema import RunConfig
-from unlearn.errors import one_line
-from unlearn.records import record as records
+from unlearn.errors import exit_on_error
+from unlearn.records.record import write_json
 from unlearn.records.template import versions
-from unlearn.runner.run import prepared
 
 CONF = Path(__file__).resolve().parents[2] / "conf"
 BATCH = {"inversion": "inversion_batch", "noise": "noises"}
@@ -34,7 +34,7 @@ def benchmark(composed: DictConfig, overrides: list[str]) -> None:
     config: RunConfig = resolve_config(
         plain, [o for o in overrides if not o.startswith("benchmark.")]
     )
-    figures = measured(prepared(config), settings)
+    figures = measured(prepare_setting(config), settings)
     width = config.model.arguments.get("width")
     model = config.model.name + (f" {width:g}" if width is not None else "")
     about = {
@@ -50,7 +50,7 @@ def benchmark(composed: DictConfig, overrides: list[str]) -> None:
     compiled = "-compiled" if figures["compiled"] else ""
     name = f"{config.method.name}-{model.replace(' ', '-')}-{figures['precision']}{compiled}.json"
     (folder / config.dataset.name).mkdir(parents=True, exist_ok=True)
-    records.write_json(folder / config.dataset.name / name, about | figures)
+    write_json(folder / config.dataset.name / name, about | figures)
     (folder / "table.md").write_text(table(folder))
     print(table(folder))
 
@@ -58,7 +58,7 @@ def benchmark(composed: DictConfig, overrides: list[str]) -> None:
 @hydra.main(version_base="1.3", config_path=str(CONF), config_name="benchmark")
 def main(composed: DictConfig) -> None:
     """Benchmark the composed setting."""
-    with one_line("benchmark"):
+    with exit_on_error("benchmark"):
         benchmark(composed, list(HydraConfig.get().overrides.task))
 
 

@@ -23,9 +23,9 @@ from scripts.benchmark.measure import (
     shares,
 )
 from scripts.benchmark.programs import programs, student_step
+from scripts.benchmark.setting import Setting
 from unlearn.methods.gkt import GatedKnowledgeTransfer
 from unlearn.protocol import Request
-from unlearn.runner.job import Job
 from unlearn.synthesis.generator import ImageGenerator
 
 _HEAD = (
@@ -48,23 +48,23 @@ _HEAD = (
 )
 
 
-def measured(job: Job, settings: Mapping[str, Any]) -> dict[str, Any]:
+def measured(setting: Setting, settings: Mapping[str, Any]) -> dict[str, Any]:
     """All figures of one setting.
 
     Args:
-        job: the run, with its request.
+        setting: the run, with its request.
         settings: `rounds`, `warmup`, `least`, `published_steps` of conf/benchmark.yaml.
     """
-    method, hardware = job.parts.method, job.request.hardware
+    method, hardware = setting.parts.method, setting.request.hardware
     device, dtype = hardware.device, hardware.autocast_dtype or torch.float32
-    published, ours = programs(method, job, settings["published_steps"])
+    published, ours = programs(method, setting, settings["published_steps"])
     rounds = {key: settings[key] for key in ("rounds", "warmup", "least")}
     pairs = paired(published, ours, device=device, **rounds)
     rate = matrix_rate(device, dtype)
-    student = _student(job, settings, rate)
-    eager = _eager(job, settings)
+    student = _student(setting, settings, rate)
+    eager = _eager(setting, settings)
     both = {"published": published, "ours": ours}
-    part = _parts(job.request)
+    part = _parts(setting.request)
     flops = {"published": multiplications(published), "ours": multiplications(eager)}
     ratios = [a * published.whole / (b * ours.whole) for a, b in pairs]
     spent = {"published": median(a for a, _ in pairs), "ours": median(b for _, b in pairs)}
@@ -87,26 +87,27 @@ def measured(job: Job, settings: Mapping[str, Any]) -> dict[str, Any]:
     }
 
 
-def _eager(job: Job, settings: Mapping[str, Any]) -> Program:
+def _eager(setting: Setting, settings: Mapping[str, Any]) -> Program:
     """Ours before it is compiled, whose operations can be told apart and counted."""
-    if job.request.hardware.compile_mode is not None:
-        plain = dataclasses.replace(job.request.hardware, compile_mode=None)
-        job.request = dataclasses.replace(job.request, hardware=plain)
-    _, ours = programs(job.parts.method, job, settings["published_steps"])
+    if setting.request.hardware.compile_mode is not None:
+        plain = dataclasses.replace(setting.request.hardware, compile_mode=None)
+        request = dataclasses.replace(setting.request, hardware=plain)
+        setting = dataclasses.replace(setting, request=request)
+    _, ours = programs(setting.parts.method, setting, settings["published_steps"])
     ours.step()
     return ours
 
 
-def _student(job: Job, settings: Mapping[str, Any], rate: float) -> dict[str, float] | None:
+def _student(setting: Setting, settings: Mapping[str, Any], rate: float) -> dict[str, float] | None:
     """GKT's student step beside the matrix rate."""
-    method, device = job.parts.method, job.request.hardware.device
+    method, device = setting.parts.method, setting.request.hardware.device
     if not isinstance(method, GatedKnowledgeTransfer):
         return None
-    program = student_step(method, job.request)
+    program = student_step(method, setting.request)
     program.step()
     spent = median(seconds(program, settings["least"], device) for _ in range(settings["rounds"]))
-    eager = dataclasses.replace(job.request.hardware, compile_mode=None)
-    request = dataclasses.replace(job.request, hardware=eager)
+    eager = dataclasses.replace(setting.request.hardware, compile_mode=None)
+    request = dataclasses.replace(setting.request, hardware=eager)
     flops = multiplications(student_step(method, request))
     return {"seconds": spent, "flops": flops, "of_matrix_rate": flops / spent / rate}
 

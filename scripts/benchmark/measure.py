@@ -14,7 +14,7 @@ from torch import nn
 from torch.profiler import ProfilerActivity, profile, record_function
 from torch.utils.flop_counter import FlopCounterMode
 
-from unlearn.runner.memory import PeakMemory
+from unlearn.runner.usage import PeakMemory
 
 _PART = "part: "
 _BACKWARD = "autograd::engine::evaluate_function"
@@ -25,8 +25,8 @@ class Program:
     """Something to be timed.
 
     Args:
-        step: does one step of the job.
-        whole: steps of the whole job.
+        step: does one step of the setting.
+        whole: steps of the whole setting.
         rows: images that a step works on.
     """
 
@@ -87,7 +87,7 @@ def matrix_rate(device: torch.device, dtype: torch.dtype, size: int = 2048) -> f
 def peak_memory(program: Program, device: torch.device) -> float | None:
     """MiB in use at the worst moment of one step: of the process, or of the GPU's tensors."""
     peak = PeakMemory(device)
-    with peak.watched():
+    with peak.measuring():
         program.step()
     return peak.resident if peak.cuda is None else peak.cuda
 

@@ -11,6 +11,7 @@ import torch
 
 from scripts.benchmark.measure import Program
 from scripts.benchmark.published import PublishedTransfer, loader_batches, published_noises
+from scripts.benchmark.setting import Setting
 from unlearn.errors import ConfigError
 from unlearn.hardware import Hardware
 from unlearn.methods.gkt import GatedKnowledgeTransfer, GKTTrainer
@@ -18,33 +19,34 @@ from unlearn.methods.inversion import Inversion
 from unlearn.methods.noise import ErrorNoise
 from unlearn.methods.retrain import Retrain
 from unlearn.protocol import Request
-from unlearn.runner.job import Job
 
 _ENDLESS = 10**6  # steps, so that the timing never meets the end
 
 
 @singledispatch
-def programs(method: object, job: Job, published_steps: int) -> tuple[Program, Program]:
+def programs(method: object, setting: Setting, published_steps: int) -> tuple[Program, Program]:
     """The published program and ours.
 
     Args:
         method: of the run.
-        job: of the run, with its request.
+        setting: of the run, with its request.
         published_steps: of an inversion.
 
     Raises:
         ConfigError: naming `method` if it has no published loop here.
     """
-    name = job.config.method.name
+    name = setting.config.method.name
     raise ConfigError("method", name, "allowed are gkt, noise, inversion, retrain")
 
 
 @programs.register
-def _gkt(method: GatedKnowledgeTransfer, job: Job, published_steps: int) -> tuple[Program, Program]:
+def _gkt(
+    method: GatedKnowledgeTransfer, setting: Setting, published_steps: int
+) -> tuple[Program, Program]:
     """Steps are outer iterations; rows are images that the student sees."""
     endless = dataclasses.replace(method, iterations=_ENDLESS)
-    published = PublishedTransfer(endless, _plain(job.request), job.config.filter.gate)
-    ours = endless.unlearn(job.request, None)
+    published = PublishedTransfer(endless, _plain(setting.request), setting.config.filter.gate)
+    ours = endless.unlearn(setting.request, None)
     rows = method.batch_size * method.student_steps
     return (
         Program(published.iteration, method.iterations, rows),
@@ -60,12 +62,12 @@ def student_step(method: GatedKnowledgeTransfer, request: Request) -> Program:
 
 
 @programs.register
-def _noise(method: ErrorNoise, job: Job, published_steps: int) -> tuple[Program, Program]:
+def _noise(method: ErrorNoise, setting: Setting, published_steps: int) -> tuple[Program, Program]:
     """Steps of the noises' optimiser: of one class as published, of all classes in ours."""
     endless = dataclasses.replace(method, noise_steps=_ENDLESS)
-    random, classes = torch.Generator().manual_seed(0), job.request.num_classes
-    published = published_noises(endless.synthesis(), _plain(job.request), random)
-    ours = endless.unlearn(job.request, None)
+    random, classes = torch.Generator().manual_seed(0), setting.request.num_classes
+    published = published_noises(endless.synthesis(), _plain(setting.request), random)
+    ours = endless.unlearn(setting.request, None)
     return (
         Program(_stepping(published), method.noise_steps * classes, method.noises),
         Program(_stepping(ours), method.noise_steps, method.noises * classes),
@@ -73,9 +75,11 @@ def _noise(method: ErrorNoise, job: Job, published_steps: int) -> tuple[Program,
 
 
 @programs.register
-def _inversion(method: Inversion, job: Job, published_steps: int) -> tuple[Program, Program]:
+def _inversion(
+    method: Inversion, setting: Setting, published_steps: int
+) -> tuple[Program, Program]:
     """Steps of a batch of images: `published_steps` from noise, or as configured."""
-    request = job.request
+    request = setting.request
     classes = request.num_classes if method.inverted == "all" else len(request.retain)
     images = method.images * classes
     batches, rows = -(-images // method.inversion_batch), min(method.inversion_batch, images)
@@ -88,11 +92,11 @@ def _inversion(method: Inversion, job: Job, published_steps: int) -> tuple[Progr
 
 
 @programs.register
-def _training(method: Retrain, job: Job, published_steps: int) -> tuple[Program, Program]:
+def _training(method: Retrain, setting: Setting, published_steps: int) -> tuple[Program, Program]:
     """Steps are epochs: from a DataLoader with two workers, or from tensors on the device."""
-    rows, settings = job.rows("retrained"), job.config.training
-    network = _plain(job.request).hardware.place(job.request.fresh())
-    ours = dataclasses.replace(method, epochs=_ENDLESS // 100).unlearn(job.request, rows)
+    rows, settings = setting.retain_rows(), setting.config.training
+    network = _plain(setting.request).hardware.place(setting.request.fresh())
+    ours = dataclasses.replace(method, epochs=_ENDLESS // 100).unlearn(setting.request, rows)
     return (
         Program(_stepping(loader_batches(network, rows, settings)), method.epochs, len(rows)),
         Program(_stepping(ours), method.epochs, len(rows)),

@@ -88,7 +88,7 @@ def test_an_earlier_attempts_rows_are_added() -> None:
     earlier.images[:2] = True
     now.images[1:3] = True
     now.labels[4] = True
-    now.take_up(copy.deepcopy(earlier.plain()))
+    now.restore(copy.deepcopy(earlier.plain()))
     assert now.images.tolist() == [True, True, True, False, False]
     assert now.labels.tolist() == [False, False, False, False, True]
 

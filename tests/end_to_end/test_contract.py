@@ -135,7 +135,7 @@ def spied(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, spy: Spy, steal: bool
     if steal:
         spy.stolen = parts.data
     object.__setattr__(parts, "method", spy)
-    monkeypatch.setattr("unlearn.run.build", lambda _, stack: parts)
+    monkeypatch.setattr("unlearn.runner.run.build", lambda _: parts)
     run(config)
     return parts.data
 
@@ -191,11 +191,13 @@ def test_a_view_holds_only_what_was_declared(
 def test_the_student_is_the_same_bit_for_bit_without_any_data(tmp_path: Path, method: str) -> None:
     """Run with the real data set in the house, and again where there is none at all."""
     shared = [*SMALL, *METHODS[method], f"outputs={tmp_path}"]
-    record, directory = run(configured(*shared, "evaluation.every=1"))
+    done = run(configured(*shared, "evaluation.every=1"))
+    record, directory = done.record, done.directory
     (teacher,) = (tmp_path / "cache").glob("teacher-*/model.safetensors")
     nowhere = ["dataset=none", "dataset.shape=[1,8,8]", "dataset.num_classes=10"]
     nowhere += ["dataset.mean=[0.305]", "dataset.std=[0.377]", f"model.checkpoint={teacher}"]
-    blind, blind_directory = run(configured(*shared, *nowhere))
+    done = run(configured(*shared, *nowhere))
+    blind, blind_directory = done.record, done.directory
 
     assert record["access"] == blind["access"] == "none"
     assert blind["accuracy"]["unlearned"]["test"]["retain"] is None
@@ -218,7 +220,8 @@ def test_the_student_is_the_same_bit_for_bit_without_any_data(tmp_path: Path, me
 def test_a_run_on_real_images_works_and_records_its_access(tmp_path: Path, method: str) -> None:
     one_epoch = [] if method in ("ssd", "subspace") else ["method.epochs=1"]
     shared = [*SMALL, f"method={method}", *one_epoch, "method.source.most=30"]
-    record, directory = run(configured(*shared, "forget=[1,3]", f"outputs={tmp_path}"))
+    done = run(configured(*shared, "forget=[1,3]", f"outputs={tmp_path}"))
+    record, directory = done.record, done.directory
     assert record["status"] == "complete"
     assert record["access"] == GRANTED[method]
     (teacher,) = (tmp_path / "cache").glob("teacher-*/model.safetensors")

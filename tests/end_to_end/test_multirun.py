@@ -51,6 +51,23 @@ def test_a_failed_job_is_recorded_and_the_rest_go_on(cli: Cli, tmp_path: Path) -
     assert len(records(tmp_path / "outputs")) == 4
 
 
+def test_a_sweep_in_one_process_reads_its_data_once(cli: Cli, tmp_path: Path) -> None:
+    (tmp_path / "noted.py").write_text(
+        "import os\n"
+        "from unlearn.data import digits\n"
+        "def load():\n"
+        "    open('reads.txt', 'a').write(f'{os.getpid()}\\n')\n"
+        "    return digits.load(0.3)\n"
+    )
+    done = cli("-m", *TINY, "dataset._target_=noted.load", "~dataset.test_fraction", "seed=0,1,2")
+    assert done.returncode == 0, done.stderr
+    assert len(records(tmp_path / "outputs")) == 3
+    assert len((tmp_path / "reads.txt").read_text().splitlines()) == 1
+    again = cli(*TINY, "dataset._target_=noted.load", "~dataset.test_fraction", "seed=3")
+    assert again.returncode == 0, again.stderr
+    assert len((tmp_path / "reads.txt").read_text().splitlines()) == 2
+
+
 def test_the_objective_is_returned_to_the_sweeper(tmp_path: Path, cli: Cli) -> None:
     """Hydra hands what a job returns to the sweeper; a callback of Hydra's writes it down."""
     (tmp_path / "listener.py").write_text(

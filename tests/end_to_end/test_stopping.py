@@ -48,22 +48,6 @@ def test_the_record_compares_what_the_looks_saw(cli: Cli, tmp_path: Path) -> Non
     assert selection["oracle"]["retain"] == least["retain"].max()
 
 
-def test_stacked_runs_are_looked_at_each_for_itself(cli: Cli, tmp_path: Path) -> None:
-    done = cli(*WORDS, "seeds=[0,1]", "stack=true")
-    assert done.returncode == 0, done.stderr
-    first, second = sorted(path.parent for path in tmp_path.rglob("seed-*/record.json"))
-    proxies = ["proxy.score", "proxy.likelihood", "proxy.margin"]
-    histories = [looks_of(directory)[proxies] for directory in (first, second)]
-    assert all(history.notna().all(axis=None) for history in histories)
-    assert not histories[0].equals(histories[1])
-    alone = cli(*WORDS, "seed=1", "run_dir=alone")
-    assert alone.returncode == 0, alone.stderr
-    wanted = looks_of(tmp_path / "alone")[proxies]
-    pd.testing.assert_frame_equal(histories[1], wanted, rtol=1e-2)
-    picked = record_in(second)["selection"]["proxy"]["step"]
-    assert picked == record_in(tmp_path / "alone")["selection"]["proxy"]["step"]
-
-
 def test_without_any_data_the_looks_are_the_same(cli: Cli, tmp_path: Path) -> None:
     done = cli(*WORDS, "run_dir=seeing")
     assert done.returncode == 0, done.stderr

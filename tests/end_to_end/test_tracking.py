@@ -63,14 +63,6 @@ def test_one_run_of_a_sweep_does_not_leak_into_the_next(cli: Cli, tmp_path: Path
     assert apart(tmp_path / "outputs", "of tonight") == [[0], [1], [2, 3]]
 
 
-@pytest.mark.slow
-def test_one_run_of_several_seeds_does_not_leak_into_the_next(cli: Cli, tmp_path: Path) -> None:
-    group = ["tracking.group=mine"]
-    done = cli(*OFFLINE, *group, "evaluation=quick", "seeds=[0,1,2]", WANDB_RUN_GROUP="of tonight")
-    assert done.returncode == 0, done.stderr
-    assert apart(tmp_path / "outputs", "mine") == [[0], [0], [0]]
-
-
 def apart(outputs: Path, group: str) -> list[object]:
     """Check that every run's W&B folder holds that run and no other; the classes forgotten."""
     directories = sorted(path.parent for path in outputs.rglob("record.json"))

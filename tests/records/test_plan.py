@@ -12,10 +12,11 @@ from hydra import compose
 from omegaconf import DictConfig
 
 from tests.helpers.paths import CONF
-from unlearn.config.resolve import expand_runs, resolve_config
+from unlearn.config.resolve import resolve_config
 from unlearn.errors import ConfigError
-from unlearn.records import record as records
-from unlearn.records.plan import Plan, look, plan
+from unlearn.records.folder import locate_run, lock_run, partial_directory
+from unlearn.records.plan import Plan, inspect_run, plan_sweep
+from unlearn.records.record import RECORD, write_json
 
 pytestmark = pytest.mark.usefixtures("composing")
 
@@ -27,7 +28,7 @@ def composed(words: list[str]) -> DictConfig:
 
 
 def planned(jobs: list[list[str]], composing: Callable[[list[str]], DictConfig] = composed) -> Plan:
-    return plan(jobs, composing, GROUPS.__contains__)
+    return plan_sweep(jobs, composing, GROUPS.__contains__)
 
 
 def product(tmp_path: Path, *choices: list[str]) -> list[list[str]]:
@@ -36,7 +37,7 @@ def product(tmp_path: Path, *choices: list[str]) -> list[list[str]]:
 
 def write(directory: Path, **values: object) -> None:
     directory.mkdir(parents=True)
-    records.write_json(directory / records.RECORD, values)
+    write_json(directory / RECORD, values)
 
 
 @pytest.mark.parametrize(
@@ -48,7 +49,6 @@ def write(directory: Path, **values: object) -> None:
         [["method=gkt", "method=noise"], ["model=lenet", "model=allcnn"], ["seed=0", "seed=2"]],
         [["method=gkt"], ["method.as_published=true", "method.as_published=false"]],
         [["experiment=published", "experiment=debug"], ["seed=3", "seed=4"]],
-        [["seeds=[0,1]", "seeds=null"], ["forget_sets=[[0],[1]]", "forget_sets=null"]],
         [["method._target_=mine.Method", "method._target_=mine.Other"], ["seed=3", "seed=4"]],
         [["training.seed=${seed}", "training.seed=9"], ["seed=3", "seed=4"]],
         [["tracking.mode=disabled"], ["evaluation.every=2", "evaluation.every=null"]],
@@ -59,10 +59,9 @@ def test_the_plan_has_the_runs_that_hydra_composes(
 ) -> None:
     jobs = product(tmp_path, *choices)
     found = planned(jobs)
-    for job, (words, runs) in zip(jobs, found.jobs, strict=True):
-        expected = [records.place(config)[1] for config in expand_runs(composed(job), job)]
+    for job, (words, run) in zip(jobs, found.jobs, strict=True):
         assert list(words) == job
-        assert [run.directory for run in runs] == expected
+        assert run.directory == locate_run(resolve_config(composed(job), job))[1]
 
 
 def test_plain_values_are_composed_once(tmp_path: Path) -> None:
@@ -85,14 +84,14 @@ def test_every_run_is_checked_before_the_first_begins(tmp_path: Path) -> None:
 
 def test_runs_stand_where_their_files_say(tmp_path: Path) -> None:
     jobs = product(tmp_path, [f"seed={seed}" for seed in range(6)])
-    places = [records.place(resolve_config(composed(job), job)) for job in jobs]
+    places = [locate_run(resolve_config(composed(job), job)) for job in jobs]
     finished = {"status": "complete", "seconds": {"total": 30.0}}
     write(places[0][1], config_hash=places[0][0], **finished)
     write(places[1][1], config_hash="another", **finished)
     write(places[2][1], config_hash=places[2][0], status="failed")
-    write(records.partial_of(places[3][1]), status="unfinished")
-    write(records.partial_of(places[4][1]), status="unfinished")
-    with records.claimed(resolve_config(composed(jobs[4]), jobs[4]), places[4][1]):
+    write(partial_directory(places[3][1]), status="unfinished")
+    write(partial_directory(places[4][1]), status="unfinished")
+    with lock_run(resolve_config(composed(jobs[4]), jobs[4]), places[4][1]):
         found = planned(jobs)
     assert [run.status for run in found.runs()] == [
         "done",
@@ -106,14 +105,14 @@ def test_runs_stand_where_their_files_say(tmp_path: Path) -> None:
     assert found.summary().startswith("6 runs: 1 done, 1 running, 1 cut off, 2 failed, 1 new; ")
     assert "the 4 to do will take about 0.033 hours of one process, at 30 s each" in found.summary()
     forced = resolve_config(composed([*jobs[0], "force=true"]), [])
-    assert look(forced).status == "failed", "it is to be run again"
+    assert inspect_run(forced).status == "failed", "it is to be run again"
 
 
 def test_the_data_of_what_is_to_do_are_named_once(tmp_path: Path) -> None:
     jobs = product(tmp_path, ["dataset=digits", "dataset=mnist"], ["seed=0", "seed=1"])
     assert [data.name for data in planned(jobs).datasets()] == ["digits", "mnist"]
     for job in jobs[:2]:
-        identity, place = records.place(resolve_config(composed(job), job))
+        identity, place = locate_run(resolve_config(composed(job), job))
         write(place, config_hash=identity, status="complete", seconds={"total": 1.0})
     assert [data.name for data in planned(jobs).datasets()] == ["mnist"]
 
@@ -148,7 +147,7 @@ def test_two_runs_in_one_directory_are_refused(tmp_path: Path) -> None:
 def test_the_order_of_the_forget_classes_makes_no_other_run() -> None:
     one, other = (resolve_config(composed([f"forget={typed}"]), []) for typed in ("[1,2]", "[2,1]"))
     assert one.forget == other.forget == (1, 2)
-    assert records.place(one) == records.place(other)
+    assert locate_run(one) == locate_run(other)
 
 
 def test_a_class_alone_is_a_list_of_one(tmp_path: Path) -> None:

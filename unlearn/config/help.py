@@ -9,7 +9,7 @@ from string import Template
 from omegaconf import OmegaConf
 
 
-def text(conf: Path, arguments: Sequence[str]) -> str:
+def help_text(conf: Path, arguments: Sequence[str]) -> str:
     """The help that conf/config.yaml holds, with the options of every group.
 
     Args:

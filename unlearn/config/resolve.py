@@ -21,41 +21,6 @@ _PLAIN = {
 }
 
 
-def expand_runs(composed: DictConfig, overrides: list[str]) -> list[RunConfig]:
-    """The run of a composed config, or those of its `seeds` and `forget_sets`; see `settle`."""
-    whole = resolve_config(composed, overrides)
-    if whole.seeds is None and whole.forget_sets is None:
-        return [whole]
-    for key in ("seeds", "forget_sets"):
-        values = [frozenset(v) if isinstance(v, tuple) else v for v in getattr(whole, key) or ()]
-        if len(set(values)) < len(values):
-            raise ConfigError(key, composed[key], "names one twice")
-    if whole.run_dir is not None:
-        raise ConfigError("run_dir", whole.run_dir, "must be null with several runs; set outputs")
-    if whole.method.schedule == "published" or whole.method.selection == "oracle":
-        key = "seeds" if whole.seeds is not None else "forget_sets"
-        raise ConfigError(
-            key, composed[key], "a run steered by test accuracies is run alone; use a multirun"
-        )
-    found = []
-    for forget in whole.forget_sets or [whole.forget]:
-        for seed in whole.seeds or [whole.seed]:
-            one = composed.copy()
-            OmegaConf.set_struct(one, False)
-            one.update({"forget": list(forget), "seed": seed, "seeds": None, "forget_sets": None})
-            found.append(resolve_config(one, overrides))
-    return found
-
-
-def commands(configs: list[RunConfig], overrides: list[str]) -> list[list[str]]:
-    """What is typed to do each of the runs alone."""
-    if not any(o.startswith(("seeds=", "forget_sets=")) for o in overrides):
-        return [list(overrides) for _ in configs]
-    several = ("seed", "seeds", "forget", "forget_sets", "stack")
-    kept = [o for o in overrides if o.lstrip("+~").split("=")[0] not in several]
-    return [[*kept, f"forget=[{','.join(map(str, c.forget))}]", f"seed={c.seed}"] for c in configs]
-
-
 def resolve_config(composed: DictConfig, overrides: list[str]) -> RunConfig:
     """Turn Hydra's composed config into a checked one: `checked` of what is `resolved`."""
     return checked(resolved(composed, overrides))

@@ -31,9 +31,6 @@ _NOT_HASHED = {
     "objective",
     "tracking",
     "checkpoint_every",
-    "seeds",
-    "forget_sets",
-    "stack",
 }
 # Parts whose import path has changed, and the path that hashes were first computed with: a moved
 # file must not change the hash of a run.
@@ -286,9 +283,6 @@ class RunConfig(_Closed):
     launch: Literal["run", "plan"]
     objective: str | None
     allow_oracle: bool
-    seeds: Annotated[tuple[_Count, ...], Field(min_length=1)] | None
-    forget_sets: Annotated[tuple[tuple[_Count, ...], ...], Field(min_length=1)] | None
-    stack: Literal["auto"] | bool
 
     def plain(self) -> dict[str, Any]:
         """The config as plain values under the keys that the user typed."""

@@ -40,7 +40,7 @@ class Ledger:
         """The marks, to be kept for a run that is cut off."""
         return {"images": self.images, "labels": self.labels}
 
-    def take_up(self, kept: Mapping[str, Tensor]) -> None:
+    def restore(self, kept: Mapping[str, Tensor]) -> None:
         """Add the marks of an earlier attempt."""
         self.images.logical_or_(kept["images"].to(self.images.device))
         self.labels.logical_or_(kept["labels"].to(self.labels.device))

@@ -13,19 +13,20 @@ from typing import Any, Literal
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from omegaconf import DictConfig, OmegaConf
 
-from unlearn.config.resolve import checked, expand_runs, resolved
+from unlearn.config.resolve import checked, resolve_config, resolved
 from unlearn.config.schema import DatasetConfig, RunConfig, digest
 from unlearn.errors import ConfigError
-from unlearn.records import record as records
+from unlearn.records.folder import is_locked, locate_run, partial_directory
+from unlearn.records.record import read_record
 
 Status = Literal["done", "running", "cut off", "failed", "new"]
 _TO_DO: tuple[Status, ...] = ("new", "cut off", "failed")
 Compose = Callable[[list[str]], DictConfig]
 
-# Keys that decide what the other keys are, or how many runs a job has.
+# Keys that decide what other keys are.
 _DECIDING = (
     *("method.as_published", "method._target_", "model._target_"),
-    *("dataset.name", "seeds", "forget_sets"),
+    "dataset.name",
 )
 
 
@@ -51,17 +52,17 @@ class PlannedRun:
 
 @dataclass(frozen=True)
 class Plan:
-    """The jobs of a sweep, each with the words that are typed for it and the runs that it has."""
+    """The jobs of a sweep: the words that are typed for each, and its run."""
 
-    jobs: Sequence[tuple[Sequence[str], Sequence[PlannedRun]]]
+    jobs: Sequence[tuple[Sequence[str], PlannedRun]]
 
     def runs(self) -> list[PlannedRun]:
-        """Every run of every job."""
-        return [run for _, runs in self.jobs for run in runs]
+        """Return the run of every job."""
+        return [run for _, run in self.jobs]
 
     def missing(self) -> list[list[str]]:
-        """The words of the jobs that have something to do."""
-        return [list(job) for job, runs in self.jobs if any(r.status in _TO_DO for r in runs)]
+        """Return the words of the jobs that have something to do."""
+        return [list(job) for job, run in self.jobs if run.status in _TO_DO]
 
     def datasets(self) -> list[DatasetConfig]:
         """The data sets of the runs that have something to do, each once."""
@@ -94,7 +95,9 @@ class Plan:
         )
 
 
-def plan(jobs: Sequence[Sequence[str]], compose: Compose, is_group: Callable[[str], bool]) -> Plan:
+def plan_sweep(
+    jobs: Sequence[Sequence[str]], compose: Compose, is_group: Callable[[str], bool]
+) -> Plan:
     """Check every run of a sweep, and see which are done.
 
     Args:
@@ -105,10 +108,8 @@ def plan(jobs: Sequence[Sequence[str]], compose: Compose, is_group: Callable[[st
     Raises:
         ConfigError: for the first run whose config cannot be used, or two runs in one directory.
     """
-    configs = _configs(jobs, compose, is_group)
-    found = Plan(
-        [(job, [look(run) for run in runs]) for job, runs in zip(jobs, configs, strict=True)]
-    )
+    configs = _compose_runs(jobs, compose, is_group)
+    found = Plan([(job, inspect_run(run)) for job, run in zip(jobs, configs, strict=True)])
     held: dict[Path, str] = {}
     for run in found.runs():
         if held.setdefault(run.directory, run.identity) != run.identity:
@@ -118,23 +119,23 @@ def plan(jobs: Sequence[Sequence[str]], compose: Compose, is_group: Callable[[st
     return found
 
 
-def look(config: RunConfig) -> PlannedRun:
-    """How far a run has come, by its files alone."""
-    identity, directory = records.place(config)
-    record = records.read(directory)
+def inspect_run(config: RunConfig) -> PlannedRun:
+    """Return how far a run has come, by its files alone."""
+    identity, directory = locate_run(config)
+    record = read_record(directory)
     complete = record is not None and record.get("status") == "complete"
     if record is not None and complete and record["config_hash"] == identity and not config.force:
         return PlannedRun(identity, directory, "done", config, record["seconds"].get("total"))
-    if not records.partial_of(directory).exists():
+    if not partial_directory(directory).exists():
         return PlannedRun(identity, directory, "new" if record is None else "failed", config)
-    claimed = records.is_claimed(directory)
+    claimed = is_locked(directory)
     return PlannedRun(identity, directory, "running" if claimed else "cut off", config)
 
 
-def _configs(
+def _compose_runs(
     jobs: Sequence[Sequence[str]], compose: Compose, is_group: Callable[[str], bool]
-) -> list[list[RunConfig]]:
-    """The runs of each job; composing takes long, so jobs that differ in plain values share it."""
+) -> list[RunConfig]:
+    """Return each job's run; composing is slow, so jobs that differ in plain values share it."""
     plain = _plain_keys(jobs, is_group)
     bases: dict[tuple[str, ...], _Base] = {}
     found = []
@@ -144,9 +145,9 @@ def _configs(
             bases[shared] = _Base(compose(list(job)), job)
         base = bases[shared]
         if base.single:
-            found.append([base.with_values({w for w in job if _key(w) in plain})])
+            found.append(base.with_values({w for w in job if _key(w) in plain}))
         else:
-            found.append(expand_runs(compose(list(job)), list(job)))
+            found.append(resolve_config(compose(list(job)), list(job)))
     return found
 
 
@@ -155,11 +156,7 @@ class _Base:
 
     def __init__(self, composed: DictConfig, job: Sequence[str]) -> None:
         self.values = resolved(composed, list(job))
-        self.single = not (
-            self.values["method"].get("as_published")
-            or self.values["seeds"] is not None
-            or self.values["forget_sets"] is not None
-        )
+        self.single = not self.values["method"].get("as_published")
         raw = OmegaConf.to_container(composed, resolve=False)
         self.references = list(_references(raw))
 

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from unlearn.errors import ConfigError, one_line
+from unlearn.errors import ConfigError, exit_on_error
 from unlearn.report.calibration import RULE, calibration, told_inside
 from unlearn.report.groups import panels
 from unlearn.report.leaderboard import leaderboard, notes
@@ -204,7 +204,7 @@ def main(words: Sequence[str] | None = None) -> None:
     """Run the command line, or these words in its place; exit 2 for the user's mistakes."""
     words = sys.argv[1:] if words is None else words
     arguments = _parser().parse_args(words)
-    with one_line("unlearn-report"):
+    with exit_on_error("unlearn-report"):
         text = report(arguments, shlex.join(["unlearn-report", *words]))
         if arguments.output is not None:
             _write("output", arguments.output, text)

@@ -1,10 +1,11 @@
-"""Builds every part of a run from its config, so that what is wrong shows before work starts."""
+"""Builds every part of a run from its config, so that errors show before any work starts."""
 
 from __future__ import annotations
 
 import re
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any, get_args
 
@@ -15,7 +16,8 @@ from pydantic import ValidationError
 from torch import nn
 
 from unlearn.config.resolve import refused
-from unlearn.config.schema import DatasetConfig, RunConfig
+from unlearn.config.schema import DatasetConfig, RunConfig, digest
+from unlearn.data.shared import share
 from unlearn.data.source import RawImages
 from unlearn.data.tensors import Access, Data, prepare
 from unlearn.errors import ConfigError, UnlearnError
@@ -27,13 +29,13 @@ from unlearn.hardware import Hardware
 from unlearn.models.checkpoint import load_into
 from unlearn.models.network import attention_layers, builder, has_batch_norm
 from unlearn.protocol import Method
-from unlearn.records import record as records
+from unlearn.records.folder import require_space
 from unlearn.tracking.base import Observer
 
 
 @dataclass(frozen=True)
 class Parts:
-    """The built parts of a run; `data` is None with dataset=none."""
+    """The parts of a run; `data` is None with `dataset=none`."""
 
     hardware: Hardware
     data: Data | None
@@ -43,34 +45,33 @@ class Parts:
     metrics: dict[str, Metric | StudentMetric]
     audits: dict[str, Audit]
     observers: list[Observer]
-    shelf: MeasurementCache
+    measurements: MeasurementCache
 
 
-def build(config: RunConfig, *, stack: bool = False) -> Parts:
+def build(config: RunConfig) -> Parts:
     """Build and check all parts.
 
     Args:
-        config: of the run.
-        stack: whether this is one of several runs, which may be stacked.
+        config: The run.
 
     Raises:
         ConfigError: naming the first key that does not work with the others.
     """
-    hardware = Hardware.start(config.hardware, config.stack if stack else False)
+    hardware = Hardware.start(config.hardware)
     new_network = builder(config.model, config.dataset)
     network = new_network(0)
     _check_network(config, network)
     tools = _tools(config)
     _check_space(config, network)
     data = _load(config, hardware.device)
-    return Parts(hardware, data, new_network, *tools, _shelf(config, hardware, data))
+    return Parts(hardware, data, new_network, *tools, _open_measurements(config, hardware, data))
 
 
 def check(config: RunConfig) -> None:
-    """Build all that needs no data, and drop it: what does not work together is found before that.
+    """Build all parts that need no data, to find errors before any data are read.
 
     Raises:
-        ConfigError: as `build` does.
+        ConfigError: As `build` does.
     """
     _check_network(config, builder(config.model, config.dataset)(0))
     _tools(config)
@@ -103,8 +104,10 @@ def _method(config: RunConfig) -> Method:
     return method
 
 
-def _shelf(config: RunConfig, hardware: Hardware, data: Data | None) -> MeasurementCache:
-    """Where the measurements of networks that runs share are kept; nowhere without data."""
+def _open_measurements(
+    config: RunConfig, hardware: Hardware, data: Data | None
+) -> MeasurementCache:
+    """Open the cache of measurements of networks that runs share; without data nothing is kept."""
     if data is None:
         return MeasurementCache()
     plain = config.plain()
@@ -144,7 +147,7 @@ def _check_space(config: RunConfig, network: nn.Module) -> None:
     key, value = ("run_dir", config.run_dir) if run_dir else ("outputs", config.outputs)
     assert value is not None
     folder = Path(value).expanduser().absolute().parent
-    records.require_space(key, value, folder, size)
+    require_space(key, value, folder, size)
     if config.dataset.factory is not None:
         kept = 3 + config.evaluation.references  # the teacher, the retrained one, a judge
         cache = Path(config.outputs).absolute() / "cache"
@@ -154,17 +157,24 @@ def _check_space(config: RunConfig, network: nn.Module) -> None:
             raise ConfigError(
                 "outputs", config.outputs, f"cannot be written ({error.strerror})"
             ) from error
-        records.require_space("outputs", config.outputs, cache, kept * size)
+        require_space("outputs", config.outputs, cache, kept * size)
 
 
-def images(dataset: DatasetConfig) -> RawImages | None:
-    """All images and labels of a data set, as its files have them; None of `dataset=none`.
+def read_images(dataset: DatasetConfig) -> RawImages | None:
+    """Return all images and labels of a data set as its files have them; None with `dataset=none`.
+
+    The runs of one sweep in one process read each data set once.
 
     Raises:
-        ConfigError: naming the key of `dataset` that keeps them from being read.
+        ConfigError: If the files cannot be read.
     """
     if dataset.factory is None:
         return None
+    return share(digest([dataset.factory, dataset.arguments]), partial(_read_images, dataset))
+
+
+def _read_images(dataset: DatasetConfig) -> RawImages:
+    assert dataset.factory is not None
     raw = _instance("dataset", dataset.factory, dataset.arguments)
     if not isinstance(raw, RawImages):
         raise ConfigError(
@@ -175,7 +185,7 @@ def images(dataset: DatasetConfig) -> RawImages | None:
 
 def _load(config: RunConfig, device: torch.device) -> Data | None:
     dataset = config.dataset
-    raw = images(dataset)
+    raw = read_images(dataset)
     if raw is None:
         return None
     _check_images(dataset, raw, config.forget)

@@ -1,81 +1,208 @@
-"""Trained networks kept under the hash of what determines them, so that each is trained once."""
+"""The trained networks of a run: its teacher, retrained references, and the request for a method.
+
+Trained networks are kept in a cache under the hash of what determines them: each is trained once.
+"""
 
 from __future__ import annotations
 
+import copy
 import json
 import time
-from collections.abc import Callable, Sequence
-from contextlib import ExitStack
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import torch
 from filelock import FileLock
 from torch import nn
 
-from unlearn.config.schema import digest
+from unlearn.config.schema import RunConfig, TrainingConfig, digest
+from unlearn.data.tensors import Data, Split
+from unlearn.evaluation.base import measure_accuracy
 from unlearn.models.checkpoint import CheckpointFormat, load_into
+from unlearn.models.network import attention_layers
+from unlearn.protocol import Request
 from unlearn.records.record import write_json
+from unlearn.resume import Progress
+from unlearn.roles import cached_as, derive_seed, list_roles, recorded_as, seed_offset
+from unlearn.runner.build import Parts
+from unlearn.runner.session import Session
+from unlearn.tracking.base import Step
+from unlearn.training.supervised import train
 
 
 @dataclass(frozen=True)
-class TrainingRequest:
-    """A network to have trained.
+class Networks:
+    """The networks of a run, in eval mode.
 
     Args:
-        determinants: everything that decides the weights, as plain values.
-        network: freshly initialised, on the device; filled in place.
-        figures: its test figures, kept beside it for the reader.
+        teacher: The trained network that is to forget.
+        trained: All networks that were trained for the run, by their roles.
+        checkpoint_format: The file format in which the teacher was given.
     """
 
-    determinants: dict[str, Any]
-    network: nn.Module
-    figures: Callable[[nn.Module], dict[str, Any]]
+    teacher: nn.Module
+    trained: dict[str, nn.Module]
+    checkpoint_format: CheckpointFormat = field(default_factory=CheckpointFormat)
+
+    @property
+    def retrained(self) -> nn.Module | None:
+        """The network trained without the forget classes; None without data."""
+        return self.trained.get("retrained")
+
+    @property
+    def references(self) -> tuple[nn.Module, ...]:
+        """Further retrained networks, from other seeds."""
+        return tuple(n for role, n in self.trained.items() if role.startswith("reference-"))
+
+    @property
+    def judge(self) -> nn.Module | None:
+        """A network trained on all classes from another seed, if an audit needs one."""
+        return self.trained.get("judge-1")
 
 
-def trained_once(
+def prepare_networks(session: Session) -> Networks:
+    """Load the user's teacher if there is one; train or load all other networks."""
+    trained = {role: train_network(session, role) for role in _list_trained(session)}
+    checkpoint = session.config.model.checkpoint
+    if checkpoint is None:
+        return Networks(trained["teacher"], trained)
+    network = session.parts.new_network(0)
+    checkpoint_format = load_into(network, checkpoint)
+    teacher = session.parts.hardware.place(network).eval()
+    return Networks(teacher, trained, checkpoint_format)
+
+
+def make_request(config: RunConfig, parts: Parts, teacher: nn.Module) -> Request:
+    """Return what the method is given: a frozen copy of the teacher, and what its inputs are."""
+    lowest, highest = (
+        (level - torch.tensor(config.dataset.mean)) / torch.tensor(config.dataset.std)
+        for level in (0.0, 1.0)
+    )
+    seed, device = derive_seed(config.seed, "student"), parts.hardware.device
+    new_network = parts.new_network  # the request must not lead to `parts`, which hold the data
+    return Request(
+        teacher=copy.deepcopy(teacher).requires_grad_(False).eval(),
+        fresh=lambda: new_network(seed),
+        forget=config.forget,
+        num_classes=config.dataset.num_classes,
+        shape=config.dataset.shape,
+        lowest=lowest.view(-1, 1, 1).to(device),
+        highest=highest.view(-1, 1, 1).to(device),
+        attention=attention_layers(config.model, teacher),
+        filter=parts.filter,
+        hardware=parts.hardware,
+        seed=seed,
+    )
+
+
+def _list_trained(session: Session) -> list[str]:
+    """Return the roles of the networks to train: none without data, and none that is given."""
+    if session.parts.data is None:
+        return []
+    spared = set() if session.config.model.checkpoint is None else {"teacher"}
+    if not any(audit.needs_judge for audit in session.parts.audits.values()):
+        spared.add("judge-1")
+    return [r for r in list_roles(session.config.evaluation.references) if r not in spared]
+
+
+def train_network(session: Session, role: str) -> nn.Module:
+    """Return the network of a role, from the cache or newly trained, and record its seconds."""
+    config, parts = session.config, session.parts
+    assert parts.data is not None
+    training = config.training
+    training = training.model_copy(update={"seed": training.seed + seed_offset(role)})
+    network = parts.hardware.place(parts.new_network(derive_seed(training.seed, cached_as(role))))
+    classes = _classes(config, role)
+    determinants = _determinants(session, training, parts.data, classes)
+    rows = select_rows(parts.data, training.seed, role, classes)
+
+    def fit(folder: Path) -> None:
+        file = session.open_resume_file(folder)
+        progress = Progress((file.load() or {}).get("stages", {}))
+        steps = train([network], [rows], [training], parts.hardware, progress)
+        for epoch, (loss,) in steps:
+            session.notify(Step(role, epoch, training.epochs, {"loss": loss}))
+            file.keep(progress)
+        file.remove()
+
+    def measure() -> dict[str, Any]:
+        assert parts.data is not None
+        return measure_accuracy(network, parts.data.test, config.forget, parts.hardware)
+
+    folder = Path(config.outputs).absolute() / "cache"
+    seconds = train_once(folder, cached_as(role), determinants, network, fit, measure)
+    spent, entry = session.record["seconds"], recorded_as(role)
+    spent[entry] = (spent[entry] or 0) + seconds
+    return network
+
+
+def _classes(config: RunConfig, role: str) -> tuple[int, ...]:
+    """Return the classes that the network of a role is trained on."""
+    every = tuple(range(config.dataset.num_classes))
+    return every if cached_as(role) == "teacher" else config.retain
+
+
+def select_rows(data: Data, seed: int, role: str, classes: tuple[int, ...]) -> Split:
+    """Return the training rows of a role; a further network's are drawn by its own seed."""
+    rows = data.train_drawn_by(seed) if seed_offset(role) else data.train
+    return rows.only(classes)
+
+
+def _determinants(
+    session: Session, training: TrainingConfig, data: Data, classes: tuple[int, ...]
+) -> dict[str, Any]:
+    """Return everything that decides a trained network's weights, as plain values."""
+    config = session.config
+    plain = config.plain()
+    ignored = ("checkpoint", "attention")
+    return {
+        "data": data.fingerprint,
+        "validation": config.dataset.validation,
+        "model": {k: v for k, v in plain["model"].items() if k not in ignored},
+        "training": plain["training"] | {"seed": training.seed},
+        "hardware": [config.hardware.autocast, session.parts.hardware.device.type],
+        "classes": list(classes),
+    }
+
+
+def train_once(
     folder: Path,
     role: str,
-    wanted: Sequence[TrainingRequest],
-    train: Callable[[list[int], Path], None],
-) -> list[float]:
-    """Load networks from the cache, or train those that are not there and put them there.
+    determinants: dict[str, Any],
+    network: nn.Module,
+    fit: Callable[[Path], None],
+    measure: Callable[[], dict[str, Any]],
+) -> float:
+    """Load a network's weights from the cache, or train it and put it there.
 
     Parallel callers wait for the first.
 
     Args:
-        folder: of the cache.
+        folder: The cache.
         role: `teacher` or `retrained`.
-        wanted: the networks.
-        train: trains those of `wanted` with these numbers together, in place; it may keep what it
-            has reached in the folder, which is the same when these are wanted again.
+        determinants: Everything that decides the weights, as plain values.
+        network: Freshly initialised, on the device; filled in place and left in eval mode.
+        fit: Trains the network in place; it may keep its state in the folder that it is given.
+        measure: Measures the trained network; the figures are kept beside it for the reader.
 
     Returns:
-        The seconds that each one's training took, whenever that was: its share, if it was
-        trained together with others.
+        The seconds that training took, whenever that was.
     """
-    places = [folder / f"{role}-{digest(want.determinants)}" for want in wanted]
-    with ExitStack() as locks:
-        for place in sorted(set(places)):  # in one order everywhere, so that nobody waits for ever
-            place.mkdir(parents=True, exist_ok=True)
-            locks.enter_context(FileLock(place / ".lock"))
-        first = {place: index for index, place in reversed(list(enumerate(places)))}
-        missing = sorted(i for place, i in first.items() if not (place / "model.json").exists())
-        if missing:
+    place = folder / f"{role}-{digest(determinants)}"
+    place.mkdir(parents=True, exist_ok=True)
+    weights, note = place / "model.safetensors", place / "model.json"
+    with FileLock(place / ".lock"):
+        if not note.exists():
             start = time.perf_counter()
-            train(missing, places[missing[0]])
-            seconds = (time.perf_counter() - start) / len(missing)
-            for index in missing:
-                _keep(places[index], wanted[index], seconds)
-        for place, want in zip(places, wanted, strict=True):
-            load_into(want.network, str(place / "model.safetensors"))
-            want.network.eval()
-        return [json.loads((place / "model.json").read_text())["seconds"] for place in places]
-
-
-def _keep(place: Path, want: TrainingRequest, seconds: float) -> None:
-    temporary = place / ".model.safetensors"
-    CheckpointFormat().save(want.network, temporary)
-    temporary.replace(place / "model.safetensors")
-    note = {"seconds": seconds, "config": want.determinants, "accuracy": want.figures(want.network)}
-    write_json(place / "model.json", note)
+            fit(place)
+            seconds = time.perf_counter() - start
+            temporary = place / ".model.safetensors"
+            CheckpointFormat().save(network, temporary)
+            temporary.replace(weights)
+            about = {"seconds": seconds, "config": determinants, "accuracy": measure()}
+            write_json(note, about)
+        load_into(network, str(weights))
+        network.eval()
+        return float(json.loads(note.read_text())["seconds"])

@@ -12,7 +12,7 @@ from rich.table import Table
 _CONTRACT = ("accuracy", "relearn", "membership", "divergence")
 
 
-def show(record: Mapping[str, Any], directory: Path) -> None:
+def print_run(record: Mapping[str, Any], directory: Path) -> None:
     """Print original / retrained / unlearned side by side, and where the files are."""
     console = Console(width=max(100, Console().width))
     console.print(_table(record))

@@ -15,9 +15,8 @@ from pathlib import Path
 from typing import Any
 
 from unlearn.config.schema import RunConfig
-from unlearn.errors import ConfigError
-from unlearn.records.record import disk_full
-from unlearn.roles import trained
+from unlearn.errors import ConfigError, is_disk_full
+from unlearn.roles import list_roles
 from unlearn.tracking.base import Step
 from unlearn.tracking.sync import mark_sent
 
@@ -85,7 +84,7 @@ class WeightsAndBiases:
     def start(self, config: RunConfig, directory: Path, config_hash: str) -> None:
         """Get ready; the run's name is its forget classes and seed."""
         epochs = config.training.epochs
-        roles = trained(config.evaluation.references)
+        roles = list_roles(config.evaluation.references)
         self._before = {role: epochs * index for index, role in enumerate(roles)}
         self._next = epochs * len(roles)
         folder = config.run_dir or config.outputs
@@ -102,7 +101,7 @@ class WeightsAndBiases:
         try:
             yield
         except Exception as error:
-            if disk_full(error):
+            if is_disk_full(error):
                 raise
             self._open_run = None
             if not self._lost:

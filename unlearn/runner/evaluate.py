@@ -1,0 +1,65 @@
+"""Measures the networks of a run, and saves the student."""
+
+from __future__ import annotations
+
+import time
+
+from unlearn.evaluation.alarms import alarms
+from unlearn.evaluation.audit import AuditContext
+from unlearn.evaluation.base import MetricContext, Models, StudentMetric
+from unlearn.evaluation.monitor import StudentMonitor
+from unlearn.evaluation.panel import run_audits
+from unlearn.protocol import Request
+from unlearn.records.record import merge
+from unlearn.runner.method import Result
+from unlearn.runner.networks import Networks
+from unlearn.runner.session import Session
+
+
+def evaluate(
+    session: Session,
+    networks: Networks,
+    request: Request,
+    monitor: StudentMonitor,
+    result: Result,
+) -> None:
+    """Save the student, then run every metric and audit; one that fails stops no other."""
+    student, record = result.student, session.record
+    format_ = networks.checkpoint_format
+    format_.save(student, session.folder / f"student{format_.suffix}")
+    start = time.perf_counter()
+    models = Models(networks.teacher, networks.retrained, student, networks.references)
+    context = _make_context(session, request, result)
+    for name, metric in session.parts.metrics.items():
+        if isinstance(metric, StudentMetric) or (metric.needs_data and context.data is None):
+            continue
+        with session.catching():
+            merge(record, {name: metric(models, context)})
+    with session.catching():
+        merge(record, monitor.figures(student))
+    with session.catching():
+        _run_audits(session, networks, request, models)
+    record["alarms"] = alarms(record["accuracy"], context.history)
+    record["seconds"]["evaluation"] = monitor.seconds + time.perf_counter() - start
+
+
+def _make_context(session: Session, request: Request, result: Result) -> MetricContext:
+    return MetricContext(
+        request,
+        session.parts.data,
+        session.history.frame(),
+        result.samples,
+        session.config.dataset.class_names,
+        session.folder / "figures",
+        session.parts.measurements,
+    )
+
+
+def _run_audits(session: Session, networks: Networks, request: Request, models: Models) -> None:
+    """Compare the student with retrained networks, if the config asks for it and there is data."""
+    data, audits = session.parts.data, session.parts.audits
+    if data is None or not audits:
+        return
+    most = session.config.evaluation.audit_rows
+    context = AuditContext(request, data, networks.judge, most, session.parts.measurements)
+    merge(session.record, run_audits(audits, models, context))
