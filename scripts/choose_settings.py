@@ -18,8 +18,8 @@ from hydra import compose, initialize_config_dir
 from omegaconf import DictConfig
 
 from unlearn.errors import ConfigError, exit_on_error
+from unlearn.report.formats.markdown import write
 from unlearn.report.runs import load
-from unlearn.report.write import markdown
 
 _CONF = Path(__file__).parent.parent / "conf"
 _BETTER = 1.0  # points: less is not worth settings of one's own
@@ -97,7 +97,7 @@ def main() -> None:
     parser.add_argument("outputs", type=Path, nargs="+", help="folders of runs, or CSV files")
     arguments = parser.parse_args()
     with exit_on_error("choose_settings"):
-        print(markdown(choose(load(arguments.outputs))), end="")
+        print(write(choose(load(arguments.outputs)), ""), end="")
 
 
 if __name__ == "__main__":

@@ -17,9 +17,9 @@ from pathlib import Path
 import pandas as pd
 
 from unlearn.errors import exit_on_error
-from unlearn.report.pivot import interval
+from unlearn.report.formats.markdown import write
+from unlearn.report.pivot import format_mean
 from unlearn.report.runs import load
-from unlearn.report.write import markdown
 
 _ALL_BUT_FEW = 0.8  # of the runs, in which a claim that holds must hold
 
@@ -86,8 +86,8 @@ def claims(runs: pd.DataFrame) -> pd.DataFrame:
             "paper": claim.paper,
             "claim": claim.text,
             "read as": f"D_f <= {claim.most:g}, D_r >= -{claim.lost:g}",
-            "D_f": interval(own.groupby("seed")["D_f"].mean()),
-            "D_r - retrained": interval(gap.groupby(own["seed"]).mean()),
+            "D_f": format_mean(own.groupby("seed")["D_f"].mean()),
+            "D_r - retrained": format_mean(gap.groupby(own["seed"]).mean()),
             "runs that keep it": f"{kept.sum()} of {len(own)}",
             "held": "yes" if kept.mean() >= _ALL_BUT_FEW else "no",
         }
@@ -101,7 +101,7 @@ def main() -> None:
     parser.add_argument("outputs", type=Path, nargs="+", help="folders of runs, or CSV files")
     arguments = parser.parse_args()
     with exit_on_error("claims"):
-        print(markdown(claims(load(arguments.outputs))), end="")
+        print(write(claims(load(arguments.outputs)), ""), end="")
 
 
 if __name__ == "__main__":

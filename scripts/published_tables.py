@@ -20,12 +20,11 @@ import pandas as pd
 from hydra import compose, initialize_config_dir
 
 from unlearn.config.resolve import resolve_config
-from unlearn.errors import ConfigError, UnlearnError
+from unlearn.errors import ConfigError, exit_on_error
 from unlearn.records.history import read_looks
-from unlearn.report.notes import as_lines
-from unlearn.report.pivot import interval, pivot
-from unlearn.report.runs import DAGGER, as_text, flat, load, only
-from unlearn.report.write import FORMATS
+from unlearn.report.options import add_format, format_table
+from unlearn.report.pivot import format_mean, pivot
+from unlearn.report.runs import DAGGER, as_text, flatten, load, only
 
 PAPER = Path(__file__).with_suffix(".csv")
 CONF = Path(__file__).resolve().parent.parent / "conf"
@@ -101,7 +100,7 @@ def settings(dataset: str, model: str, method: str) -> dict[str, str]:
     if not all((CONF / group / f"{name}.yaml").exists() for group, name in places.items()):
         return {"dataset.name": "", "model.name": ""}
     words = [f"{group}={name}" for group, name in (places | {"method": method}).items()]
-    values = flat(resolve_config(compose("config", words), words).plain())
+    values = flatten(resolve_config(compose("config", words), words).plain())
     loose = ("training.seed", "model.checkpoint")
     return {k: as_text(v) for k, v in values.items() if k.startswith(DECISIVE) and k not in loose}
 
@@ -116,7 +115,7 @@ def beside(paper: pd.DataFrame, runs: pd.DataFrame) -> pd.DataFrame:
     ours = pivot(runs, KEYS, [], FIGURES)
     counts = [name for name in ours if name not in FIGURES]
     ours = ours[counts].join(_cells(ours, "")).join(ours[["AIN", "D_r - paper"]]).reset_index()
-    text = paper.map(lambda value: interval(pd.Series([value])))
+    text = paper.map(lambda value: format_mean(pd.Series([value])))
     theirs = _cells(text, "paper ")
     theirs["paper D_r / D_f"] = text["D_r"] + " / " + text["D_f"]
     theirs = theirs.assign(**{"paper AIN": text["AIN"]}).reset_index()
@@ -143,16 +142,12 @@ def main(words: Sequence[str] | None = None) -> None:
     """Run the command line, or these words in its place; exit 2 if there are no such runs."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("outputs", type=Path, nargs="+", help="folders that hold run directories")
-    parser.add_argument("--format", choices=sorted(FORMATS), default="markdown")
-    arguments = parser.parse_args(words)
+    add_format(parser, "markdown")
     paper = pd.read_csv(PAPER, comment="#", dtype={"forget": str}).set_index(JOINED)
-    try:
-        with initialize_config_dir(str(CONF), version_base="1.3"):
-            runs = published(arguments.outputs, paper)
-    except UnlearnError as error:
-        sys.stderr.write(f"published_tables: {error}\n")
-        sys.exit(error.exit_code)
-    print(FORMATS[arguments.format](beside(paper, runs)) + as_lines(runs, KEYS))
+    with exit_on_error("published_tables"), initialize_config_dir(str(CONF), version_base="1.3"):
+        options = parser.parse_args(words)
+        runs = published(options.outputs, paper)
+    sys.stdout.write(format_table(beside(paper, runs), [], runs, options))
 
 
 if __name__ == "__main__":

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from functools import cache
 
 import numpy as np
+from numpy.typing import NDArray
 from scipy.special import stdtrit
 
 _CONFIDENCE = 0.95
@@ -26,8 +28,7 @@ def prediction_interval(values: Sequence[float], resolution: float = 0.0) -> tup
     """
     count = len(values)
     deviation = max(float(np.std(values, ddof=1)), resolution / 2)
-    quantile = float(stdtrit(count - 1, (1 + _CONFIDENCE) / 2))
-    half = quantile * deviation * math.sqrt(1 + 1 / count)
+    half = student_quantile(count) * deviation * math.sqrt(1 + 1 / count)
     mean = float(np.mean(values))
     return mean - half, mean + half
 
@@ -47,3 +48,23 @@ def left_out(values: Sequence[float], resolution: float = 0.0) -> list[bool] | N
         others = [*values[:index], *values[index + 1 :]]
         found.append(lies_inside(value, *prediction_interval(others, resolution)))
     return found
+
+
+@cache
+def student_quantile(count: int) -> float:
+    """The 97.5% quantile of Student's t for the mean of some values.
+
+    Args:
+        count: how many values there are, 2 or more; the degrees of freedom are one less.
+    """
+    return float(stdtrit(count - 1, (1 + _CONFIDENCE) / 2))
+
+
+def half_width(values: Sequence[float] | NDArray[np.float64]) -> float:
+    """Half of the 95% confidence interval of the mean, by Student's t.
+
+    Args:
+        values: two or more, none of them NaN.
+    """
+    spread = float(np.std(np.asarray(values, dtype=float), ddof=1))
+    return student_quantile(len(values)) * spread / math.sqrt(len(values))

@@ -9,7 +9,7 @@ from hydra import compose
 from omegaconf import DictConfig, OmegaConf
 
 from unlearn.config.resolve import resolve_config
-from unlearn.report.runs import flat
+from unlearn.report.runs import flatten
 
 pytestmark = pytest.mark.usefixtures("composing")
 
@@ -90,7 +90,7 @@ def test_the_settings_are_the_papers(dataset: str, method: str, model: str) -> N
     for key in UNUSED[method]:
         composed.method[key] = 0.01
     run = resolve_config(composed, words)
-    values = flat(run.plain())
+    values = flatten(run.plain())
     expected = METHODS[dataset, method]
     found = {key.removeprefix("method."): v for key, v in values.items() if key[:7] == "method."}
     own = {"_target_", "name", "as_published", *UNUSED[method]}

@@ -89,7 +89,7 @@ def test_an_installed_method_is_run_and_ranked(cli: Cli, tmp_path: Path) -> None
     }
     assert record["accuracy"]["unlearned"]["test"]["forget"] == 0
 
-    words = [str(tmp_path / "outputs"), "--leaderboard", "--format", "csv"]
+    words = ["leaderboard", str(tmp_path / "outputs"), "--format", "csv"]
     board = subprocess.run(
         [sys.executable, "-m", "unlearn.report", *words],
         capture_output=True,

@@ -107,9 +107,9 @@ def sweep(outputs: Path) -> None:
                     add_pictures(run)
 
 
-def report(outputs: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
+def report(*arguments: str | Path) -> subprocess.CompletedProcess[str]:
     """`unlearn-report` in this process, which spares each call the start of Python and pandas."""
-    words, code = [str(outputs), *arguments], 0
+    words, code = [str(word) for word in arguments], 0
     out, errors = io.StringIO(), io.StringIO()
     with redirect_stdout(out), redirect_stderr(errors):
         try:

@@ -58,7 +58,7 @@ def page(tmp_path_factory: pytest.TempPathFactory) -> Path:
     put(folder / "outputs", seed=9, status="failed", error=error)
     target = folder / "report.html"
     keys = ["--rows", "method,filter.entropy", "--columns", "forget"]
-    done = report(folder / "outputs", *keys, "--format", "html", "--output", str(target))
+    done = report("page", folder / "outputs", *keys, "--output", str(target))
     assert done.returncode == 0, done.stderr
     return target
 
@@ -138,8 +138,8 @@ def test_numbers_are_not_sorted_as_words(browser: Any, tmp_path: Path) -> None:
     for seed, value in enumerate((9.5, 100.0, 23.0)):
         put(tmp_path / "outputs", D_r=value, forget=[seed])
     target = tmp_path / "report.html"
-    keys = ["--rows", "forget", "--figures", "D_r", "--format", "html", "--output", str(target)]
-    assert report(tmp_path / "outputs", *keys).returncode == 0
+    keys = ["--rows", "forget", "--figures", "D_r", "--output", str(target)]
+    assert report("page", tmp_path / "outputs", *keys).returncode == 0
     opened(browser, target, 1400)
     browser.find_elements("css selector", "thead th button")[2].click()
     assert column(browser, 2) == ["9.50", "23.00", "100.00"]
@@ -156,8 +156,8 @@ def test_real_runs_make_a_whole_page(browser: Any, tmp_path: Path) -> None:
         check=False,
     )
     assert done.returncode == 0, done.stderr
-    keys = ["--rows", "method,filter.entropy", "--format", "html", "--output", str(target)]
-    made = report(outputs, *keys)
+    keys = ["--rows", "method,filter.entropy", "--output", str(target)]
+    made = report("page", outputs, *keys)
     assert made.returncode == 0, made.stderr
     check(browser, target, 400, pictures=6)
     headings = [h.text for h in browser.find_elements("css selector", "h2")]

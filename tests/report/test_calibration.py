@@ -32,7 +32,7 @@ def test_the_matrix_counts_each_set_of_networks_once(tmp_path: Path) -> None:
     put(tmp_path, audits=audits(0, -5), config=hidden)
     put(tmp_path, audits=audits(1, 0.5), config=ours, seed=1)
     put(tmp_path, status="failed", error="no", audits=audits(2, 0.5), config=ours, seed=2)
-    done = report(tmp_path, "--calibration", "--format", "csv")
+    done = report("calibration", tmp_path, "--format", "csv")
     assert done.returncode == 0, done.stderr
     assert done.stdout.splitlines() == [
         "audit,sets,retrained passes,original fails,masked fails,tells,"
@@ -42,18 +42,18 @@ def test_the_matrix_counts_each_set_of_networks_once(tmp_path: Path) -> None:
         "sees/nothing,2,100,0,0,cannot tell,100,100",
         "fails/retrained,2,67,100,100,cannot tell,100,100",
     ]
-    shown = report(tmp_path, "--calibration", "--format", "markdown").stdout
+    shown = report("calibration", tmp_path, "--format", "markdown").stdout
     assert "| sees/nothing | 2 | 100 | 0 | 0 | cannot tell |" in shown
     assert "95% prediction interval" in shown
 
 
 def test_runs_without_audits_are_refused_in_one_line(tmp_path: Path) -> None:
     put(tmp_path)
-    for words in (["--calibration"], ["--calibration", "--rows", "method"]):
-        done = report(tmp_path, *words)
+    for words in ([], ["--rows", "method"]):
+        done = report("calibration", tmp_path, *words)
         assert done.returncode == 2
         assert len(done.stderr.splitlines()) == 1
-    assert "evaluation=audit" in report(tmp_path, "--calibration").stderr
+    assert "evaluation=audit" in report("calibration", tmp_path).stderr
 
 
 def test_a_table_says_how_many_runs_raised_an_alarm(tmp_path: Path) -> None:

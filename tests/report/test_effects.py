@@ -148,7 +148,7 @@ def test_one_run_a_cell_has_no_interval() -> None:
 def test_what_the_runs_cannot_tell_apart_is_refused() -> None:
     runs = table()
     confounded = runs[(runs[GATE].notna()) == (runs[NORM] == "train")]
-    with pytest.raises(ConfigError, match=r"effects=filter\.gate=0\.01: these runs cannot tell"):
+    with pytest.raises(ConfigError, match=r"keys=filter\.gate=0\.01: these runs cannot tell"):
         effects(confounded, factors(confounded, [GATE, NORM]), ["D_f"], interactions=False)
 
 
@@ -162,40 +162,39 @@ def sweep(outputs: Path) -> None:
 def test_the_command_line_makes_the_table_from_records_and_from_lines(tmp_path: Path) -> None:
     outputs, lines = tmp_path / "outputs", tmp_path / "runs.csv"
     sweep(outputs)
-    words = ["--effects", "method.target=masked,filter.gate", "--figures", "D_r"]
-    done = report(outputs, *words, "--format", "csv", "--runs-csv", str(lines))
+    words = ["--keys", "method.target=masked,filter.gate", "--figures", "D_r"]
+    done = report("effects", outputs, *words, "--format", "csv", "--runs-csv", str(lines))
     assert done.returncode == 0, done.stderr
     assert list(csv.reader(io.StringIO(done.stdout))) == [
         ["key", "level", "against", "runs", "D_r"],
         ["method.target", "raw", "masked", "6", "+4.00 ± 0.00"],
         ["filter.gate", "0.01", "null", "6", "-2.00 ± 0.00"],
     ]
-    assert report(lines, *words, "--format", "csv").stdout == done.stdout
-    told = report(outputs, *words, "--format", "markdown", "--interactions").stdout
+    assert report("effects", lines, *words, "--format", "csv").stdout == done.stdout
+    told = report("effects", outputs, *words, "--format", "markdown", "--interactions").stdout
     assert "| method.target × filter.gate | raw, 0.01 | masked, null | 3 | +0.00 ± 0.00 |" in told
     assert "Difference from the reference (against) ± 95% confidence interval" in told
     assert "Failed: 1 of 13 runs" in told
     assert "Mixed" not in told
-    assert "differ in filter.gate;" in report(outputs, "--effects", "method.target").stdout
+    assert "differ in filter.gate;" in report("effects", outputs, "--keys", "method.target").stdout
 
 
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["--effects", "method.tarket"], "effects=method.tarket: no record has it; near it are "),
-        (["--effects", "method.start"], "effects=method.start: must have two values or more"),
+        (["--keys", "method.tarket"], "keys=method.tarket: no record has it; near it are "),
+        (["--keys", "method.start"], "keys=method.start: must have two values or more"),
         (
-            ["--effects", "method.target=soft"],
-            "effects=method.target=soft: allowed are masked, raw",
+            ["--keys", "method.target=soft"],
+            "keys=method.target=soft: allowed are masked, raw",
         ),
-        (["--effects", "method.target", "--rows", "method"], "rows=method: cannot be had with"),
-        (["--effects", "method.target", "--columns", "seed"], "columns=seed: cannot be had with"),
-        (["--interactions"], "interactions=True: is for --effects"),
+        (["--keys", "method.target", "--rows", "method"], "unrecognized arguments: --rows"),
+        ([], "the following arguments are required: --keys"),
     ],
 )
 def test_bad_input(tmp_path: Path, arguments: list[str], message: str) -> None:
     sweep(tmp_path)
-    done = report(tmp_path, *arguments)
+    done = report("effects", tmp_path, *arguments)
     assert done.returncode == 2
     (line,) = done.stderr.strip().splitlines()
     assert line.startswith(f"unlearn-report: {message}")

@@ -152,8 +152,7 @@ def test_what_is_relearned_at_once_or_never_has_a_place(tmp_path: Path) -> None:
 
 def drawn(outputs: Path, *arguments: str) -> ElementTree.Element:
     target = outputs.parent / "frontier.svg"
-    words = [*arguments, "--format", "frontier", "--output", str(target)]
-    done = report(outputs, *words)
+    done = report("frontier", outputs, *arguments, "--output", target)
     assert (done.returncode, done.stdout) == (0, ""), done.stderr
     return ElementTree.fromstring(target.read_text())
 
@@ -217,14 +216,17 @@ def test_the_picture_can_be_read_on_light_and_dark_ground(sweep: tuple[Path, Any
 def test_the_page_has_the_frontier_where_the_key_varies(sweep: tuple[Path, Any]) -> None:
     outputs, _ = sweep
     target = outputs.parent / "report.html"
-    keys = ["--rows", "method,method.start", "--columns", "forget", "--format", "html"]
-    assert report(outputs, *keys, "--output", str(target)).returncode == 0
+    keys = ["--rows", "method,method.start", "--columns", "forget"]
+    assert report("page", outputs, *keys, "--output", str(target)).returncode == 0
     page = target.read_text()
     assert "<h2>Frontier of D_r and AIN</h2>" in page
     for forget in (0, 1):
         label = f"D_r against AIN along method.start forget={forget}"
         assert page.count(f'aria-label="{label}"') == 1
-    assert report(outputs, *keys, "--where", "method.start=1", "--output", str(target)).stderr == ""
+    assert (
+        report("page", outputs, *keys, "--where", "method.start=1", "--output", str(target)).stderr
+        == ""
+    )
     assert "<h2>Frontier of D_r and AIN</h2>" not in target.read_text()
 
 
@@ -247,7 +249,7 @@ def test_the_lines_of_runs_make_the_same_picture(sweep: tuple[Path, Any], tmp_pa
     outputs, _ = sweep
     lines, target = tmp_path / "runs.csv", tmp_path / "again.svg"
     first = ElementTree.tostring(drawn(outputs, "--runs-csv", str(lines)))
-    done = report(lines, "--format", "frontier", "--output", str(target))
+    done = report("frontier", lines, "--output", target)
     assert done.returncode == 0, done.stderr
     assert ElementTree.tostring(ElementTree.fromstring(target.read_text())) == first
 
@@ -255,30 +257,18 @@ def test_the_lines_of_runs_make_the_same_picture(sweep: tuple[Path, Any], tmp_pa
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["--format", "frontier"], "output=null: must name a file for --format frontier"),
+        ([], "the following arguments are required: --output"),
+        (["--output", "f.svg", "--against", "AIM"], "against=AIM: allowed are AIN, probe"),
         (
-            ["--format", "frontier", "--output", "f.svg", "--against", "AIM"],
-            "against=AIM: allowed are AIN, probe",
-        ),
-        (["--against", "probe"], "against=probe: is for --format frontier"),
-        (["--along", "method.start"], "along=method.start: is for --format html or frontier"),
-        (
-            ["--format", "frontier", "--output", "f.svg", "--along", "method.strat"],
+            ["--output", "f.svg", "--along", "method.strat"],
             "along=method.strat: no record has it; near it are method.start",
         ),
-        (
-            ["--format", "frontier", "--output", "f.svg", "--curve", "filter.gate"],
-            "curve=filter.gate: is for --format html",
-        ),
-        (
-            ["--format", "frontier", "--output", "f.svg", "--effects", "filter.gate"],
-            "effects=filter.gate: is for a table, not for --format frontier",
-        ),
+        (["--output", "f.svg", "--curve", "filter.gate"], "unrecognized arguments: --curve"),
     ],
 )
 def test_bad_input(tmp_path: Path, arguments: list[str], message: str) -> None:
     put(tmp_path)
-    done = report(tmp_path, *arguments)
+    done = report("frontier", tmp_path, *arguments)
     assert done.returncode == 2
     (line,) = done.stderr.strip().splitlines()
     assert line.startswith(f"unlearn-report: {message}")
@@ -329,7 +319,7 @@ def test_the_probe_in_place_of_relearning(tmp_path: Path) -> None:
 
 def test_runs_without_ain_make_no_frontier(tmp_path: Path) -> None:
     put(tmp_path, relearn={"unlearned_steps": None, "retrained_steps": None, "ain": None})
-    done = report(tmp_path, "--format", "frontier", "--output", str(tmp_path / "f.svg"))
+    done = report("frontier", tmp_path, "--output", str(tmp_path / "f.svg"))
     assert done.returncode == 2
     assert "no complete run has D_r and AIN" in done.stderr
 

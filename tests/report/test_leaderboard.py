@@ -12,8 +12,8 @@ import pandas as pd
 import pytest
 
 from tests.helpers.synthetic import put, report
-from unlearn.report.leaderboard import leaderboard, notes
-from unlearn.report.pivot import interval
+from unlearn.report.leaderboard import describe_ranking, leaderboard
+from unlearn.report.pivot import format_mean
 from unlearn.report.runs import load
 
 RETRAINED = 97.0  # D_r of the reference in every record
@@ -87,7 +87,10 @@ def test_methods_are_ranked_within_their_access_between_the_references(tmp_path:
         ("all", "1", "scrub"),
         ("none", "-", "original"),
     ]
-    assert "where some runs have none, by the share of audits that do" in notes(load([tmp_path]))[0]
+    assert (
+        "where some runs have none, by the share of audits that do"
+        in describe_ranking(load([tmp_path]))[0]
+    )
 
 
 def test_equal_ones_share_a_rank_and_the_unknown_stand_last(tmp_path: Path) -> None:
@@ -124,29 +127,29 @@ def test_what_cannot_tell_networks_apart_does_not_count(tmp_path: Path) -> None:
         }
         enter(tmp_path / "runs", method, audits=found, audits_inside=0.75 if blind else 0.25)
     lines = tmp_path / "runs.csv"
-    words = ["--leaderboard", "--format", "csv"]
-    first = report(tmp_path / "runs", *words, "--runs-csv", str(lines))
+    words = ["--format", "csv"]
+    first = report("leaderboard", tmp_path / "runs", *words, "--runs-csv", str(lines))
     rows = [line.split(",") for line in first.stdout.splitlines()]
     at = [rows[0].index(name) for name in ("rank", "method", "inside %", "all audits %")]
     assert [[row[i] for i in at] for row in rows[1:]] == [
         ["1", "erases", "100.0 ± 0.0", "25.0 ± 0.0"],
         ["2", "hides", "0.0 ± 0.0", "75.0 ± 0.0"],
     ]
-    assert report(lines, *words).stdout == first.stdout, "from lines alone"
-    assert "Mixed" not in report(tmp_path / "runs", "--leaderboard").stdout
+    assert report("leaderboard", lines, *words).stdout == first.stdout, "from lines alone"
+    assert "Mixed" not in report("leaderboard", tmp_path / "runs").stdout
 
 
 def test_records_and_the_lines_of_others_stand_on_one_board(tmp_path: Path) -> None:
     """As when a new entry's runs are set beside a board that was published as CSV."""
-    words = ["--leaderboard", "--format", "csv"]
+    words = ["--format", "csv"]
     for method, tells in (("erases", True), ("hides", False)):
         found = {"probe/last": audit(tells, 5.0), "cka/first": audit(True, 0.5)}
         enter(tmp_path / method, method, audits=found, audits_inside=0.5)
-    together = report(tmp_path / "erases", str(tmp_path / "hides"), *words)
+    together = report("leaderboard", tmp_path / "erases", tmp_path / "hides", *words)
     lines = tmp_path / "hides.csv"
-    report(tmp_path / "hides", *words, "--runs-csv", str(lines))
+    report("leaderboard", tmp_path / "hides", *words, "--runs-csv", str(lines))
     assert "100.0 ± 0.0" in together.stdout
-    assert report(tmp_path / "erases", str(lines), *words).stdout == together.stdout
+    assert report("leaderboard", tmp_path / "erases", lines, *words).stdout == together.stdout
 
 
 def test_without_audits_figures_are_held_against_the_spread_of_the_retrained(
@@ -167,8 +170,8 @@ def test_without_audits_figures_are_held_against_the_spread_of_the_retrained(
     table = leaderboard(load([tmp_path]))
     assert order(table) == [("none", "1", "gone"), ("none", "2", "hidden")]
     assert list(table["inside %"]) == ["100.0 ± 0.0", "50.0 ± 0.0"]
-    assert table["probe excess"].iloc[1] == interval(pd.Series([11.0, 7.0]))
-    assert "on a board where some runs have none" in notes(load([tmp_path]))[0]
+    assert table["probe excess"].iloc[1] == format_mean(pd.Series([11.0, 7.0]))
+    assert "on a board where some runs have none" in describe_ranking(load([tmp_path]))[0]
 
 
 def test_intervals_are_over_seeds_of_means_over_classes(tmp_path: Path) -> None:
@@ -177,7 +180,7 @@ def test_intervals_are_over_seeds_of_means_over_classes(tmp_path: Path) -> None:
             run = put(tmp_path, seed=seed, forget=[number])
             reach(run, forget=seed + 4.0 * (number == 7))
     table = leaderboard(load([tmp_path]))
-    assert table["D_f"].iloc[0] == interval(pd.Series([2.0, 3.0, 4.0]))
+    assert table["D_f"].iloc[0] == format_mean(pd.Series([2.0, 3.0, 4.0]))
     assert table["worst D_f"].iloc[0] == "5.00 (7)"
     assert table["runs"].iloc[0] == "6"
 
@@ -193,7 +196,7 @@ def test_cost_and_alarms_are_shown(tmp_path: Path) -> None:
         alarms=["collapse: D_r is 20.00, the retrained model's 97.00", "empty gate: nothing"],
     )
     row = leaderboard(load([tmp_path])).iloc[0]
-    assert row["× retraining"] == interval(pd.Series([0.5, 0.5]))
+    assert row["× retraining"] == format_mean(pd.Series([0.5, 0.5]))
     assert (row["real images"], row["added MiB"]) == ("140", "32")
     assert "GPU MiB" not in row, "no run had a GPU"
     assert row["alarms"] == "collapse 2, empty gate 2"
@@ -203,7 +206,7 @@ def test_entries_that_fall_short_are_named(tmp_path: Path) -> None:
     enter(tmp_path, "whole", seeds=5, forget=(0, 2))
     enter(tmp_path, "part", seeds=5, forget=(0,))
     enter(tmp_path, "few", seeds=4, forget=(0, 2))
-    said = notes(load([tmp_path]))
+    said = describe_ranking(load([tmp_path]))
     assert "Fewer than the 5 seeds of an entry: few (digits, lenet)." in said
     assert "Lack classes or seeds that others have: few (digits, lenet), part (digits, lenet)." in (
         said
@@ -221,12 +224,12 @@ def test_the_formats_and_a_table_of_lines_say_the_same(tmp_path: Path, form: str
     enter(tmp_path / "runs", "gkt", alarms=["collapse: far"])
     enter(tmp_path / "runs", "delete", access="forget")
     lines = tmp_path / "runs.csv"
-    words = ["--leaderboard", "--format", form]
-    first = report(tmp_path / "runs", *words, "--runs-csv", str(lines))
+    words = ["--format", form]
+    first = report("leaderboard", tmp_path / "runs", *words, "--runs-csv", str(lines))
     assert first.returncode == 0, first.stderr
     assert "gkt" in first.stdout
     assert "collapse 2" in first.stdout
-    again = report(lines, *words)
+    again = report("leaderboard", lines, *words)
     assert again.stdout == first.stdout
 
 
@@ -235,26 +238,23 @@ def test_a_config_of_many_keys_is_read_without_a_warning(tmp_path: Path) -> None
     put(tmp_path, config={f"method.key_{number}": number for number in range(100)})
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        done = report(tmp_path, "--leaderboard")
+        done = report("leaderboard", tmp_path)
     assert done.returncode == 0, done.stderr
 
 
 def test_the_page_has_the_board(tmp_path: Path) -> None:
     enter(tmp_path / "runs", "gkt")
     page = tmp_path / "board.html"
-    done = report(tmp_path / "runs", "--leaderboard", "--format", "html", "--output", str(page))
+    done = report("page", tmp_path / "runs", "--leaderboard", "--output", page)
     assert done.returncode == 0, done.stderr
     text = page.read_text()
     assert "Ranked among methods of the same access" in text
     assert '<button type="button">rank</button>' in text
 
 
-@pytest.mark.parametrize(
-    "words", [["--rows", "method"], ["--figures", "D_f"], ["--effects", "seed"]]
-)
-def test_what_cannot_be_combined_is_refused(tmp_path: Path, words: list[str]) -> None:
+def test_the_board_takes_the_place_of_figures(tmp_path: Path) -> None:
     enter(tmp_path, "gkt")
-    done = report(tmp_path, "--leaderboard", *words)
+    done = report("page", tmp_path, "--output", "p.html", "--leaderboard", "--figures", "D_f")
     assert done.returncode == 2
-    assert len(done.stderr.splitlines()) == 1
-    assert "cannot be had with" in done.stderr
+    (line,) = done.stderr.splitlines()
+    assert "not allowed with argument" in line

@@ -16,11 +16,11 @@ import pytest
 from scipy import stats
 
 from tests.helpers.synthetic import add_history, add_pictures, put, report, sweep
-from unlearn.report.commands import folded
 from unlearn.report.groups import MOST_GROUPS, panels
 from unlearn.report.observed import curve
 from unlearn.report.runs import load
 from unlearn.report.sections import swept
+from unlearn.report.sweeps import folded
 
 
 class Page(HTMLParser):
@@ -64,7 +64,7 @@ class Page(HTMLParser):
 
 def made(outputs: Path, *arguments: str) -> tuple[str, Page]:
     target = outputs.parent / "report.html"
-    done = report(outputs, *arguments, "--format", "html", "--output", str(target))
+    done = report("page", outputs, *arguments, "--output", target)
     assert done.returncode == 0, done.stderr
     assert done.stdout == ""
     text = target.read_text()
@@ -211,7 +211,7 @@ def test_the_page_says_what_made_it(swept_runs: Path) -> None:
     told = page.texts["pre"]
     sweep = "unlearn -m method=gkt,noise 'forget=[0],[1]' seed=0,1,2"
     assert sum(line.startswith(sweep) for line in told) >= 4
-    assert sum("--title 'Entropy & forgetting' --format html" in line for line in told) >= 5
+    assert sum("--title 'Entropy & forgetting' --output" in line for line in told) >= 5
     assert page.texts["h1"] == ["Entropy & forgetting"]
 
 

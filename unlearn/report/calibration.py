@@ -41,7 +41,9 @@ def calibration(runs: pd.DataFrame) -> pd.DataFrame:
     found = _found(complete)
     sets = _sets(found.values())
     if not sets:
-        raise ConfigError("calibration", True, "no complete run was made with evaluation=audit")
+        raise ConfigError(
+            "outputs", runs["directory"].iloc[0], "no complete run was made with evaluation=audit"
+        )
     inside: dict[str, dict[str, list[bool]]] = defaultdict(lambda: defaultdict(list))
     for index, entries in found.items():
         for number, entry in entries.items():
@@ -56,8 +58,10 @@ def calibration(runs: pd.DataFrame) -> pd.DataFrame:
     return pd.DataFrame(lines, index=index)
 
 
-def told_inside(runs: pd.DataFrame) -> pd.Series:
-    """The share of what can tell networks apart in which each run lies inside, NaN where unknown.
+def add_told_inside(runs: pd.DataFrame) -> pd.DataFrame:
+    """The runs with the column `TOLD`.
+
+    It is the share of what can tell networks apart in which a run lies inside, NaN if unknown.
 
     Of the numbers that tell the original or the masked network from retrained ones over all sets
     of networks of a run's data set and model: which these are depends on no method. Averaged over
@@ -84,7 +88,8 @@ def told_inside(runs: pd.DataFrame) -> pd.Series:
             if by_audit:
                 share = sum(sum(v) / len(v) for v in by_audit.values()) / len(by_audit)
                 shares[index] = share
-    return shares
+    # Not `assign`: it warns about fragmentation in a frame of many columns.
+    return pd.concat([runs.drop(columns=TOLD, errors="ignore"), shares.rename(TOLD)], axis=1)
 
 
 def _found(runs: pd.DataFrame) -> dict[Any, dict[str, Mapping[str, Any]]]:

@@ -12,9 +12,10 @@ from matplotlib.ticker import MaxNLocator
 
 from unlearn.report.groups import Group, Panel
 from unlearn.report.observed import Curve
-from unlearn.report.pivot import half_width, means
+from unlearn.report.pivot import means
 from unlearn.report.runs import as_text
 from unlearn.report.svg import FOREGROUND, ORIGINAL, OTHERS, RETRAINED, STYLES, Style, chart
+from unlearn.statistics import half_width
 
 # More points than this are drawn as one picture, fewer as shapes.
 _MANY_POINTS = 400
@@ -120,7 +121,7 @@ def _references(axes: Axes, groups: Sequence[Group], figure: str) -> None:
         mean = values.mean()
         axes.axhline(mean, color=colour, linestyle=":", linewidth=1.4)
         if len(values) > 1:
-            half = half_width(values)
+            half = half_width(values.to_numpy())
             axes.axhspan(
                 max(0, mean - half), min(100, mean + half), color=colour, alpha=0.08, linewidth=0
             )

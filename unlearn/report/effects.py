@@ -10,11 +10,11 @@ from typing import Any
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
-from scipy import stats
 
 from unlearn.errors import ConfigError
 from unlearn.report.pivot import natural
 from unlearn.report.runs import as_text, check_keys
+from unlearn.statistics import student_quantile
 
 # Runs that agree in these, where they are no factors, are a block: they share their teacher.
 BLOCKS = ("dataset", "model", "method", "forget", "seed")
@@ -57,14 +57,14 @@ def factors(runs: pd.DataFrame, words: Sequence[str]) -> list[Factor]:
     found: list[Factor] = []
     for word in words:
         key, sign, reference = word.partition("=")
-        check_keys(runs, "effects", [key])
+        check_keys(runs, "keys", [key])
         if key in [factor.key for factor in found]:
-            raise ConfigError("effects", word, "names a key twice")
+            raise ConfigError("keys", word, "names a key twice")
         levels = sorted(set(complete[key].map(as_text)), key=lambda text: natural([text]))
         if len(levels) < 2:
-            raise ConfigError("effects", key, "must have two values or more in the complete runs")
+            raise ConfigError("keys", key, "must have two values or more in the complete runs")
         if sign and reference not in levels:
-            raise ConfigError("effects", word, f"allowed are {', '.join(levels)}")
+            raise ConfigError("keys", word, f"allowed are {', '.join(levels)}")
         first = reference if sign else levels[0]
         found.append(Factor(key, (first, *(level for level in levels if level != first))))
     return found
@@ -105,7 +105,7 @@ def effects(
     for contrast, estimate in zip(wanted, every["difference"], strict=True):
         if len(contrast.key) == 1 and np.isnan(estimate):
             word = f"{contrast.key[0]}={contrast.level[0]}"
-            raise ConfigError("effects", word, "these runs cannot tell it from other differences")
+            raise ConfigError("keys", word, "these runs cannot tell it from other differences")
     cells = {"runs": [str(_count(texts, contrast)) for contrast in wanted]}
     cells |= {name: [_cell(*pair) for pair in found.to_numpy()] for name, found in told.items()}
     parts = [(c.key, c.level, c.against) for c in wanted]
@@ -141,7 +141,7 @@ def fitted(columns: Matrix, blocks: Matrix, rows: Matrix, values: Matrix) -> pd.
     apart = np.where(free > _NONE, left / np.where(free > _NONE, free, 1), np.nan)
     variance = np.where(np.abs(weights) > _NONE, (weights * apart) ** 2, 0).sum(axis=1)
     freedom = len(values) - int(np.linalg.matrix_rank(design)) if len(values) else 0
-    quantile = stats.t.ppf(0.975, freedom) if freedom > 0 else np.nan
+    quantile = student_quantile(freedom + 1) if freedom > 0 else np.nan
     return pd.DataFrame({"difference": difference, "half": quantile * np.sqrt(variance)})
 
 

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import pandas as pd
 
 from unlearn.report.notes import remarks
-from unlearn.report.pivot import interval
+from unlearn.report.pivot import format_mean
 from unlearn.report.runs import DAGGER, TOLD
 
 KEYS = ("dataset", "model", "access", "rank", "method")
@@ -83,7 +83,7 @@ def leaderboard(runs: pd.DataFrame) -> pd.DataFrame:
     return table.set_axis(pd.MultiIndex.from_tuples(lines, names=list(KEYS)))
 
 
-def notes(runs: pd.DataFrame) -> list[str]:
+def describe_ranking(runs: pd.DataFrame) -> list[str]:
     """Sentences on how the board is ranked, and on what falls short of an entry."""
     classed = runs.assign(access=_access(runs))
     complete = classed[classed["status"] == "complete"]
@@ -202,7 +202,7 @@ def _cells(own: pd.DataFrame, done: pd.DataFrame) -> dict[str, str]:
     """A row's text, from all its runs and from the finished ones."""
 
     def over_seeds(name: str, digits: int = 2) -> str:
-        return interval(done.groupby("seed")[name].mean(), digits)
+        return format_mean(done.groupby("seed")[name].mean(), digits)
 
     cells = {"runs": str(len(done)), "failed": str((own["status"] == "failed").sum())}
     cells |= {name: over_seeds(name, 1) for name in ("inside %", "all audits %")}

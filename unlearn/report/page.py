@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -11,21 +12,20 @@ from typing import Any
 import pandas as pd
 from jinja2 import Environment, PackageLoader
 
-from unlearn.report.commands import folded
 from unlearn.report.examples import MOST_EXAMPLES, examples
+from unlearn.report.figures import unit_of
 from unlearn.report.groups import panels
 from unlearn.report.notes import missing
-from unlearn.report.runs import UNITS
 from unlearn.report.sections import sections
-from unlearn.report.write import headings, lines_of
+from unlearn.report.sweeps import folded
 
 # A longer list of failed runs is no longer read; the terminal's has them all.
 MOST_MISSING = 100
 
 
 @dataclass(frozen=True)
-class Wanted:
-    """What the page shows, as the command line said it.
+class PageSettings:
+    """What the page shows.
 
     Args:
         rows: keys whose combinations are rows of the table, and lines of the charts.
@@ -33,8 +33,7 @@ class Wanted:
         curves: numeric keys against which figures are drawn.
         along: the key whose values are the points of the frontier's lines.
         title: of the page.
-        command: that makes it.
-        remarks: sentences on the table.
+        command: that makes the page.
     """
 
     rows: Sequence[str]
@@ -43,16 +42,18 @@ class Wanted:
     along: str
     title: str
     command: str
-    remarks: Sequence[str]
 
 
-def page(runs: pd.DataFrame, table: pd.DataFrame, wanted: Wanted) -> str:
+def page(
+    runs: pd.DataFrame, table: pd.DataFrame, remarks: Sequence[str], wanted: PageSettings
+) -> str:
     """The page as text.
 
     Args:
         runs: as `runs.load` gives them.
-        table: as `pivot.pivot` or `leaderboard.leaderboard` makes it of them.
-        wanted: what to show.
+        table: as `pivot.pivot` or `leaderboard.leaderboard` makes it of the runs.
+        remarks: sentences on the table.
+        wanted: what to show beside it.
     """
     drawn = panels(runs, wanted.rows, wanted.columns)
     shown = examples(drawn.drawn)
@@ -67,8 +68,8 @@ def page(runs: pd.DataFrame, table: pd.DataFrame, wanted: Wanted) -> str:
         title=wanted.title,
         command=wanted.command,
         counts=runs["status"].value_counts().to_dict(),
-        table=_table(table, blocks=bool(wanted.columns)),
-        remarks=wanted.remarks,
+        table=_table(table, runs),
+        remarks=remarks,
         sweeps=folded(list(runs["command"])),
         sections=sections(runs, drawn, wanted.rows, wanted.columns, wanted.curves, wanted.along),
         examples=shown,
@@ -81,14 +82,15 @@ def page(runs: pd.DataFrame, table: pd.DataFrame, wanted: Wanted) -> str:
     )
 
 
-def _table(table: pd.DataFrame, blocks: bool) -> dict[str, Any]:
+def _table(table: pd.DataFrame, runs: pd.DataFrame) -> dict[str, Any]:
     """Headings with their units, lines, and the blocks with their widths if there are any."""
-    names = list(table.columns.to_flat_index())
-    titles = [name[0] for name in names] if blocks else []
-    figures = [str(name[1]) if blocks else str(name) for name in names]
+    several = table.columns.nlevels > 1
+    figures = table.columns.get_level_values(-1)
     return {
-        "keys": headings(table)[: table.index.nlevels],
-        "blocks": [(title, titles.count(title)) for title in dict.fromkeys(titles)],
-        "figures": [(name, UNITS.get(name, "")) for name in figures],
-        "lines": lines_of(table),
+        "keys": table.index.names,
+        "blocks": Counter(table.columns.get_level_values(0)) if several else {},
+        "figures": [(name, unit_of(runs, name)) for name in figures],
+        "lines": [
+            [*index, *line] for index, line in zip(table.index, table.to_numpy(), strict=True)
+        ],
     }

@@ -2,23 +2,25 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
-from functools import cache
 from typing import Any
 
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
-from scipy import stats
 
 from unlearn.report.runs import DAGGER, as_text
+from unlearn.statistics import half_width, student_quantile
 
-Values = pd.Series | NDArray[Any]
 
+def format_mean(values: pd.Series | NDArray[Any], digits: int = 2) -> str:
+    """Mean ± half of its 95% confidence interval (Student's t), as the text of a cell.
 
-def interval(values: Values, digits: int = 2) -> str:
-    """Mean ± 95% confidence interval of Student's t over the runs that have the figure."""
+    Args:
+        values: of the runs. NaN marks a run without the figure, which is left out; the cell then
+            says how many of the runs have it.
+        digits: after the decimal point.
+    """
     every = np.asarray(values, dtype=float)
     known = every[~np.isnan(every)]
     if len(known) < 2:
@@ -27,24 +29,19 @@ def interval(values: Values, digits: int = 2) -> str:
     return f"{known.mean():.{digits}f} ± {half_width(known):.{digits}f}{few}"
 
 
-def half_width(known: Values) -> float:
-    """Half of the 95% confidence interval of the mean of two or more values."""
-    return float(_quantile(len(known)) * np.std(known, ddof=1)) / math.sqrt(len(known))
-
-
-@cache
-def _quantile(count: int) -> float:
-    return float(stats.t.ppf(0.975, count - 1))
-
-
 def means(values: pd.DataFrame, by: str) -> pd.DataFrame:
-    """Mean and half of its 95% confidence interval, `half`, of the column `value`, by another.
+    """Group means of the column `value`, with half of their 95% confidence intervals.
 
-    Where there is one value alone, `half` is NaN.
+    Args:
+        values: holds the columns `value` and `by`; rows whose value is NaN are left out.
+        by: the column whose values make the groups.
+
+    Returns:
+        A row a group: `mean`, and `half`, which is NaN where there is one value alone.
     """
     groups = values.dropna(subset=["value"]).groupby(by)["value"]
     count = groups.count()
-    half = count.clip(lower=2).map(_quantile) * groups.std() / count**0.5
+    half = count.clip(lower=2).map(student_quantile) * groups.std() / count**0.5
     return pd.DataFrame({"mean": groups.mean(), "half": half})
 
 
@@ -90,7 +87,7 @@ def _block(
         complete = at[status[at] == "complete"]
         cells = {"runs": f"{len(complete)}{mark if steered[at].any() else ''}"}
         cells |= {other: str((status[at] == other).sum()) for other in others}
-        cells |= {figure: interval(values[figure][complete]) for figure in figures}
+        cells |= {figure: format_mean(values[figure][complete]) for figure in figures}
         lines[name if isinstance(name, tuple) else (name,)] = cells
     table = pd.DataFrame.from_dict(lines, orient="index")
     table.index = pd.MultiIndex.from_tuples(lines, names=list(rows))

@@ -1,4 +1,4 @@
-"""Records as one table: a row a run, a column a config key or a figure."""
+"""Records as one table: a row for each run, a column for each config key and each figure."""
 
 from __future__ import annotations
 
@@ -12,89 +12,44 @@ from typing import Any
 import pandas as pd
 
 from unlearn.errors import ConfigError, say
+from unlearn.report.figures import FIGURES, add_figures, read_figures
 
-# Figures by the names that tables use: where the record keeps them.
-FIGURES = {
-    "original D_r": "accuracy.original.test.retain",
-    "original D_f": "accuracy.original.test.forget",
-    "retrained D_r": "accuracy.retrained.test.retain",
-    "retrained D_f": "accuracy.retrained.test.forget",
-    "D_r": "accuracy.unlearned.test.retain",
-    "D_f": "accuracy.unlearned.test.forget",
-    "max D_f": "onset.largest",
-    "D_r proxy": "selection.proxy.retain",
-    "D_f proxy": "selection.proxy.forget",
-    "D_r oracle": "selection.oracle.retain",
-    "D_f oracle": "selection.oracle.forget",
-    "rho": "selection.spearman.score",
-    "rho D_r": "selection.spearman.retain",
-    "rho D_f": "selection.spearman.forget",
-    "proxy": "proxy.score",
-    "relearn": "relearn.unlearned_steps",
-    "retrained relearn": "relearn.retrained_steps",
-    "AIN": "relearn.ain",
-    "MIA": "membership.unlearned.auc",
-    "retrained MIA": "membership.retrained.auc",
-    "MIA gap": "membership.gap",
-    "MIA floor": "membership.floor",
-    "JS forget": "divergence.forget",
-    "JS floor": "divergence.floor.forget",
-    "probe": "probe.penultimate",
-    "probe score": "probe.unlearned.-1",
-    "retrained probe score": "probe.retrained.-1",
-    "probe floor": "probe.floor.penultimate",
-    "probe max": "probe.excess",
-    "probe max floor": "probe.floor.excess",
-    "audits inside": "audits_inside",
-    "s": "seconds.unlearn",
-    "retrained s": "seconds.retrained",
-    "real images": "ledger.images",
-    "real labels": "ledger.labels",
-    "added MiB": "peak_memory.added",
-    "GPU MiB": "peak_memory.cuda",
-}
-UNITS = {
-    **dict.fromkeys((n for n in FIGURES if "D_" in n and "rho" not in n), "%"),
-    **dict.fromkeys(("relearn", "retrained relearn"), "steps"),
-    **dict.fromkeys(("JS forget", "JS floor"), "bits"),
-    **dict.fromkeys((n for n in FIGURES if n.startswith("probe")), "points"),
-    **dict.fromkeys(("probe score", "retrained probe score"), "%"),
-    "audits inside": "share",
-    **dict.fromkeys(("s", "retrained s"), "seconds"),
-}
-DAGGER = "†"  # after whatever shows a run that real test accuracies steered
-TOLD = "told inside"  # a run's share of the audits that can tell networks apart
+DAGGER = "†"  # marks whatever includes a run that real test accuracies steered
+TOLD = "told inside"  # share of the discriminating audits in which a run lies inside
 LINE = ("dataset", "model", "method", "access", "forget", "seed", "status")
-_ABOUT = ("directory", "command", "oracle", "censored", "alarms", TOLD)
-_IDENTITY = ("status", "dataset", "model", "method", "access", "forget", "seed", "error")
-# Config keys in which the runs of one cell may differ without being another setting.
-_DRAWN = (
-    *("seed", "training.seed", "outputs", "run_dir", "force", "objective", "stack"),
-    *("launch", "checkpoint_every", "hardware.threads"),
-)
+NOTED = ("oracle", "censored", "alarms")
+_IDENTITY = (*LINE, "error")
+_SETTINGS = ("dataset.", "evaluation.", "filter.", "hardware.", "method.", "model.", "training.")
+# Config keys in which the runs of one cell may differ: they are no settings of the method.
+_DRAWN = ("training.seed", "hardware.threads")
 
 
-def load(folders: Sequence[Path]) -> pd.DataFrame:
-    """One row for every record under the folders, those of runs that were cut off among them.
+def load(folders: Sequence[Path], figures: Sequence[str] = ()) -> pd.DataFrame:
+    """Read the records of all runs under some folders, those of unfinished runs included.
 
-    In place of a folder, a `.csv` that `--runs-csv` wrote: its lines, with the keys that it has.
+    Args:
+        folders: folders of runs. A `.csv` file that `--runs-csv` wrote stands for the runs that
+            are its lines.
+        figures: short names and dotted paths of the figures that are needed beside `FIGURES`.
 
-    Columns are `directory`, `command`, `oracle`, `censored` (a count of relearning hit its
-    limit), `alarms` (their names, with semicolons between), the record's identity (`status`,
-    `method`, ...), every config key with its dots (`method.start`), and every figure of
-    `FIGURES`. The status is complete, failed, or unfinished: cut off, or still running.
+    Returns:
+        One row a run. Columns are `directory`, `command`, `error`; those of `LINE`; `oracle`
+        (real test accuracies steered the run), `censored` (a count of relearning hit its limit)
+        and `alarms` (names joined by semicolons); every config key with its dots
+        (`method.start`); every figure of `FIGURES`, every declared figure, and those asked for.
+        `status` is complete, failed or unfinished (cut off, or still running).
 
     Raises:
-        ConfigError: if a folder holds no record, or a file is no such table.
+        ConfigError: if a folder holds no record, a file is no such table, or no run has a figure.
     """
     rows: list[dict[str, Any]] = []
-    known: set[Path] = set()  # a folder may be given twice, or lie in another
+    known: set[Path] = set()  # a folder may be given twice, or lie inside another
     for folder in folders:
         if folder.suffix == ".csv":
-            rows += [] if folder.resolve() in known else _lines(folder)
+            rows += [] if folder.resolve() in known else _read_lines(folder)
             known.add(folder.resolve())
             continue
-        found = [run for path in sorted(_records(folder)) if (run := _still_there(path))]
+        found = [run for path in sorted(_records(folder)) if (run := _read_run(path, figures))]
         found = [run for run in found if run["status"] == "unfinished" or not _hidden(run)]
         if not found:
             missing = "holds no record.json" if folder.exists() else "is not there"
@@ -102,45 +57,52 @@ def load(folders: Sequence[Path]) -> pd.DataFrame:
         places = [Path(run["directory"]).resolve() for run in found]
         rows += [run for run, place in zip(found, places, strict=True) if place not in known]
         known.update(places)
-    return pd.DataFrame(rows).astype(dict.fromkeys(FIGURES, float))
+    return add_figures(pd.DataFrame(rows).astype(dict.fromkeys(FIGURES, float)), figures)
 
 
-def _lines(path: Path) -> list[dict[str, Any]]:
-    """Runs as `--runs-csv` wrote them; what a table of long ago does not say is taken as not so."""
+def _read_lines(path: Path) -> list[dict[str, Any]]:
+    """The runs of a CSV file. Columns that older versions did not write get a neutral value."""
     try:
         table = pd.read_csv(path, dtype={"forget": str})
     except (OSError, ValueError) as error:
         raise ConfigError("outputs", path, f"cannot be read ({error})") from error
-    missing = [key for key in LINE if key not in table]
+    missing = [key for key in LINE if key not in table and key != "access"]
     if missing:
         raise ConfigError("outputs", path, f"not written by --runs-csv: it has no {missing[0]}")
-    unsaid: dict[str, Any] = {"oracle": table["access"] == "oracle", "censored": False}
-    unsaid["alarms"] = ""
-    unsaid |= {"directory": str(path), "command": None, "error": None, **dict.fromkeys(FIGURES)}
-    table = table.assign(**{key: v for key, v in unsaid.items() if key not in table})
+    absent: dict[str, Any] = {"access": None, "oracle": table.get("access", "") == "oracle"}
+    absent |= {"censored": False, "alarms": "", "directory": str(path), "command": None}
+    absent |= {"error": None, **dict.fromkeys(FIGURES)}
+    table = table.assign(**{key: v for key, v in absent.items() if key not in table})
     table["alarms"] = table["alarms"].astype(object).fillna("")
     return [{str(key): value for key, value in line.items()} for line in table.to_dict("records")]
 
 
 def _records(folder: Path) -> Iterator[Path]:
-    """Every record, without looking into hidden folders other than those of unfinished runs."""
+    """Every record. Hidden folders are skipped, except those of unfinished runs."""
     for directory, folders, files in os.walk(folder):
         folders[:] = [f for f in folders if not f.startswith(".") or f.endswith(".partial")]
         if "record.json" in files:
             yield Path(directory, "record.json")
 
 
-def _still_there(path: Path) -> dict[str, Any] | None:
-    """A record's row, None if the run has ended meanwhile, and its folder got another name.
+def _read_run(path: Path, figures: Sequence[str]) -> dict[str, Any] | None:
+    """The row of a record, None if its run ended meanwhile, which renames the folder.
 
-    What cannot be read as a record is named, and left out.
+    A record that cannot be read is named on stderr and left out.
     """
     try:
-        return row(path)
+        record = json.loads(path.read_text())
+        row: dict[str, Any] = {"directory": str(path.parent), "command": record.get("command")}
+        row |= flatten(record.get("config") or {})
+        row |= {key: _shown(record.get(key)) for key in _IDENTITY}
+        row["oracle"] = bool(record.get("oracle")) or record.get("access") == "oracle"
+        row["censored"] = bool((record.get("relearn") or {}).get("censored"))
+        row["alarms"] = "; ".join(line.split(":")[0] for line in record.get("alarms") or [])
+        return row | read_figures(record, figures)
     except FileNotFoundError:
         return None
     except (OSError, ValueError, TypeError, AttributeError) as error:
-        say(f"{path}: no record that could be read ({' '.join(str(error).split())}); left out")
+        say(f"{path}: cannot be read as a record ({' '.join(str(error).split())}); left out")
         return None
 
 
@@ -148,41 +110,19 @@ def _hidden(run: Mapping[str, Any]) -> bool:
     return Path(run["directory"]).name.startswith(".")
 
 
-def row(path: Path) -> dict[str, Any]:
-    """What a table can show of the record at a path."""
-    record = json.loads(path.read_text())
-    known: dict[str, Any] = {"directory": str(path.parent), "command": record.get("command")}
-    known |= flat(record.get("config") or {})
-    known |= {key: _shown(record.get(key)) for key in _IDENTITY}
-    known["oracle"] = bool(record.get("oracle")) or record.get("access") == "oracle"
-    known["censored"] = bool((record.get("relearn") or {}).get("censored"))
-    known["alarms"] = "; ".join(line.split(":")[0] for line in record.get("alarms") or [])
-    return known | {name: _figure(record, place) for name, place in FIGURES.items()}
-
-
-def _figure(record: Mapping[str, Any], path: str) -> float | None:
-    value: Any = record
-    for part in path.split("."):
-        if isinstance(value, list):
-            value = value[int(part)] if value else None
-        else:
-            value = value.get(part) if isinstance(value, dict) else None
-    return None if value is None else float(value)
-
-
-def flat(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
-    """Nested values under dotted keys, lists as text: a config as the columns of a row."""
+def flatten(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    """Nested values under dotted keys; lists become text."""
     found: dict[str, Any] = {}
     for key, value in values.items():
         if isinstance(value, dict):
-            found |= flat(value, f"{prefix}{key}.")
+            found |= flatten(value, f"{prefix}{key}.")
         else:
             found[prefix + key] = _shown(value)
     return found
 
 
 def _shown(value: Any) -> Any:
-    """Lists as text, so that they can be compared and grouped."""
+    """A list as text, so that it can be compared and grouped; other values as they are."""
     return ",".join(map(str, value)) if isinstance(value, list) else value
 
 
@@ -196,22 +136,15 @@ def check_keys(runs: pd.DataFrame, option: str, keys: Sequence[str]) -> None:
             raise ConfigError(option, key, f"no record has it; near it are {', '.join(near)}")
 
 
-def referenced(figures: Sequence[str]) -> list[str]:
-    """The figures, each followed by the retrained model's where there is one."""
-    found = []
-    for name in figures:
-        found.append(name)
-        reference = f"retrained {name}"
-        if reference in FIGURES and reference not in figures:
-            found.append(reference)
-    return found
-
-
 def only(runs: pd.DataFrame, conditions: Sequence[str]) -> pd.DataFrame:
-    """The runs that meet every `KEY=VALUE`; `null` is a key that is off.
+    """The runs that meet every condition.
+
+    Args:
+        runs: as `load` gives them.
+        conditions: each `KEY=VALUE`; the value of a key that is off is `null`.
 
     Raises:
-        ConfigError: for a condition that is none, names no key, or leaves nothing.
+        ConfigError: for a condition that has no `=`, names no key, or leaves no run.
     """
     for condition in conditions:
         key, sign, value = condition.partition("=")
@@ -219,16 +152,16 @@ def only(runs: pd.DataFrame, conditions: Sequence[str]) -> pd.DataFrame:
             raise ConfigError("where", condition, "must be KEY=VALUE")
         check_keys(runs, "where", [key])
         texts = runs[key].map(as_text)
-        met = texts == _plain(value)
+        met = texts == _normalised(value)
         if not met.any():
             allowed = ", ".join(sorted(set(texts)))
-            raise ConfigError("where", condition, f"no run is left; there are {allowed}")
+            raise ConfigError("where", condition, f"no run is left; allowed are {allowed}")
         runs = runs[met]
     return runs
 
 
-def _plain(value: str) -> str:
-    """A typed value as `as_text` has it."""
+def _normalised(value: str) -> str:
+    """A typed value as `as_text` writes it."""
     value = value.strip("[]")
     try:
         return as_text(float(value)) if "." in value else value
@@ -237,7 +170,7 @@ def _plain(value: str) -> str:
 
 
 def as_text(value: Any) -> str:
-    """A config value as a table and the command line write it."""
+    """A config value as tables and the command line write it."""
     if value is None or value != value:  # NaN, which pandas puts for None
         return "null"
     if isinstance(value, bool):
@@ -246,14 +179,18 @@ def as_text(value: Any) -> str:
 
 
 def mixed(runs: pd.DataFrame, keys: Sequence[str]) -> list[str]:
-    """Config keys in which complete runs of one group differ, though the group is one setting."""
+    """Config keys in which complete runs of one group differ.
+
+    Args:
+        runs: as `load` gives them.
+        keys: whose values make the groups.
+    """
     complete = runs[runs["status"] == "complete"]
-    about = {*FIGURES, *_IDENTITY, *_DRAWN, *_ABOUT, *keys}
     candidates = [
         key
         for key in map(str, complete.columns)
-        if key not in about
-        and not key.startswith("tracking.")
+        if key.startswith(_SETTINGS)
+        and key not in {*_DRAWN, *keys}
         and complete[key].map(as_text).nunique() > 1
     ]
     if not candidates:

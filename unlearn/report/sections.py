@@ -8,12 +8,12 @@ from dataclasses import dataclass, field, replace
 import pandas as pd
 
 from unlearn.report import charts, frontier_chart
-from unlearn.report.commands import Sweep, folded
 from unlearn.report.frontier import AGAINST, Against, measured, unmeasured
 from unlearn.report.groups import Panels, panels
 from unlearn.report.observed import MOST_RUNS, curve
 from unlearn.report.runs import as_text
 from unlearn.report.svg import ORIGINAL, OTHERS, RETRAINED, STYLES, Style, swatch
+from unlearn.report.sweeps import Sweep, folded
 
 _LINE = replace(RETRAINED, marker="")
 
