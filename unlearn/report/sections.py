@@ -17,7 +17,7 @@ from unlearn.report.sweeps import Sweep, folded
 
 _LINE = replace(RETRAINED, marker="")
 
-# Above these the page leaves the frontier, minutes of work, to `--format frontier`.
+# Above these the page leaves the frontier, minutes of work, to the command `frontier`.
 _FRONTIER_RUNS = 3000
 
 
