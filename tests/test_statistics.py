@@ -6,36 +6,34 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from unlearn.statistics import left_out, lies_inside, prediction_interval
+from unlearn.statistics import check_left_out, lies_inside, predict_interval
 
 
 def test_the_interval_is_that_of_students_t() -> None:
     values = [3.0, 4.5, 2.0, 3.7, 5.1]
     scale = np.std(values, ddof=1) * np.sqrt(1 + 1 / 5)
     expected = stats.t.interval(0.95, 4, loc=np.mean(values), scale=scale)
-    assert prediction_interval(values) == pytest.approx(expected)
+    assert predict_interval(values) == pytest.approx(expected)
 
 
 @pytest.mark.parametrize("count", [3, 5])
 def test_one_more_draw_is_inside_as_often_as_it_says(count: int) -> None:
     """4,000 trials: the standard error of the share is 0.35%."""
     draws = np.random.default_rng(0).normal(7.0, 2.0, (4000, count + 1))
-    found = [
-        lies_inside(last, *prediction_interval(list(others))) for *others, last in draws.tolist()
-    ]
+    found = [lies_inside(last, *predict_interval(list(others))) for *others, last in draws.tolist()]
     assert np.mean(found) == pytest.approx(0.95, abs=0.015)
 
 
 def test_a_figure_in_steps_may_move_by_one_where_all_are_equal() -> None:
     """36 test rows, none right in five networks: one is within the spread and two are not."""
-    low, high = prediction_interval([0.0] * 5, 100 / 36)
+    low, high = predict_interval([0.0] * 5, 100 / 36)
     assert lies_inside(100 / 36, low, high)
     assert not lies_inside(200 / 36, low, high)
-    assert prediction_interval([0.7] * 5) == pytest.approx((0.7, 0.7))
-    assert lies_inside(0.7 + 1e-12, *prediction_interval([0.7] * 5))
+    assert predict_interval([0.7] * 5) == pytest.approx((0.7, 0.7))
+    assert lies_inside(0.7 + 1e-12, *predict_interval([0.7] * 5))
 
 
 def test_the_one_that_differs_is_told_when_it_is_left_out() -> None:
     """It widens the others' interval, so that they pass."""
-    assert left_out([1.0, 1.1, 0.9, 1.05, 9.0]) == [True, True, True, True, False]
-    assert left_out([1.0, 1.1]) is None
+    assert check_left_out([1.0, 1.1, 0.9, 1.05, 9.0]) == [True, True, True, True, False]
+    assert check_left_out([1.0, 1.1]) is None

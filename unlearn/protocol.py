@@ -9,6 +9,7 @@ from typing import Protocol, runtime_checkable
 import torch
 from torch import Tensor, nn
 
+from unlearn.config.schema import retain_classes
 from unlearn.data.tensors import Access, Split
 from unlearn.filters.base import Filter
 from unlearn.hardware import Hardware
@@ -57,7 +58,7 @@ class Request:
     @property
     def retain(self) -> tuple[int, ...]:
         """The classes that are kept."""
-        return tuple(c for c in range(self.num_classes) if c not in self.forget)
+        return retain_classes(self.num_classes, self.forget)
 
 
 SHOWN = 64  # samples kept for pictures

@@ -1,4 +1,4 @@
-"""Whether a number is one that another retrained network might have had."""
+"""Does a number differ from those of retrained networks by more than they differ themselves?"""
 
 from __future__ import annotations
 
@@ -11,20 +11,24 @@ from numpy.typing import NDArray
 from scipy.special import stdtrit
 
 _CONFIDENCE = 0.95
-_FEWEST = 2  # of which a spread can be had
-_ROUNDING = 1e-9  # relative: of sums in another order
+_MIN_VALUES = 2  # for a standard deviation
+_ROUNDING = 1e-9  # relative error of a sum whose terms were added in another order
 
 
-def prediction_interval(values: Sequence[float], resolution: float = 0.0) -> tuple[float, float]:
-    """Where one more value of the same normal distribution lies with a probability of 95%.
+def predict_interval(values: Sequence[float], resolution: float = 0.0) -> tuple[float, float]:
+    """Compute the 95% prediction interval of one more value from the same normal distribution.
 
-    mean ± t * s * sqrt(1 + 1 / n) of Student's t with n - 1 degrees of freedom, s the standard
-    deviation of the n values. A figure that moves in steps may be the same in all of them, so
-    that s is at least half a step: with five values the interval then takes in the next step.
+    It is mean ± t * s * sqrt(1 + 1 / n), where t is the 97.5% quantile of Student's t with n - 1
+    degrees of freedom and s the standard deviation of the n values. A number that moves in steps
+    may be equal in all n; s is therefore at least half a step. With five values or fewer, the
+    interval then includes the next step.
 
     Args:
-        values: two or more.
-        resolution: the smallest step of a value, 0 if it has none.
+        values: N values, two or more.
+        resolution: Smallest step of a value, 0 for a continuous one.
+
+    Returns:
+        The lower and the upper end.
     """
     count = len(values)
     deviation = max(float(np.std(values, ddof=1)), resolution / 2)
@@ -34,19 +38,27 @@ def prediction_interval(values: Sequence[float], resolution: float = 0.0) -> tup
 
 
 def lies_inside(value: float, low: float, high: float) -> bool:
-    """Whether a value is in an interval, its ends and what rounding makes of them included."""
+    """Return whether a value lies in a closed interval, up to rounding errors."""
     slack = _ROUNDING * max(1.0, abs(low), abs(high))
     return low - slack <= value <= high + slack
 
 
-def left_out(values: Sequence[float], resolution: float = 0.0) -> list[bool] | None:
-    """Whether each value lies inside the interval of the others, None for fewer than three."""
-    if len(values) <= _FEWEST:
+def check_left_out(values: Sequence[float], resolution: float = 0.0) -> list[bool] | None:
+    """Return whether each value lies inside the prediction interval of the others.
+
+    Args:
+        values: The values.
+        resolution: Smallest step of a value, 0 for a continuous one.
+
+    Returns:
+        A bool for each value, None for fewer than three values.
+    """
+    if len(values) <= _MIN_VALUES:
         return None
     found = []
     for index, value in enumerate(values):
         others = [*values[:index], *values[index + 1 :]]
-        found.append(lies_inside(value, *prediction_interval(others, resolution)))
+        found.append(lies_inside(value, *predict_interval(others, resolution)))
     return found
 
 

@@ -145,11 +145,6 @@ def test_view_is_nothing_without_access(access: Access) -> None:
     assert prepared().view(access, (0,)) is None
 
 
-def test_retained_are_the_other_classes() -> None:
-    assert prepared().retained((0, 3)) == (1, 2, 4)
-    assert prepared().retained(()) == (0, 1, 2, 3, 4)
-
-
 def test_view_is_a_copy() -> None:
     data = prepared()
     view = data.view("all", (0,))

@@ -7,7 +7,7 @@ from typing import Any
 import pandas as pd
 import pytest
 
-from unlearn.evaluation.alarms import alarms
+from unlearn.evaluation.alarms import find_alarms
 
 SOUND = pd.DataFrame({"stage": ["teacher", "transfer"], "step": [1, 1], "pass_rate": [None, 0.4]})
 
@@ -33,7 +33,7 @@ def test_an_alarm_is_raised_where_it_is_due(
     retain: float | None, forget: float | None, rate: float, expected: list[str]
 ) -> None:
     history = SOUND.assign(pass_rate=[None, rate])
-    found = alarms(figures(retain, forget), history)
+    found = find_alarms(figures(retain, forget), history)
     assert len(found) == len(expected)
     for line, start in zip(found, expected, strict=True):
         assert line.startswith(start)
@@ -41,4 +41,4 @@ def test_an_alarm_is_raised_where_it_is_due(
 
 def test_a_method_without_a_gate_has_none_to_be_empty() -> None:
     history = pd.DataFrame({"stage": ["mask"], "step": [1]})
-    assert alarms(figures(97.0, 0.0), history) == []
+    assert find_alarms(figures(97.0, 0.0), history) == []

@@ -14,12 +14,12 @@ from torch import nn
 from tests.helpers.tiny import trained
 from unlearn.data.tensors import Data, Split
 from unlearn.evaluation.accuracy import AccuracyAudit
-from unlearn.evaluation.audit import Audit, AuditContext, Figure, Findings, Subject
+from unlearn.evaluation.audit import Audit, AuditContext, AuditedNetwork, AuditFigure, AuditFigures
 from unlearn.evaluation.base import Models
-from unlearn.evaluation.cka import Alignment, linear_cka
+from unlearn.evaluation.cka import Alignment, compute_linear_cka
 from unlearn.evaluation.divergence import DivergenceAudit
 from unlearn.evaluation.inversion import InversionAudit
-from unlearn.evaluation.membership import LikelihoodRatio, NeighbourMembership, scaled_confidence
+from unlearn.evaluation.membership import LikelihoodRatio, NeighbourMembership, compute_log_odds
 from unlearn.evaluation.panel import run_audits
 from unlearn.evaluation.probe import BlockProbe
 from unlearn.evaluation.recovery import Recovery
@@ -61,14 +61,14 @@ def networks(easy_data: Data, trained_nets: Callable[[Split], dict[str, Any]]) -
 
 
 @pytest.fixture
-def bench(easy_data: Data, make_request: MakeRequest, networks: dict[str, Any]) -> AuditContext:
+def context(easy_data: Data, make_request: MakeRequest, networks: dict[str, Any]) -> AuditContext:
     request = make_request(teacher=networks["original"])
     return AuditContext(request, easy_data, networks["judge"], 60)
 
 
-def value(found: Findings, name: str) -> float:
+def value(found: AuditFigures, name: str) -> float:
     figure = found[name]
-    assert isinstance(figure, Figure)
+    assert isinstance(figure, AuditFigure)
     return figure.value
 
 
@@ -80,30 +80,30 @@ def test_alignment_against_another_formula_and_what_it_does_not_see() -> None:
     centre = torch.eye(30).double() - 1 / 30
     gram = [centre @ f.double() @ f.double().T @ centre for f in (x, y)]
     independent = (gram[0] * gram[1]).sum() / (gram[0].norm() * gram[1].norm())
-    assert linear_cka(x, y) == pytest.approx(independent.item(), rel=1e-9)
+    assert compute_linear_cka(x, y) == pytest.approx(independent.item(), rel=1e-9)
     rotation = torch.linalg.qr(torch.randn(5, 5, generator=random))[0]
-    assert linear_cka(x, 4 * x @ rotation + 2) == pytest.approx(1, abs=1e-6)
-    assert linear_cka(x, x * torch.tensor([1.0, 9, 1, 1, 1])) < 0.9
-    assert linear_cka(x, torch.ones(30, 2)) == 0
+    assert compute_linear_cka(x, 4 * x @ rotation + 2) == pytest.approx(1, abs=1e-6)
+    assert compute_linear_cka(x, x * torch.tensor([1.0, 9, 1, 1, 1])) < 0.9
+    assert compute_linear_cka(x, torch.ones(30, 2)) == 0
 
 
-def test_scaled_confidence_does_not_round() -> None:
+def test_log_odds_does_not_round() -> None:
     logits, labels = torch.tensor([[0.0, 1.0, -1.0], [80.0, 0.0, 0.0]]), torch.tensor([1, 0])
     probability = logits.double().softmax(dim=1)[0, 1].item()
-    found = scaled_confidence(logits, labels).tolist()
+    found = compute_log_odds(logits, labels).tolist()
     assert found == pytest.approx([math.log(probability / (1 - probability)), 80 - math.log(2)])
 
 
 def test_membership_catches_who_saw_the_rows_and_passes_who_did_not(
-    bench: AuditContext, networks: dict[str, Any]
+    context: AuditContext, networks: dict[str, Any]
 ) -> None:
-    first, *peers = [Subject(network, bench) for network in networks["retrained"]]
-    seen = LikelihoodRatio()(Subject(networks["original"], bench), peers)
+    first, *peers = [AuditedNetwork(network, context) for network in networks["retrained"]]
+    seen = LikelihoodRatio()(AuditedNetwork(networks["original"], context), peers)
     assert value(seen, "auc") > 0.99
     assert value(seen, "tpr") > 95
     assert value(seen, "excess") > 3
     itself = LikelihoodRatio()(peers[0], peers[1:])
-    again = LikelihoodRatio()(Subject(networks["retrained"][1], bench), peers[1:])
+    again = LikelihoodRatio()(AuditedNetwork(networks["retrained"][1], context), peers[1:])
     assert itself == again, "nothing depends on what else was read of a network"
     unseen = LikelihoodRatio()(first, peers)
     assert abs(value(unseen, "excess")) < 0.5 * value(seen, "excess")
@@ -111,10 +111,10 @@ def test_membership_catches_who_saw_the_rows_and_passes_who_did_not(
 
 
 def test_a_network_held_out_is_at_chance_on_average(
-    bench: AuditContext, networks: dict[str, Any]
+    context: AuditContext, networks: dict[str, Any]
 ) -> None:
     """Whoever is left out, the same rows are ranked both ways round: the mean AUC is 0.5."""
-    everyone = [Subject(network, bench) for network in networks["retrained"]]
+    everyone = [AuditedNetwork(network, context) for network in networks["retrained"]]
     for audit in (LikelihoodRatio(), NeighbourMembership()):
         areas = [
             value(audit(one, everyone[:i] + everyone[i + 1 :]), "auc")
@@ -124,35 +124,35 @@ def test_a_network_held_out_is_at_chance_on_average(
 
 
 def test_neighbours_see_through_a_hidden_logit(
-    bench: AuditContext, networks: dict[str, Any]
+    context: AuditContext, networks: dict[str, Any]
 ) -> None:
     """They are the original's to the last digit, where the class's own probability is 0."""
-    peers = [Subject(network, bench) for network in networks["retrained"]]
+    peers = [AuditedNetwork(network, context) for network in networks["retrained"]]
     hidden = copy.deepcopy(networks["original"])
     with torch.no_grad():
         hidden.head.weight[0] = 0
         hidden.head.bias[0] = -20
     plain, masked = (
-        NeighbourMembership()(Subject(network, bench), peers)
+        NeighbourMembership()(AuditedNetwork(network, context), peers)
         for network in (networks["original"], hidden)
     )
     assert plain == masked
 
 
 def test_recovery_finds_what_is_left_and_the_judge_names_what_it_sees(
-    bench: AuditContext, networks: dict[str, Any]
+    context: AuditContext, networks: dict[str, Any]
 ) -> None:
-    original, retrained = Subject(networks["original"], bench), networks["retrained"][0]
+    original, retrained = AuditedNetwork(networks["original"], context), networks["retrained"][0]
     recovery = AUDITS["recovery"]
     assert value(recovery(original, []), "shots-5") > 95
-    assert value(recovery(Subject(retrained, bench), []), "shots-1") < 50
+    assert value(recovery(AuditedNetwork(retrained, context), []), "shots-1") < 50
     assert value(AUDITS["inversion"](original, []), "named") > value(
-        AUDITS["inversion"](Subject(retrained, bench), []), "named"
+        AUDITS["inversion"](AuditedNetwork(retrained, context), []), "named"
     )
 
 
 def test_all_audits_of_a_run_change_no_network(
-    bench: AuditContext, networks: dict[str, Any]
+    context: AuditContext, networks: dict[str, Any]
 ) -> None:
     """Nor torch's random state; and every number is there for every network."""
     retrained, *references = networks["retrained"]
@@ -160,7 +160,7 @@ def test_all_audits_of_a_run_change_no_network(
     before = [copy.deepcopy(network.state_dict()) for network in everyone]
     random = torch.random.get_rng_state()
     models = Models(networks["original"], retrained, retrained, tuple(references))
-    found = run_audits(AUDITS, models, bench)
+    found = run_audits(AUDITS, models, context)
     assert torch.equal(random, torch.random.get_rng_state())
     for network, state in zip(everyone, before, strict=True):
         assert not network.training
@@ -183,11 +183,11 @@ def test_all_audits_of_a_run_change_no_network(
 
 
 def test_without_references_there_are_figures_and_no_verdict(
-    bench: AuditContext, networks: dict[str, Any]
+    context: AuditContext, networks: dict[str, Any]
 ) -> None:
     models = Models(networks["original"], networks["retrained"][0], networks["original"])
     audits = {name: AUDITS[name] for name in ("accuracy", "divergence", "lira")}
-    found = run_audits(audits, models, bench)
+    found = run_audits(audits, models, context)
     assert set(found["audits"]) == {"accuracy/retain", "accuracy/forget"}
     assert found["audits"]["accuracy/forget"]["unlearned"] > 95
     assert found["audits"]["accuracy/forget"]["inside"] is None

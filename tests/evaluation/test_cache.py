@@ -14,9 +14,9 @@ import pytest
 import torch
 from torch import nn
 
-from unlearn.evaluation import cache as shelf
+from unlearn.evaluation import cache
 from unlearn.evaluation.base import Models, measure_models
-from unlearn.evaluation.cache import MeasurementCache, contents
+from unlearn.evaluation.cache import MeasurementCache, hash_network
 from unlearn.records.record import write_json
 
 
@@ -41,15 +41,15 @@ class Weights:
 
 
 def test_contents_know_every_weight_statistic_and_layer() -> None:
-    assert contents(network()) == contents(network())
-    assert contents(network()) != contents(network(1))
+    assert hash_network(network()) == hash_network(network())
+    assert hash_network(network()) != hash_network(network(1))
     changed = network()
     with torch.no_grad():
         changed[1].running_mean[1] += 1e-7
-    assert contents(changed) != contents(network())
+    assert hash_network(changed) != hash_network(network())
     wider = nn.Sequential(nn.Linear(3, 2), nn.BatchNorm1d(2, eps=1e-3))
     wider.load_state_dict(network().state_dict())
-    assert contents(wider) != contents(network())
+    assert hash_network(wider) != hash_network(network())
 
 
 def test_shared_networks_are_measured_once_and_the_unlearned_one_each_time(tmp_path: Path) -> None:
@@ -70,7 +70,7 @@ def test_another_measurement_network_or_setting_is_measured_anew(tmp_path: Path)
 
     def kept(measure: Weights, one: nn.Module, forget: int) -> float:
         own = MeasurementCache(tmp_path, {"forget": [forget]})
-        return own.kept([measure], [one], lambda: measure(one))["sum"]
+        return own.get_or_measure([measure], [one], lambda: measure(one))["sum"]
 
     plain, shifted = Weights(asked), Weights(asked, shift=1.0)
     first = kept(plain, network(), 0)
@@ -87,12 +87,12 @@ def test_changed_code_is_measured_anew(tmp_path: Path, monkeypatch: pytest.Monke
     found = []
     for value in (1, 2):
         sys.modules.pop("formula", None)
-        shelf._code.cache_clear()
+        cache.hash_module.cache_clear()
         code = f"class Formula:\n    value = {value}\n    def __repr__(self): return 'Formula()'\n"
         (tmp_path / "formula.py").write_text(code + "#" * value)
         importlib.invalidate_caches()
         formula = importlib.import_module("formula").Formula()
-        kept = shelf.Shelf(tmp_path / "kept").kept(
+        kept = cache.MeasurementCache(tmp_path / "kept").get_or_measure(
             [formula], [network()], lambda f=formula: f.value
         )
         found.append(kept)
@@ -105,8 +105,10 @@ def test_changed_code_of_this_package_is_measured_anew(
     """A formula of the user's may call any of ours: all of it counts."""
     found = []
     for value in (1, 2, 2):
-        monkeypatch.setattr(shelf, "_package", lambda value=value: f"hash {value}")
-        kept = MeasurementCache(tmp_path).kept([Weights([])], [network()], lambda: len(found))
+        monkeypatch.setattr(cache, "hash_package", lambda value=value: f"hash {value}")
+        kept = MeasurementCache(tmp_path).get_or_measure(
+            [Weights([])], [network()], lambda: len(found)
+        )
         found.append(kept)
     assert found == [0, 1, 1]
 
@@ -116,7 +118,7 @@ def test_two_processes_may_keep_the_same_at_once(
 ) -> None:
     """The one is about to rename what it has written when the other writes and renames it all."""
     target, rename = tmp_path / "kept.json", os.replace
-    words = "import sys; from pathlib import Path; from unlearn.record import write_json; "
+    words = "import sys; from pathlib import Path; from unlearn.records.record import write_json; "
     other = [sys.executable, "-c", words + "write_json(Path(sys.argv[1]), 7)", str(target)]
 
     def meanwhile(source: Path, place: Path) -> None:
@@ -134,7 +136,7 @@ def test_what_cannot_be_named_is_not_kept(tmp_path: Path) -> None:
         pass
 
     for value in (1, 2):
-        found = MeasurementCache(tmp_path).kept(
+        found = MeasurementCache(tmp_path).get_or_measure(
             [Nameless()], [network()], lambda value=value: value
         )
         assert found == value

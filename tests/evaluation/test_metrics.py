@@ -18,12 +18,12 @@ from tests.helpers.tiny import CPU, seeded_net, trained
 from unlearn.config.schema import TrainingConfig
 from unlearn.data.tensors import Data, Split
 from unlearn.errors import RunError
-from unlearn.evaluation.accuracy import Accuracy
-from unlearn.evaluation.base import MetricContext, Models, measure_accuracy
-from unlearn.evaluation.divergence import Divergence, jensen_shannon
+from unlearn.evaluation.accuracy import Accuracy, measure_accuracy
+from unlearn.evaluation.base import MetricContext, Models
+from unlearn.evaluation.divergence import Divergence, compute_jensen_shannon
 from unlearn.evaluation.membership import Membership
 from unlearn.evaluation.onset import Onset
-from unlearn.evaluation.relearn import Relearn, _reaches
+from unlearn.evaluation.relearn import Relearn, reaches_accuracy
 from unlearn.protocol import Request
 from unlearn.resume import Progress
 from unlearn.training.supervised import train
@@ -39,7 +39,7 @@ def models(easy_data: Data) -> Models:
 
 
 @pytest.fixture
-def setting(easy_data: Data, make_request: MakeRequest, tmp_path: Path) -> MetricContext:
+def context(easy_data: Data, make_request: MakeRequest, tmp_path: Path) -> MetricContext:
     history = pd.DataFrame({"stage": [], "step": [], "forget": []})
     return MetricContext(make_request(), easy_data, history, None, ("a", "b", "c", "d"), tmp_path)
 
@@ -85,8 +85,8 @@ def test_accuracy_is_weighted_by_sample_not_by_class() -> None:
     }
 
 
-def test_accuracy_covers_every_model_and_split(models: Models, setting: MetricContext) -> None:
-    found = Accuracy()(models, setting)
+def test_accuracy_covers_every_model_and_split(models: Models, context: MetricContext) -> None:
+    found = Accuracy()(models, context)
     assert set(found) == {"original", "retrained", "unlearned", "references"}
     assert found["references"] == []
     assert found["original"]["train"]["forget"] > 95
@@ -104,14 +104,14 @@ def relearn(**changes: float) -> Relearn:
     return Relearn(**{**settings, **changes})  # type: ignore[arg-type]
 
 
-def test_relearning_counts_batches_on_copies(models: Models, setting: MetricContext) -> None:
+def test_relearning_counts_batches_on_copies(models: Models, context: MetricContext) -> None:
     before = [copy.deepcopy(m.state_dict()) for _, m in models.items()]
-    found = relearn()(models, setting)
+    found = relearn()(models, context)
     for (_, network), state in zip(models.items(), before, strict=True):
         assert all(torch.equal(v, state[k]) for k, v in network.state_dict().items())
 
-    assert setting.data is not None
-    original = measure_accuracy(models.original, setting.data.test, (0,), CPU)["forget"]
+    assert context.data is not None
+    original = measure_accuracy(models.original, context.data.test, (0,), CPU)["forget"]
     assert original is not None
     assert found["target"] == pytest.approx(0.95 * original)
     assert 0 < found["retrained_steps"] < 60
@@ -120,15 +120,15 @@ def test_relearning_counts_batches_on_copies(models: Models, setting: MetricCont
     assert found["censored"] is False
 
 
-def test_relearning_by_hand(models: Models, setting: MetricContext) -> None:
+def test_relearning_by_hand(models: Models, context: MetricContext) -> None:
     """The same count from a plain training loop over the same batches."""
-    data = setting.data
+    data = context.data
     assert data is not None
     assert models.retrained is not None
-    found = relearn()(models, setting)
+    found = relearn()(models, context)
     network = copy.deepcopy(models.retrained)
     optimizer = torch.optim.Adam(network.parameters(), 0.01, fused=True)
-    order = torch.Generator().manual_seed(setting.request.seed)
+    order = torch.Generator().manual_seed(context.request.seed)
     test = data.test.only((0,))
     steps = 0
     while True:
@@ -154,31 +154,31 @@ def test_an_accuracy_reaches_itself_whatever_its_rounding(right: int, rows: int)
     split = written(answers, torch.zeros(rows, dtype=torch.long))
     target = measure_accuracy(Fixed(), split, (0,), CPU)["forget"]
     assert target is not None
-    assert _reaches(Fixed(), split, target, CPU)
-    assert not _reaches(Fixed(), split, target + 50 / rows, CPU)
+    assert reaches_accuracy(Fixed(), split, target, CPU)
+    assert not reaches_accuracy(Fixed(), split, target + 50 / rows, CPU)
 
 
-def test_the_original_has_nothing_to_relearn(models: Models, setting: MetricContext) -> None:
+def test_the_original_has_nothing_to_relearn(models: Models, context: MetricContext) -> None:
     same = Models(models.original, models.retrained, models.original)
-    found = relearn()(same, setting)
+    found = relearn()(same, context)
     assert found["unlearned_steps"] == 0
     assert found["ain"] == 0
 
 
-def test_a_count_at_its_limit_is_censored(models: Models, setting: MetricContext) -> None:
-    found = relearn(max_steps=1, learning_rate=1e-6)(models, setting)
+def test_a_count_at_its_limit_is_censored(models: Models, context: MetricContext) -> None:
+    found = relearn(max_steps=1, learning_rate=1e-6)(models, context)
     assert found["censored"] is True
     assert found["ain"] is None
     assert found["resolution"] is None
 
 
-def test_repeats_average_over_orders(models: Models, setting: MetricContext) -> None:
-    several = relearn(repeats=4)(models, setting)
+def test_repeats_average_over_orders(models: Models, context: MetricContext) -> None:
+    several = relearn(repeats=4)(models, context)
     assert several["resolution"] == pytest.approx(1 / (4 * several["retrained_steps"]))
     assert (4 * several["retrained_steps"]) == int(4 * several["retrained_steps"])
 
 
-def attacked(confident_members: bool, setting: MetricContext) -> float:
+def attacked(confident_members: bool, context: MetricContext) -> float:
     """AUC on 600 + 600 rows whose entropies differ between train and test, or do not."""
     generator = torch.Generator().manual_seed(0)
     labels = torch.arange(1200) % 4
@@ -188,29 +188,31 @@ def attacked(confident_members: bool, setting: MetricContext) -> float:
         return written(noise + sharpness * nn.functional.one_hot(labels, 4), labels)
 
     train_rows = split(12.0 if confident_members else 2.0)
-    data = copy.copy(setting.data)
+    data = copy.copy(context.data)
     assert data is not None
     object.__setattr__(data, "train", train_rows)
     object.__setattr__(data, "test", split(2.0))
-    changed = MetricContext(setting.request, data, setting.history, None, (), setting.figures)
+    changed = MetricContext(
+        context.request, data, context.history, None, (), context.picture_folder
+    )
     found = Membership(most=300, penalty=3.0)(Models(Fixed(), None, Fixed()), changed)
     auc: float = found["unlearned"]["auc"]
     return auc
 
 
-def test_membership_is_near_one_where_members_are_sure(setting: MetricContext) -> None:
-    assert attacked(True, setting) > 0.97
+def test_membership_is_near_one_where_members_are_sure(context: MetricContext) -> None:
+    assert attacked(True, context) > 0.97
 
 
-def test_membership_is_chance_where_nothing_differs(setting: MetricContext) -> None:
+def test_membership_is_chance_where_nothing_differs(context: MetricContext) -> None:
     """300 against 300: the AUC's standard error is 0.024, so that 0.08 is over three of them."""
-    assert abs(attacked(False, setting) - 0.5) < 0.08
+    assert abs(attacked(False, context) - 0.5) < 0.08
 
 
-def test_membership_beside_retrained_networks(models: Models, setting: MetricContext) -> None:
-    references = tuple(trained(setting.data.train, (1, 2, 3), seed) for seed in (4, 5))  # type: ignore[union-attr]
+def test_membership_beside_retrained_networks(models: Models, context: MetricContext) -> None:
+    references = tuple(trained(context.data.train, (1, 2, 3), seed) for seed in (4, 5))  # type: ignore[union-attr]
     found = Membership(most=50, penalty=3.0)(
-        Models(models.original, models.retrained, models.unlearned, references), setting
+        Models(models.original, models.retrained, models.unlearned, references), context
     )
     retrained, unlearned = found["retrained"]["auc"], found["unlearned"]["auc"]
     others = [reference["auc"] for reference in found["references"]]
@@ -223,58 +225,58 @@ def test_jensen_shannon_against_scipy() -> None:
     generator = np.random.default_rng(0)
     p, q = (softmax(4 * generator.standard_normal((50, 6)), axis=1) for _ in range(2))
     expected = jensenshannon(p, q, axis=1, base=2) ** 2
-    found = jensen_shannon(torch.from_numpy(p), torch.from_numpy(q))
+    found = compute_jensen_shannon(torch.from_numpy(p), torch.from_numpy(q))
     np.testing.assert_allclose(found, expected, rtol=1e-9, atol=1e-12)
-    disjoint = jensen_shannon(torch.eye(2).double(), torch.eye(2).double().flip(0))
+    disjoint = compute_jensen_shannon(torch.eye(2).double(), torch.eye(2).double().flip(0))
     np.testing.assert_allclose(disjoint, 1.0)
 
 
 def test_divergence_is_zero_from_itself_and_split_by_class(
-    models: Models, setting: MetricContext
+    models: Models, context: MetricContext
 ) -> None:
     assert models.retrained is not None
-    same = Divergence()(Models(models.original, models.retrained, models.retrained), setting)
+    same = Divergence()(Models(models.original, models.retrained, models.retrained), context)
     assert same == {"retain": 0.0, "forget": 0.0, "floor": {"retain": None, "forget": None}}
-    other = Divergence()(Models(models.original, models.retrained, models.original), setting)
+    other = Divergence()(Models(models.original, models.retrained, models.original), context)
     assert other["forget"] > 0.5 > other["retain"]
     floor = Divergence()(
-        Models(models.original, models.retrained, models.retrained, (models.original,) * 2), setting
+        Models(models.original, models.retrained, models.retrained, (models.original,) * 2), context
     )["floor"]
     assert floor == {"retain": other["retain"], "forget": other["forget"]}
 
 
-def onset(curve: dict[int, float], setting: MetricContext) -> dict[str, float | None]:
+def onset(curve: dict[int, float], context: MetricContext) -> dict[str, float | None]:
     history = pd.DataFrame(
         {"stage": "transfer", "step": list(curve), "forget": list(curve.values())}
     )
     extra = pd.DataFrame({"stage": ["teacher"], "step": [1], "forget": [None]})
     joined = pd.concat([extra, history])
-    changed = MetricContext(setting.request, setting.data, joined, None, (), setting.figures)
+    changed = MetricContext(context.request, context.data, joined, None, (), context.picture_folder)
     return dict(Onset(threshold=1.0)(Models(Fixed(), None, Fixed()), changed))
 
 
-def test_onset_of_a_rise(setting: MetricContext) -> None:
-    risen = onset({10: 0.0, 20: 0.0, 30: 6.0, 40: 20.0}, setting)
+def test_onset_of_a_rise(context: MetricContext) -> None:
+    risen = onset({10: 0.0, 20: 0.0, 30: 6.0, 40: 20.0}, context)
     assert risen == {
         "step": 30,
         "area": pytest.approx((0 + 3 + 13) / 3),
         "largest": 20,
         "final": 20,
     }
-    never = onset({10: 0.0, 20: 0.5, 40: 1.0}, setting)
+    never = onset({10: 0.0, 20: 0.5, 40: 1.0}, context)
     assert never["step"] is None
     assert never["largest"] == 1.0
 
 
-def test_onset_of_a_warm_start_counts_from_when_it_was_down(setting: MetricContext) -> None:
-    warm = onset({10: 90.0, 20: 0.0, 30: 0.0, 40: 5.0}, setting)
+def test_onset_of_a_warm_start_counts_from_when_it_was_down(context: MetricContext) -> None:
+    warm = onset({10: 90.0, 20: 0.0, 30: 0.0, 40: 5.0}, context)
     assert warm["step"] == 40
     assert warm["largest"] == 5.0, "the first quarter is left out"
-    assert onset({10: 90.0, 20: 50.0}, setting)["step"] is None
+    assert onset({10: 90.0, 20: 50.0}, context)["step"] is None
 
 
-def test_onset_without_observations(setting: MetricContext) -> None:
-    found = Onset(threshold=1.0)(Models(Fixed(), None, Fixed()), setting)
+def test_onset_without_observations(context: MetricContext) -> None:
+    found = Onset(threshold=1.0)(Models(Fixed(), None, Fixed()), context)
     assert found == {"step": None, "area": None, "largest": None, "final": None}
 
 
@@ -288,6 +290,6 @@ def test_relearning_looks_at_no_more_rows_than_decide(easy_data: Data) -> None:
     network.register_forward_hook(lambda _, inputs, __: seen.append(len(inputs[0])))
     for target, rows in ((0.0, len(split)), (right, len(split)), (100.0, 128)):
         seen.clear()
-        assert _reaches(network, split, target, CPU) == (right >= target)
+        assert reaches_accuracy(network, split, target, CPU) == (right >= target)
         assert sum(seen) == rows
-    assert not _reaches(network, split, right + 1e-6, CPU)
+    assert not reaches_accuracy(network, split, right + 1e-6, CPU)

@@ -18,7 +18,7 @@ from sklearn.linear_model import LogisticRegression
 from tests.helpers.tiny import CPU, TinyNet, seeded_net
 from unlearn.data.tensors import Data
 from unlearn.evaluation.base import MetricContext, Models
-from unlearn.evaluation.probe import Probe, classifier, readout
+from unlearn.evaluation.probe import FewShotProbe, Probe, fit_classifier
 from unlearn.models.features import feature_places, features_at
 from unlearn.protocol import Request
 
@@ -40,7 +40,7 @@ def test_a_class_is_found_where_it_is_planted_and_not_where_it_is_absent(
 ) -> None:
     """As another linear classifier, with all labels, finds it: 75 is guessing between 0 and 1."""
     (known, labels), (unseen, truth) = planted(separation, 0), planted(separation, 1)
-    found = readout(known, labels, unseen, truth, (0,), shots=10, draws=10)
+    found = FewShotProbe(10, 10).score((known, labels), (unseen, truth), (0,))
     assert lowest <= found <= highest
     answers = LinearDiscriminantAnalysis().fit(known, labels).predict(unseen) == 0
     independent = 50 * (answers[truth == 0].mean() + (~answers[truth != 0]).mean())
@@ -50,7 +50,7 @@ def test_a_class_is_found_where_it_is_planted_and_not_where_it_is_absent(
 def test_the_score_counts_a_set_of_classes_as_one() -> None:
     """Classes 0 and 1 cannot be told from each other, but well from 2 and 3."""
     (known, labels), (unseen, truth) = planted(0.0, 0), planted(0.0, 1)
-    both = readout(known, labels, unseen, truth, (0, 1), shots=10, draws=5)
+    both = FewShotProbe(10, 5).score((known, labels), (unseen, truth), (0, 1))
     assert both == pytest.approx(100, abs=1)
 
 
@@ -61,7 +61,7 @@ def test_features_on_which_no_solver_ends_are_answered_without_a_warning() -> No
         theirs = LogisticRegression(max_iter=100).fit(features, labels)
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        found = classifier(features, labels)
+        found = fit_classifier(features, labels)
     np.testing.assert_array_equal(found.predict(features), theirs.predict(features))
 
 
@@ -95,10 +95,10 @@ def test_the_difference_from_the_retrained_model_is_signed_and_by_layer(
     easy_data: Data, make_request: MakeRequest, tmp_path: Path
 ) -> None:
     seeing = seeded_net(1)
-    setting = MetricContext(make_request(), easy_data, pd.DataFrame(), None, ("a",) * 4, tmp_path)
+    context = MetricContext(make_request(), easy_data, pd.DataFrame(), None, ("a",) * 4, tmp_path)
     probe = Probe(shots=5, draws=3, most=30, grid=1)
     retrained = blind(seeing)
-    found = probe(Models(seeing, retrained, seeing, (retrained, seeing)), setting)
+    found = probe(Models(seeing, retrained, seeing, (retrained, seeing)), context)
     assert found["layers"] == ["first", "second", "head (input)"]
     assert found["original"] == found["unlearned"]
     assert found["retrained"][0] == found["unlearned"][0], "the first layer is the same"
@@ -109,6 +109,6 @@ def test_the_difference_from_the_retrained_model_is_signed_and_by_layer(
     half = {"penultimate": found["penultimate"] / 2, "excess": found["excess"] / 2}
     assert found["floor"] == half, "the mean of none and of all"
     assert len(found["random"]) == 3
-    swapped = probe(Models(seeing, seeing, blind(seeing)), setting)
+    swapped = probe(Models(seeing, seeing, blind(seeing)), context)
     assert swapped["penultimate"] == -found["penultimate"]
     assert swapped["floor"] == {"penultimate": None, "excess": None}

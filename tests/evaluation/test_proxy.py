@@ -15,8 +15,8 @@ from tests.helpers.tiny import CLASSES, CPU, TinyNet, seeded_net
 from unlearn.config.schema import TrainingConfig
 from unlearn.data.tensors import Data
 from unlearn.evaluation.base import StudentMetric
-from unlearn.evaluation.inversion import invert_classes
-from unlearn.evaluation.proxy import Proxy, ProxyImages, mixtures
+from unlearn.evaluation.inversion import Inversion
+from unlearn.evaluation.proxy import Proxy, ProxyImages, mix_images
 from unlearn.protocol import Request
 from unlearn.resume import Progress
 from unlearn.roles import derive_seed
@@ -53,18 +53,19 @@ def test_its_images_are_not_those_that_methods_invert(
     request = make_request()
     seeds = []
 
-    def seen(*arguments: Any, **named: Any) -> Tensor:
-        seeds.append(named["seed"])
-        return invert_classes(*arguments, **named)
+    def record_seed(own: Inversion, *arguments: Any) -> Tensor:
+        seeds.append(arguments[-1])
+        return invert(own, *arguments)
 
-    monkeypatch.setattr("unlearn.evaluation.proxy.inverted", seen)
-    PROXY.watch(request)
+    invert = Inversion.invert
+    monkeypatch.setattr(Inversion, "invert", record_seed)
+    PROXY.prepare(request)
     assert seeds
     assert request.seed not in seeds
 
 
 def test_the_teacher_the_masked_teacher_and_a_collapsed_one(request_to_forget: Request) -> None:
-    take = PROXY.watch(request_to_forget)
+    take = PROXY.prepare(request_to_forget)
     teacher = take(request_to_forget.teacher)
     masked = take(altered(request_to_forget, 1.0, [-1e4, 0.0, 0.0, 0.0]))
     collapsed = take(altered(request_to_forget, 0.0, [0.0, 50.0, 0.0, 0.0]))
@@ -83,7 +84,7 @@ def test_the_teacher_the_masked_teacher_and_a_collapsed_one(request_to_forget: R
 
 def test_what_the_answers_do_not_show_the_soft_figures_do(request_to_forget: Request) -> None:
     """Students that answer alike but are less and less sure: only the soft figures order them."""
-    take = PROXY.watch(request_to_forget)
+    take = PROXY.prepare(request_to_forget)
     found = [take(altered(request_to_forget, w, [-1e4, 0, 0, 0])) for w in (1.0, 0.7, 0.4)]
     assert [figures["retain"] for figures in found] == [100.0] * 3
     for name in ("soft_retain", "score", "likelihood"):
@@ -95,10 +96,11 @@ def test_what_the_answers_do_not_show_the_soft_figures_do(request_to_forget: Req
 def test_the_figures_are_those_counted_by_hand(make_request: Callable[..., Request]) -> None:
     request, student = make_request(forget=(0, 2)), seeded_net(7)
     labels = torch.arange(CLASSES).repeat(PROXY.images)
-    seed, how = derive_seed(request.seed, "proxy"), {"learning_rate": 0.1, "tv_weight": 0.0}
-    pure = invert_classes(request.teacher, request, labels, steps=60, seed=seed, **how)
-    mixed = mixtures(pure, 2, seed)
-    found = PROXY.watch(request)(student)
+    seed = derive_seed(request.seed, "proxy")
+    inversion = Inversion(steps=60, learning_rate=0.1, tv_weight=0.0)
+    pure = inversion.invert(request.teacher, request, labels, seed)
+    mixed = mix_images(pure, 2, seed)
+    found = PROXY.prepare(request)(student)
 
     with torch.no_grad():
         taught, answered = request.teacher(pure).argmax(1), student(pure).argmax(1)
@@ -129,13 +131,13 @@ def test_the_figures_are_those_counted_by_hand(make_request: Callable[..., Reque
 
 def test_a_mixture_is_mostly_its_own_image() -> None:
     images = torch.eye(5).view(5, 1, 1, 5)
-    mixed = mixtures(images, 3, seed=1).view(3, 5, 5)
+    mixed = mix_images(images, 3, seed=1).view(3, 5, 5)
     assert torch.allclose(mixed.sum(dim=2), torch.ones(3, 5))
     own = mixed.diagonal(dim1=1, dim2=2)
     assert ((own >= 0.5) & (own <= 1.0)).all()
     assert (own < 1.0).any()
     assert not torch.equal(mixed[0], mixed[1])
-    assert torch.equal(mixed.view(15, 1, 1, 5), mixtures(images, 3, seed=1))
+    assert torch.equal(mixed.view(15, 1, 1, 5), mix_images(images, 3, seed=1))
 
 
 def test_looking_leaves_torchs_random_state_and_the_student_as_they_were(
@@ -145,11 +147,11 @@ def test_looking_leaves_torchs_random_state_and_the_student_as_they_were(
     student = seeded_net(7)
     before = {name: value.clone() for name, value in student.state_dict().items()}
     state = torch.get_rng_state()
-    first = PROXY.watch(make_request())(student)
+    first = PROXY.prepare(make_request())(student)
     assert torch.equal(state, torch.get_rng_state())
     assert all(torch.equal(value, before[name]) for name, value in student.state_dict().items())
-    assert first == PROXY.watch(make_request())(student)
-    assert first != PROXY.watch(make_request(seed=6))(student), "images of its own for each seed"
+    assert first == PROXY.prepare(make_request())(student)
+    assert first != PROXY.prepare(make_request(seed=6))(student), "images of its own for each seed"
 
 
 def test_a_probe_of_images_that_are_given(make_request: Callable[..., Request]) -> None:
@@ -167,7 +169,7 @@ def test_a_probe_of_images_that_are_given(make_request: Callable[..., Request]) 
     request = make_request(teacher=Written())
     pure = rows([9, 0, 0, 0], [0, 9, 0, 0])
     mixed = rows([2, 0, -50, -50], [-50, 3, 3 - 50, -50])
-    found = ProxyImages(request, torch.tensor([0, 1]), pure, mixed).figures(Written())
+    found = ProxyImages(request, torch.tensor([0, 1]), pure, mixed).measure(Written())
     assert found["retain"] == found["forget"] == 100
     assert found["soft_retain"] == pytest.approx(100)
     assert found["soft_forget"] == pytest.approx(100 * softmax([2, 0])[0])

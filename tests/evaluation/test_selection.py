@@ -13,7 +13,7 @@ from scipy.stats import spearmanr
 from torch import nn
 
 from unlearn.evaluation.base import MetricContext, Models
-from unlearn.evaluation.selection import Selection, spearman
+from unlearn.evaluation.selection import Selection, correlate_ranks
 from unlearn.protocol import Request
 
 NOTHING = {"step": None, "retain": None, "forget": None}
@@ -30,9 +30,9 @@ def select(make_request: Callable[..., Request], tmp_path: Path) -> Callable[...
         before = pd.DataFrame({"stage": "teacher", "step": [1, 2], "loss": 1.0})
         unseen = rows.assign(step=rows["step"] - 1)[["stage", "step"]] if names else rows
         history = pd.concat([before, unseen, rows])
-        setting = MetricContext(make_request(), None, history, None, (), tmp_path)
+        context = MetricContext(make_request(), None, history, None, (), tmp_path)
         nobody = Models(nn.Identity(), None, nn.Identity())
-        return dict(Selection("proxy.retain", "proxy.forget", "proxy.score")(nobody, setting))
+        return dict(Selection("proxy.retain", "proxy.forget", "proxy.score")(nobody, context))
 
     return call
 
@@ -115,9 +115,11 @@ def test_ranks_are_scipys_with_ties_and_gaps() -> None:
     random = np.random.default_rng(4)
     for _ in range(20):
         one, other = (pd.Series(random.integers(0, 6, 12).astype(float)) for _ in range(2))
-        assert spearman(one, other) == pytest.approx(spearmanr(one, other).statistic)
+        assert correlate_ranks(one, other) == pytest.approx(spearmanr(one, other).statistic)
     gaps = one.where(one > 1)
     known = gaps.notna()
-    assert spearman(gaps, other) == pytest.approx(spearmanr(one[known], other[known]).statistic)
-    assert spearman(one * 0, other) is None
-    assert spearman(one[:2], other[:2]) is None
+    assert correlate_ranks(gaps, other) == pytest.approx(
+        spearmanr(one[known], other[known]).statistic
+    )
+    assert correlate_ranks(one * 0, other) is None
+    assert correlate_ranks(one[:2], other[:2]) is None

@@ -291,7 +291,12 @@ class RunConfig(_Closed):
     @property
     def retain(self) -> tuple[int, ...]:
         """The classes that are kept."""
-        return tuple(c for c in range(self.dataset.num_classes) if c not in self.forget)
+        return retain_classes(self.dataset.num_classes, self.forget)
+
+
+def retain_classes(num_classes: int, forget: tuple[int, ...]) -> tuple[int, ...]:
+    """The classes from 0 to `num_classes` - 1 that are not forget classes, in order."""
+    return tuple(c for c in range(num_classes) if c not in forget)
 
 
 def config_hash(config: RunConfig, checkpoint_digest: str | None) -> str:

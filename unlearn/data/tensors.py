@@ -11,6 +11,7 @@ from typing import Literal
 import torch
 from torch import Tensor
 
+from unlearn.config.schema import retain_classes
 from unlearn.data.batches import batch_sizes
 from unlearn.data.ledger import Ledger, Page, Read
 from unlearn.data.source import RawImages
@@ -112,10 +113,6 @@ class Data:
         finally:
             self._seal.closed = False
 
-    def retained(self, forget: tuple[int, ...]) -> tuple[int, ...]:
-        """The classes that are not forgotten."""
-        return tuple(c for c in range(self.num_classes) if c not in forget)
-
     def train_drawn_by(self, seed: int) -> Split:
         """The training rows, in their order, of a run with another seed."""
         place = self._order.argsort()  # of each of the data set's rows in validation and train
@@ -143,7 +140,7 @@ class Data:
             "none": (),
             "oracle": (),
             "forget": forget,
-            "retain": self.retained(forget),
+            "retain": retain_classes(self.num_classes, forget),
             "all": tuple(range(self.num_classes)),
         }[access]
         if not granted:

@@ -1,1 +1,1 @@
-"""What is measured of original, retrained and unlearned model: one file a metric."""
+"""Metrics and audits of the original, retrained and unlearned networks: one file a figure."""

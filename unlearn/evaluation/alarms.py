@@ -1,4 +1,4 @@
-"""Alarms: what is wrong with a run whatever its other figures say, one line each."""
+"""Alarms: signs that a run went wrong, whatever its other figures say."""
 
 from __future__ import annotations
 
@@ -9,26 +9,33 @@ if TYPE_CHECKING:
     import pandas as pd
 
 _COLLAPSE = 10.0  # points of D_r below the retrained model's
-_UNCHANGED = 0.5  # of the original's D_f
-_GATE = "pass_rate"  # the column of the history in which the filter's is kept
+_UNCHANGED = 0.5  # share of the original's D_f
+_PASS_RATE = "pass_rate"  # the filter's column of the history
 
 
-def alarms(accuracy: Mapping[str, Any], history: pd.DataFrame) -> list[str]:
-    """Collapse, no change, an empty gate; what is not known raises none.
+def find_alarms(accuracy: Mapping[str, Any], history: pd.DataFrame) -> list[str]:
+    """Find alarms; a figure that is not known raises none.
 
     Args:
-        accuracy: the record's, percent.
-        history: one row a step, as written to history.parquet.
+        accuracy: The record's entry, percent.
+        history: One row a recorded step, as written to history.parquet.
+
+    Returns:
+        One line for each alarm, which starts with its name: `collapse` (D_r is more than 10
+        points below the retrained model's), `no change` (D_f is at least half of the original's),
+        `empty gate` (the filter rejected every sample at the last step).
     """
-    test = {name: accuracy[name]["test"] for name in ("original", "retrained", "unlearned")}
-    found = []
-    kept, reached = test["unlearned"]["retain"], test["retrained"]["retain"]
-    if kept is not None and reached is not None and kept < reached - _COLLAPSE:
-        found.append(f"collapse: D_r is {kept:.2f}, the retrained model's {reached:.2f}")
-    left, before = test["unlearned"]["forget"], test["original"]["forget"]
-    if left is not None and before is not None and left >= _UNCHANGED * before:
-        found.append(f"no change: D_f is {left:.2f}, the original's {before:.2f}")
-    rates = history[_GATE].dropna().tolist() if _GATE in history else []
+    original, retrained, unlearned = (
+        accuracy[name]["test"] for name in ("original", "retrained", "unlearned")
+    )
+    alarms = []
+    found, expected = unlearned["retain"], retrained["retain"]
+    if None not in (found, expected) and found < expected - _COLLAPSE:
+        alarms.append(f"collapse: D_r is {found:.2f}, the retrained model's {expected:.2f}")
+    found, before = unlearned["forget"], original["forget"]
+    if None not in (found, before) and found >= _UNCHANGED * before:
+        alarms.append(f"no change: D_f is {found:.2f}, the original's {before:.2f}")
+    rates = history[_PASS_RATE].dropna().tolist() if _PASS_RATE in history else []
     if rates and rates[-1] == 0:
-        found.append("empty gate: the filter let nothing pass at the last step")
-    return found
+        alarms.append("empty gate: the filter let nothing pass at the last step")
+    return alarms

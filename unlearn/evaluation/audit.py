@@ -1,4 +1,4 @@
-"""What an audit sees and returns: one network at a time, and retrained networks beside it."""
+"""The protocol of an audit: one network at a time, compared with retrained networks."""
 
 from __future__ import annotations
 
@@ -17,18 +17,26 @@ from unlearn.models.outputs import compute_logits
 from unlearn.protocol import Request
 
 Part = Literal["retain", "forget", "members"]
-Found = TypeVar("Found")
+Value = TypeVar("Value")
+
+TEST_PARTS: tuple[Part, ...] = ("retain", "forget")
 
 
 @dataclass(frozen=True)
-class Figure:
-    """A number found in a network; `resolution` is its smallest step, 0 if it has none."""
+class AuditFigure:
+    """A number that an audit finds in a network.
+
+    Args:
+        value: The number.
+        resolution: The smallest step of the number, as 100 / N for a percentage of N rows; 0 for
+            a continuous one.
+    """
 
     value: float
     resolution: float = 0.0
 
 
-Findings = Mapping[str, Figure | list[float]]
+AuditFigures = Mapping[str, AuditFigure | list[float]]
 
 
 @dataclass(frozen=True)
@@ -36,120 +44,145 @@ class AuditContext:
     """What all networks of a run are audited on.
 
     Args:
-        request: classes, shape, bounds, hardware and the seed of everything random.
-        data: real images.
-        judge: a network trained on all classes of another seed's draw, where an audit needs one.
-        most: rows of each part, at most.
-        shelf: what other runs' audits have found in the networks that this one shares with them.
+        request: What the method was given: classes, image shape and bounds, hardware, seed.
+        data: Real images.
+        judge: Teacher of the next seed, trained on all classes; None if no audit needs it.
+        max_rows: Upper limit on the rows of each part.
+        measurements: Cache of what other runs' audits found in networks that they share with
+            this run.
     """
 
     request: Request
     data: Data
     judge: nn.Module | None
-    most: int
-    shelf: MeasurementCache = field(default_factory=MeasurementCache)
-    _kept: dict[object, Split] = field(default_factory=dict, init=False, compare=False)
+    max_rows: int
+    measurements: MeasurementCache = field(default_factory=MeasurementCache)
+    _splits: dict[object, Split] = field(default_factory=dict, init=False, compare=False)
 
-    def rows(self, part: Part) -> Split:
-        """Test rows of the retain or the forget classes, or training rows of the latter."""
-        retain, forget = self.data.retained(self.request.forget), self.request.forget
-        split = self.data.train if part == "members" else self.data.test
-        return _once(
-            self._kept, part, lambda: self._some(split, retain if part == "retain" else forget)
-        )
+    def select_rows(self, part: Part) -> Split:
+        """Select at most `max_rows` rows at random, the same at every call.
 
-    def taught(self, count: int) -> Split:
-        """So many training rows of each class, or all that there are."""
+        Args:
+            part: `retain` and `forget` are test rows of the retain and of the forget classes;
+                `members` are training rows of the forget classes.
+        """
+
+        def select() -> Split:
+            split = self.data.train if part == "members" else self.data.test
+            classes = self.request.retain if part == "retain" else self.request.forget
+            found = split.only(classes)
+            rows = self._shuffle(len(found))[: self.max_rows]
+            return Split(found.images[rows], found.labels[rows])
+
+        return _compute_once(self._splits, part, select)
+
+    def draw_training_rows(self, per_class: int) -> Split:
+        """Draw training rows of all classes at random, the same at every call.
+
+        Args:
+            per_class: Rows of each class; a class that has fewer gives all its rows.
+        """
 
         def draw() -> Split:
-            train, order = self.data.train, self._order(len(self.data.train))
+            train, order = self.data.train, self._shuffle(len(self.data.train))
             labels = train.labels[order]
-            picked = [order[labels == c][:count] for c in range(self.data.num_classes)]
-            rows = torch.cat(picked)
+            rows = torch.cat([order[labels == c][:per_class] for c in range(self.data.num_classes)])
             return Split(train.images[rows], train.labels[rows])
 
-        return _once(self._kept, count, draw)
+        return _compute_once(self._splits, per_class, draw)
 
-    def _some(self, split: Split, classes: tuple[int, ...]) -> Split:
-        found = split.only(classes)
-        rows = self._order(len(found))[: self.most]
-        return Split(found.images[rows], found.labels[rows])
-
-    def _order(self, count: int) -> Tensor:
+    def _shuffle(self, count: int) -> Tensor:
+        """Row numbers (count,) in the random order that the request's seed gives."""
         random = torch.Generator().manual_seed(self.request.seed)
         return torch.randperm(count, generator=random).to(self.request.hardware.device)
 
 
-class Subject:
-    """A network under audit, which no audit changes, and what has been read of it already.
+class AuditedNetwork:
+    """A network under audit, with its logits and features, each computed once.
 
     Args:
-        network: in eval mode.
-        bench: what it is audited on.
+        network: In eval mode; no audit may change it.
+        context: What it is audited on.
     """
 
-    def __init__(self, network: nn.Module, bench: AuditContext) -> None:
-        self.network, self.bench = network, bench
+    def __init__(self, network: nn.Module, context: AuditContext) -> None:
+        self.network, self.context = network, context
         self._logits: dict[object, Tensor] = {}
         self._features: dict[object, dict[str, Tensor]] = {}
 
-    def logits(self, part: Part) -> Tensor:
-        """Logits (N, K), float32, of a part's rows."""
-        rows, hardware = self.bench.rows(part), self.bench.request.hardware
-        return _once(
+    def compute_logits(self, part: Part) -> Tensor:
+        """Compute the logits (N, K), float32, of the rows of a part."""
+        rows, hardware = self.context.select_rows(part), self.context.request.hardware
+        return _compute_once(
             self._logits, part, lambda: compute_logits(self.network, rows.images, hardware)
         )
 
-    def features(self, rows: Split) -> dict[str, Tensor]:
-        """Features (N, D) of rows at each place, as `features_at` reads them, penultimate last."""
-        request = self.bench.request
+    def compute_features(self, rows: Split) -> dict[str, Tensor]:
+        """Compute the features (N, D), float32, on the CPU, of rows at each place of the network.
+
+        Args:
+            rows: A split that the context returned.
+
+        Returns:
+            Features by place, in the network's order; the last are the penultimate features.
+        """
+        request = self.context.request
         places = feature_places(self.network, request.attention)
 
-        def read() -> dict[str, Tensor]:
+        def compute() -> dict[str, Tensor]:
             found = features_at(self.network, places, rows.images, request.hardware, grid=1)
             return dict(zip(places, found, strict=True))
 
-        return _once(self._features, id(rows), read)
+        return _compute_once(self._features, id(rows), compute)
 
-    def right(self, network: nn.Module | None = None) -> float:
-        """Percent of the forget classes' test rows that it, or what became of it, has right."""
-        rows, hardware = self.bench.rows("forget"), self.bench.request.hardware
+    def measure_forget_accuracy(self, network: nn.Module | None = None) -> float:
+        """Measure the accuracy on the forget classes' test rows, in percent.
+
+        Args:
+            network: A changed copy of the network, in eval mode; None: the network itself.
+        """
+        rows, hardware = self.context.select_rows("forget"), self.context.request.hardware
         logits = (
-            self.logits("forget")
+            self.compute_logits("forget")
             if network is None
             else compute_logits(network, rows.images, hardware)
         )
         return 100 * (logits.argmax(dim=1) == rows.labels).double().mean().item()
 
     @property
-    def resolution(self) -> float:
-        """The smallest step of `right`, percent."""
-        return 100 / max(1, len(self.bench.rows("forget")))
+    def forget_resolution(self) -> float:
+        """The smallest step of `measure_forget_accuracy`, percent."""
+        return 100 / max(1, len(self.context.select_rows("forget")))
 
-    def to_train(self) -> nn.Module:
-        """A copy whose parameters can be trained."""
+    def copy_to_train(self) -> nn.Module:
+        """Copy the network, with parameters that can be trained."""
         return copy.deepcopy(self.network).requires_grad_(True)
 
 
 class Audit(Protocol):
-    """Finds named numbers in a network, which are then set among those of retrained networks.
+    """Finds named numbers in a network; they are then compared with those of retrained networks.
 
-    `needs_judge` says whether it asks `Bench.judge`.
+    An optional attribute `figure_names` names the numbers for reports; see
+    `unlearn.evaluation.base.name_figures`.
     """
 
-    needs_judge: bool
+    @property
+    def needs_judge(self) -> bool:
+        """Whether the audit uses `AuditContext.judge`."""
+        ...
 
-    def __call__(self, subject: Subject, peers: Sequence[Subject]) -> Findings:
-        """The numbers of a network, and curves: lists of numbers, kept for pictures alone.
+    def __call__(self, audited: AuditedNetwork, peers: Sequence[AuditedNetwork]) -> AuditFigures:
+        """Return the numbers of a network, and curves (lists of numbers) for charts.
 
         Args:
-            subject: may be retrained itself; nothing in the audit may depend on what it is.
-            peers: retrained networks other than it, equally many for each subject.
+            audited: The network. The audit must not depend on whether it is an original, an
+                unlearned or a retrained network.
+            peers: Retrained networks other than `audited`, equally many for every network.
         """
         ...
 
 
-def _once(kept: dict[object, Found], key: object, make: Callable[[], Found]) -> Found:
-    if key not in kept:
-        kept[key] = make()
-    return kept[key]
+def _compute_once(known: dict[object, Value], key: object, compute: Callable[[], Value]) -> Value:
+    if key not in known:
+        known[key] = compute()
+    return known[key]

@@ -1,4 +1,4 @@
-"""What a metric sees and returns."""
+"""The protocol of a metric: what it is given, what it returns, and how it names its figures."""
 
 from __future__ import annotations
 
@@ -7,13 +7,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
-import torch
-from torch import Tensor, nn
+from torch import nn
 
-from unlearn.data.tensors import Data, Split
+from unlearn.data.tensors import Data
 from unlearn.evaluation.cache import MeasurementCache
-from unlearn.hardware import Hardware
-from unlearn.models.outputs import compute_logits
 from unlearn.protocol import Request, Samples
 
 if TYPE_CHECKING:
@@ -23,11 +20,61 @@ Figures = Mapping[str, Any]
 
 
 @dataclass(frozen=True)
-class Models:
-    """The networks to compare, in eval mode; `retrained` is None where there is no data.
+class FigureName:
+    """How a report heads the column of a figure.
 
-    `references` are further retrained networks, of the seeds that follow, as many as the config
-    asks for: what the retrained network differs by from them is noise.
+    Args:
+        short: Name of the figure; not empty, without commas and square brackets.
+        unit: Unit of the figure, as "%", "bits" or "steps"; empty for a figure without a unit.
+
+    Raises:
+        ValueError: If `short` is empty, or either text holds a comma or a square bracket.
+    """
+
+    short: str
+    unit: str = ""
+
+    def __post_init__(self) -> None:
+        """Check the texts, which reports write into the heads of CSV columns."""
+        if not self.short or set(self.short + self.unit) & set(",[]"):
+            raise ValueError(f"{self!r}: a short name is needed, without commas and brackets")
+
+
+def name_figures(metrics: Mapping[str, object], audits: Mapping[str, object]) -> dict[str, Any]:
+    """Collect the names that metrics and audits declare for their own figures.
+
+    A metric or an audit declares names in an optional attribute `figure_names`, a mapping from a
+    figure to its `FigureName`. A metric's key is the dotted path in what the metric returns, as
+    `excess` or `unlearned.-1`; an audit's key is the name of the number.
+
+    Args:
+        metrics: Metrics by their key in `evaluation.metrics`.
+        audits: Audits by their key in `evaluation.audits`.
+
+    Returns:
+        `{path: {"name": ..., "unit": ...}}`, where `path` is the figure's dotted path in the
+        record: `METRIC.FIGURE`, or `audits.AUDIT/NUMBER.unlearned`.
+    """
+    names: dict[str, FigureName] = {}
+    for key, metric in metrics.items():
+        for figure, name in getattr(metric, "figure_names", {}).items():
+            names[f"{key}.{figure}"] = name
+    for key, audit in audits.items():
+        for number, name in getattr(audit, "figure_names", {}).items():
+            names[f"audits.{key}/{number}.unlearned"] = name
+    return {path: {"name": name.short, "unit": name.unit} for path, name in names.items()}
+
+
+@dataclass(frozen=True)
+class Models:
+    """The networks that metrics compare, all in eval mode.
+
+    Args:
+        original: The teacher.
+        retrained: Network trained without the forget classes; None without a data set.
+        unlearned: The student.
+        references: Further retrained networks, trained with the seeds that follow the run's own.
+            Their differences from `retrained` are the noise floor of a figure.
     """
 
     original: nn.Module
@@ -36,7 +83,7 @@ class Models:
     references: tuple[nn.Module, ...] = ()
 
     def items(self) -> Iterator[tuple[str, nn.Module]]:
-        """Name and network of those that exist, short of the references."""
+        """Yield the name and network of each model that exists, without the references."""
         for name in ("original", "retrained", "unlearned"):
             network = getattr(self, name)
             if network is not None:
@@ -45,38 +92,40 @@ class Models:
 
 @dataclass(frozen=True)
 class MetricContext:
-    """Everything else that a metric may use.
+    """Everything besides the networks that a metric may use.
 
     Args:
-        request: what the method was given: classes, shape, bounds, hardware, seed.
-        data: real images, or None.
-        history: one row a recorded step, as written to history.parquet.
-        samples: synthesised images that the method showed, or None.
-        classes: names of the classes.
-        figures: folder for pictures.
-        shelf: what runs before this one have measured of the networks that it shares with them.
+        request: What the method was given: classes, image shape and bounds, hardware, seed.
+        data: Real images; None without a data set.
+        history: One row a recorded step, as written to history.parquet.
+        samples: Synthesised images that the method showed; None if it showed none.
+        class_names: Names of the K classes.
+        picture_folder: Folder that pictures are written to; it need not exist.
+        measurements: Cache of what other runs measured of networks that they share with this run.
     """
 
     request: Request
     data: Data | None
     history: pd.DataFrame
     samples: Samples | None
-    classes: tuple[str, ...]
-    figures: Path
-    shelf: MeasurementCache = field(default_factory=MeasurementCache)
+    class_names: tuple[str, ...]
+    picture_folder: Path
+    measurements: MeasurementCache = field(default_factory=MeasurementCache)
 
 
 class Metric(Protocol):
-    """Measures models without changing them.
+    """Measures the models of a run without changing them.
 
-    `needs_data` says whether it has nothing to say without real images: the runner then leaves
-    its figures null.
+    An optional attribute `figure_names` names the figures for reports; see `name_figures`.
     """
 
-    needs_data: bool
+    @property
+    def needs_data(self) -> bool:
+        """Whether the metric needs real images; without a data set its figures are then null."""
+        ...
 
-    def __call__(self, models: Models, setting: MetricContext) -> Figures:
-        """Return named figures (numbers, None, or mappings of them) for the record."""
+    def __call__(self, models: Models, context: MetricContext) -> Figures:
+        """Return named figures for the record: numbers, None, or lists and mappings of them."""
         ...
 
 
@@ -85,55 +134,48 @@ StudentFigures = Callable[[nn.Module], dict[str, float]]
 
 @runtime_checkable
 class StudentMetric(Protocol):
-    """Measures the student alone, without data: at every look at it, and at the end."""
+    """Measures the student alone and without data, while the method runs and at the end."""
 
-    def watch(self, request: Request) -> StudentFigures:
-        """Make once what all looks share; return what takes the figures of a student.
+    def prepare(self, request: Request) -> StudentFigures:
+        """Compute once what all measurements share, and return the function that measures.
 
-        The student is in eval mode and is not changed, and neither is torch's random state:
-        the method runs on between two looks.
+        The returned function takes a student in eval mode and returns its figures. It changes
+        neither the student nor torch's random state, because the method goes on afterwards.
+
+        Args:
+            request: What the method was given.
         """
         ...
-
-
-def measure_accuracy(
-    network: nn.Module, split: Split, forget: tuple[int, ...], hardware: Hardware
-) -> dict[str, float | None]:
-    """Accuracy in percent over the retain rows and over the forget rows, None if there are none."""
-    correct = compute_logits(network, split.images, hardware).argmax(dim=1) == split.labels
-    forgotten = torch.isin(split.labels, torch.tensor(forget, device=split.labels.device))
-    return {"retain": _percent(correct[~forgotten]), "forget": _percent(correct[forgotten])}
-
-
-def _percent(correct: Tensor) -> float | None:
-    return 100 * correct.double().mean().item() if len(correct) else None
 
 
 def measure_models(
     models: Models,
     measure: Callable[[nn.Module], Any],
-    what: Sequence[object],
-    shelf: MeasurementCache,
+    settings: Sequence[object],
+    measurements: MeasurementCache,
 ) -> dict[str, Any]:
-    """The same measurement of every model that exists, and a list of it over the references.
+    """Measure every model that exists in the same way, and every reference.
 
     Args:
-        models: of which all but the unlearned one may have been measured already.
-        measure: of one network, gives plain values.
-        what: things whose `repr` says what is measured; see `Shelf`.
-        shelf: where it is looked for.
+        models: Networks to measure. All but the unlearned one are looked up in the cache first.
+        measure: Measurement of one network; returns plain values (see `MeasurementCache`).
+        settings: Objects whose `repr` says what `measure` does; see `MeasurementCache`.
+        measurements: Cache of measurements.
+
+    Returns:
+        A value for each model under its name, and a list of values under `references`.
     """
 
-    def known(network: nn.Module) -> Any:
-        return shelf.kept(what, [network], lambda: measure(network))
+    def measure_shared(network: nn.Module) -> Any:
+        return measurements.get_or_measure(settings, [network], lambda: measure(network))
 
     found: dict[str, Any] = {
-        name: measure(network) if network is models.unlearned else known(network)
+        name: measure(network) if network is models.unlearned else measure_shared(network)
         for name, network in models.items()
     }
-    return found | {"references": [known(network) for network in models.references]}
+    return found | {"references": [measure_shared(network) for network in models.references]}
 
 
-def mean_of(figures: Sequence[float]) -> float | None:
-    """The mean, None of nothing."""
+def average(figures: Sequence[float]) -> float | None:
+    """Return the mean of some figures, None if there are none."""
     return sum(figures) / len(figures) if figures else None

@@ -1,7 +1,7 @@
-"""What was measured of networks, kept for the runs that share them.
+"""A cache of measurements for runs that share networks.
 
-All methods of a sweep are compared with the same original and retrained networks: whatever is
-asked of these alone is computed once.
+All methods of a sweep are compared with the same original and retrained networks. A measurement
+that depends on these networks alone is computed by the first run and read by the others.
 """
 
 from __future__ import annotations
@@ -27,65 +27,73 @@ Plain = TypeVar("Plain")
 
 @dataclass(frozen=True)
 class MeasurementCache:
-    """Measurements by the hash of what they depend on.
+    """Measurements in files, each under the hash of everything that it depends on.
 
     Args:
-        folder: where they are kept; None: nowhere, all is measured anew.
-        about: what all of them depend on, as plain values: data, classes, seed, precision.
+        folder: Folder of the files; None: nothing is stored and everything is measured.
+        determinants: What all measurements depend on, as plain values: data, classes, seeds,
+            precision.
     """
 
     folder: Path | None = None
-    about: Mapping[str, Any] = field(default_factory=dict)
+    determinants: Mapping[str, Any] = field(default_factory=dict)
     _hashes: WeakKeyDictionary[nn.Module, str] = field(
         default_factory=WeakKeyDictionary, init=False, compare=False
     )
 
-    def kept(
-        self, what: Sequence[object], networks: Sequence[nn.Module], measure: Callable[[], Plain]
+    def get_or_measure(
+        self,
+        settings: Sequence[object],
+        networks: Sequence[nn.Module],
+        measure: Callable[[], Plain],
     ) -> Plain:
-        """What was measured of these networks, now or by another run.
+        """Read a measurement from the cache, or measure and store it.
 
         Args:
-            what: things whose `repr` says what is measured, and how, by the code of their modules
-                and of this package; if one's holds an address, which says nothing, nothing is kept.
-            networks: all that it is measured on, in their order.
-            measure: gives plain values (numbers, text, lists, mappings by text, None).
+            settings: Objects whose `repr` says what is measured. The source code of their
+                modules and of this package counts too. A `repr` with a memory address says
+                nothing; the measurement is then not stored.
+            networks: The networks that the measurement depends on, in a fixed order.
+            measure: Returns plain values: numbers, text, lists, mappings by text, or None.
         """
-        if self.folder is None or any(" at 0x" in repr(thing) for thing in what):
+        if self.folder is None or any(" at 0x" in repr(setting) for setting in settings):
             return measure()
-        told = [_package(), *((*_code(type(thing).__module__), repr(thing)) for thing in what)]
+        what = [
+            hash_package(),
+            *((*hash_module(type(setting).__module__), repr(setting)) for setting in settings),
+        ]
         hashes = [self._hash(network) for network in networks]
-        name = digest({"what": told, "networks": hashes, "about": dict(self.about)})
+        name = digest({"what": what, "networks": hashes, "about": dict(self.determinants)})
         file = self.folder / f"{name}.json"
         if not file.exists():
             found = measure()
             self.folder.mkdir(parents=True, exist_ok=True)
             write_json(file, found)
-        known: Plain = json.loads(file.read_text())
-        return known
+        stored: Plain = json.loads(file.read_text())
+        return stored
 
     def _hash(self, network: nn.Module) -> str:
         if network not in self._hashes:
-            self._hashes[network] = contents(network)
+            self._hashes[network] = hash_network(network)
         return self._hashes[network]
 
 
 @cache
-def _code(module: str) -> tuple[str, str]:
-    """A module's name and the hash of its file: a changed formula is measured anew."""
+def hash_module(module: str) -> tuple[str, str]:
+    """Return a module's name and the hash of its source file, empty if it has no file."""
     file = getattr(sys.modules.get(module), "__file__", None)
     return module, hashlib.sha256(Path(file).read_bytes()).hexdigest() if file else ""
 
 
 @cache
-def _package() -> str:
-    """The hash of all code of this package: a formula may call any of it."""
+def hash_package() -> str:
+    """Hash the source code of this package, any of which a measurement may call."""
     files = sorted(Path(__file__).parents[1].rglob("*.py"))
     return hashlib.sha256(b"".join(file.read_bytes() for file in files)).hexdigest()
 
 
-def contents(network: nn.Module) -> str:
-    """A hash of a network's structure, parameters and buffers."""
+def hash_network(network: nn.Module) -> str:
+    """Hash a network's structure, parameters and buffers."""
     found = hashlib.sha256(repr(network).encode())
     for name, tensor in network.state_dict().items():
         found.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}".encode())

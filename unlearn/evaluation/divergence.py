@@ -1,91 +1,110 @@
-"""Jensen-Shannon divergence between the answers of two networks."""
+"""Jensen-Shannon divergence between the class probabilities of two networks.
+
+"Divergence measures based on the Shannon entropy", Lin, IEEE Transactions on Information
+Theory, 1991.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Any
+from collections.abc import Mapping, Sequence
+from typing import Any, ClassVar
 
 import torch
+from pydantic.dataclasses import dataclass
 from torch import Tensor, nn
 
+from unlearn.config.schema import CLOSED
 from unlearn.data.tensors import Split
-from unlearn.evaluation.audit import Figure, Findings, Part, Subject
-from unlearn.evaluation.base import Figures, MetricContext, Models, mean_of
-from unlearn.hardware import Hardware
+from unlearn.evaluation.audit import TEST_PARTS, AuditedNetwork, AuditFigure, AuditFigures
+from unlearn.evaluation.base import FigureName, Figures, MetricContext, Models, average
 from unlearn.models.outputs import compute_logits
 
 
-@dataclass(frozen=True)
-class Divergence:
-    """Mean Jensen-Shannon divergence in bits (0 to 1) on test rows: {retain, forget}.
+def compute_jensen_shannon(p: Tensor, q: Tensor) -> Tensor:
+    """Compute the Jensen-Shannon divergence of each pair of rows, in bits.
 
-    Under `floor` the same of retrained models of other seeds, averaged over the references.
+    Args:
+        p: Probabilities (N, K).
+        q: Probabilities (N, K).
+
+    Returns:
+        Divergences (N,), from 0 to 1.
     """
-
-    needs_data: bool = True
-
-    def __call__(self, models: Models, setting: MetricContext) -> Figures:
-        """Compare unlearned with retrained; see `Metric`."""
-        data, request = setting.data, setting.request
-        assert data is not None
-        figures: dict[str, Any] = {"floor": {}}
-        for name, classes in (
-            ("retain", data.retained(request.forget)),
-            ("forget", request.forget),
-        ):
-            rows = data.test.only(classes)
-            if not len(rows):
-                figures[name] = figures["floor"][name] = None
-                continue
-            figures[name], figures["floor"][name] = self._apart(name, rows, models, setting)
-        return figures
-
-    def _apart(
-        self, name: str, rows: Split, models: Models, setting: MetricContext
-    ) -> tuple[float, float | None]:
-        """How far unlearned is from retrained on these rows, and how far the references are."""
-        hardware, references = setting.request.hardware, models.references
-        retrained = models.retrained
-        assert retrained is not None
-        reached = _probabilities(retrained, rows, hardware)
-
-        def mean(network: nn.Module) -> float:
-            answers = _probabilities(network, rows, hardware)
-            return jensen_shannon(answers, reached).mean().item()
-
-        floor: list[float] = setting.shelf.kept(
-            [self, name], [retrained, *references], lambda: [mean(other) for other in references]
-        )
-        return mean(models.unlearned), mean_of(floor)
-
-
-def _probabilities(network: nn.Module, rows: Split, hardware: Hardware) -> Tensor:
-    return compute_logits(network, rows.images, hardware).double().softmax(dim=1)
-
-
-def jensen_shannon(p: Tensor, q: Tensor) -> Tensor:
-    """Jensen-Shannon divergence in bits (N,) of probabilities (N, K); Lin, 1991."""
     middle = (p + q) / 2
     halves = [torch.xlogy(x, x) - torch.xlogy(x, middle) for x in (p, q)]
     return (torch.stack(halves).sum(dim=(0, 2)) / 2 / torch.log(p.new_tensor(2.0))).clamp(min=0)
 
 
-_PARTS: tuple[Part, ...] = ("retain", "forget")
+@dataclass(config=CLOSED)
+class Divergence:
+    """Mean divergence of the unlearned from the retrained model on test rows, in bits (0 to 1)."""
+
+    needs_data: ClassVar[bool] = True
+    figure_names: ClassVar[Mapping[str, FigureName]] = {
+        "forget": FigureName("JS forget", "bits"),
+        "floor.forget": FigureName("JS floor", "bits"),
+    }
+
+    def __call__(self, models: Models, context: MetricContext) -> Figures:
+        """Compare the models.
+
+        Returns:
+            `retain` and `forget`, None for a part without test rows; under `floor` the same
+            divergences of the references from the retrained model, averaged, None without
+            references.
+        """
+        data, request = context.data, context.request
+        assert data is not None
+        figures: dict[str, Any] = {"floor": {}}
+        for part, classes in (("retain", request.retain), ("forget", request.forget)):
+            rows = data.test.only(classes)
+            figures[part], figures["floor"][part] = (
+                self._compare(part, rows, models, context) if len(rows) else (None, None)
+            )
+        return figures
+
+    def _compare(
+        self, part: str, rows: Split, models: Models, context: MetricContext
+    ) -> tuple[float, float | None]:
+        """The divergences of the unlearned model and of the references from the retrained one."""
+        retrained, references = models.retrained, models.references
+        assert retrained is not None
+
+        def compute_probabilities(network: nn.Module) -> Tensor:
+            logits = compute_logits(network, rows.images, context.request.hardware)
+            return logits.double().softmax(dim=1)
+
+        expected = compute_probabilities(retrained)
+
+        def measure(network: nn.Module) -> float:
+            return compute_jensen_shannon(compute_probabilities(network), expected).mean().item()
+
+        floor: list[float] = context.measurements.get_or_measure(
+            [self, part], [retrained, *references], lambda: [measure(other) for other in references]
+        )
+        return measure(models.unlearned), average(floor)
 
 
-@dataclass(frozen=True)
+@dataclass(config=CLOSED)
 class DivergenceAudit:
-    """Jensen-Shannon divergence (Lin, 1991) from each peer, bits, mean over test rows and peers."""
+    """Divergence from each peer in bits (0 to 1), averaged over test rows and peers."""
 
-    needs_judge: bool = False
+    needs_judge: ClassVar[bool] = False
+    figure_names: ClassVar[Mapping[str, FigureName]] = {
+        "retain": FigureName("audit JS retain", "bits"),
+        "forget": FigureName("audit JS forget", "bits"),
+    }
 
-    def __call__(self, subject: Subject, peers: Sequence[Subject]) -> Findings:
-        """`retain` and `forget`, nothing without peers; see `Audit`."""
-        found: dict[str, Figure] = {}
-        for part in _PARTS if peers else ():
-            answers = subject.logits(part).double().softmax(dim=1)
-            theirs = [peer.logits(part).double().softmax(dim=1) for peer in peers]
-            apart = torch.stack([jensen_shannon(answers, other).mean() for other in theirs])
-            found[part] = Figure(apart.mean().item())
+    def __call__(self, audited: AuditedNetwork, peers: Sequence[AuditedNetwork]) -> AuditFigures:
+        """Return `retain` and `forget`; nothing without peers."""
+        found: dict[str, AuditFigure] = {}
+        for part in TEST_PARTS if peers else ():
+            own, *others = [
+                network.compute_logits(part).double().softmax(dim=1)
+                for network in (audited, *peers)
+            ]
+            divergences = torch.stack(
+                [compute_jensen_shannon(own, other).mean() for other in others]
+            )
+            found[part] = AuditFigure(divergences.mean().item())
         return found

@@ -1,14 +1,15 @@
-"""Membership inference: entropy attack, likelihood ratio (LiRA) and neighbouring classes (MIA-NN).
+"""Membership inference: were rows of the forget classes among a network's training rows?
 
-"Membership Inference Attacks From First Principles", Carlini et al., S&P 2022, offline. U-LiRA,
-Hayes et al., SaTML 2025. "MIA-NN", arXiv 2506.20893.
+Three attacks: on the entropy of the answers ("Zero-Shot Machine Unlearning", Chundawat et al.,
+TIFS 2023, section VI), by a likelihood ratio (LiRA, "Membership Inference Attacks From First
+Principles", Carlini et al., S&P 2022, offline; applied to unlearning as U-LiRA, Hayes et al.,
+SaTML 2025), and on neighbouring classes ("MIA-NN", arXiv 2506.20893).
 """
 
 from __future__ import annotations
 
-import dataclasses
-from collections.abc import Callable, Sequence
-from typing import Any
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, ClassVar
 
 import numpy as np
 import torch
@@ -18,180 +19,201 @@ from pydantic.dataclasses import dataclass
 from torch import Tensor, nn
 
 from unlearn.config.schema import CLOSED
-from unlearn.data.tensors import Split
-from unlearn.evaluation.audit import Figure, Findings, Subject
+from unlearn.evaluation.audit import AuditedNetwork, AuditFigure, AuditFigures
 from unlearn.evaluation.base import (
+    FigureName,
     Figures,
     MetricContext,
     Models,
-    mean_of,
+    average,
     measure_models,
 )
-from unlearn.evaluation.divergence import jensen_shannon
+from unlearn.evaluation.divergence import compute_jensen_shannon
 from unlearn.filters.entropy import entropy
 from unlearn.models.outputs import compute_logits
+
+_FALSE_POSITIVE_RATE = 0.01
+
+RowScore = Callable[[Tensor, Tensor], Tensor]
 
 
 @dataclass(config=CLOSED)
 class Membership:
-    """AUC of the entropy attack on the forget classes, {model: {auc}}, and how far it is off.
+    """AUC (0 to 1, 0.5 is chance) of the entropy attack on the forget classes.
 
-    "Zero-Shot Machine Unlearning", section VI, balanced: an RBF support-vector machine on the
-    entropy of the softmax learns members (retain rows of train) from non-members (retain rows of
-    test), as many of each. Its decision values then rank the forget classes' train rows against
-    their test rows. 0.5 is chance; the reference is the retrained model's figure: `gap` is the
-    unlearned model's distance from it, `floor` that of the references, averaged.
+    An RBF support-vector machine learns to tell members (training rows of the retain classes)
+    from non-members (their test rows) by the entropy of the network's answer, from equally many
+    rows of each kind. Its decision values then rank the forget classes' training rows against
+    their test rows. The reference is the retrained model's AUC, not chance.
 
     Args:
-        most: rows of each kind, at most.
-        penalty: C of the support-vector machine.
+        most: Upper limit on the rows of each kind.
+        penalty: Parameter C of the support-vector machine.
     """
 
     most: PositiveInt
     penalty: PositiveFloat
-    needs_data: bool = True
+    needs_data: ClassVar[bool] = True
+    figure_names: ClassVar[Mapping[str, FigureName]] = {
+        "unlearned.auc": FigureName("MIA"),
+        "retrained.auc": FigureName("retrained MIA"),
+        "gap": FigureName("MIA gap"),
+        "floor": FigureName("MIA floor"),
+    }
 
-    def __call__(self, models: Models, setting: MetricContext) -> Figures:
-        """Attack all models; see `Metric`."""
+    def __call__(self, models: Models, context: MetricContext) -> Figures:
+        """Attack all models.
+
+        Returns:
+            `{model: {"auc": AUC}}` and under `references` a list of the same; `gap`: absolute
+            difference of unlearned and retrained; `floor`: absolute difference of reference and
+            retrained, averaged over the references, None without references.
+        """
         found = measure_models(
-            models, lambda network: self._auc(network, setting), [self], setting.shelf
+            models, lambda network: self._attack(network, context), [self], context.measurements
         )
         references = found.pop("references")
         figures: dict[str, Any] = {name: {"auc": auc} for name, auc in found.items()}
         figures |= {"references": [{"auc": auc} for auc in references], "gap": None, "floor": None}
         if "retrained" in found:
-            reached = found["retrained"]
-            figures["gap"] = abs(found["unlearned"] - reached)
-            figures["floor"] = mean_of([abs(auc - reached) for auc in references])
+            expected = found["retrained"]
+            figures["gap"] = abs(found["unlearned"] - expected)
+            figures["floor"] = average([abs(auc - expected) for auc in references])
         return figures
 
-    def _auc(self, network: nn.Module, setting: MetricContext) -> float:
+    def _attack(self, network: nn.Module, context: MetricContext) -> float:
         from sklearn.metrics import roc_auc_score
         from sklearn.pipeline import make_pipeline
         from sklearn.preprocessing import StandardScaler
         from sklearn.svm import SVC
 
-        data, forget = setting.data, setting.request.forget
-        assert data is not None
-        retain = data.retained(forget)
-        known, answers = self._balanced(network, data.train, data.test, retain, setting)
-        attacked, truth = self._balanced(network, data.train, data.test, forget, setting)
-        attack = make_pipeline(StandardScaler(), SVC(C=self.penalty)).fit(known, answers)
-        return float(roc_auc_score(truth, attack.decision_function(attacked)))
+        request = context.request
+        entropies, is_member = self._collect(network, request.retain, context)
+        attack = make_pipeline(StandardScaler(), SVC(C=self.penalty)).fit(entropies, is_member)
+        entropies, is_member = self._collect(network, request.forget, context)
+        return float(roc_auc_score(is_member, attack.decision_function(entropies)))
 
-    def _balanced(
-        self,
-        network: nn.Module,
-        members: Split,
-        others: Split,
-        classes: tuple[int, ...],
-        setting: MetricContext,
+    def _collect(
+        self, network: nn.Module, classes: tuple[int, ...], context: MetricContext
     ) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
-        random = torch.Generator().manual_seed(setting.request.seed)
-        splits = [members.only(classes), others.only(classes)]
+        """Entropies (2n, 1) of n training and n test rows of some classes, and 1 or 0 (2n,)."""
+        data, hardware = context.data, context.request.hardware
+        assert data is not None
+        random = torch.Generator().manual_seed(context.request.seed)
+        splits = [data.train.only(classes), data.test.only(classes)]
         count = min(self.most, *(len(split) for split in splits))
-        features = []
+        entropies = []
         for split in splits:
             rows = torch.randperm(len(split), generator=random)[:count].to(split.labels.device)
-            chosen = Split(split.images[rows], split.labels[rows])
-            features.append(
-                entropy(compute_logits(network, chosen.images, setting.request.hardware))
-            )
-        values = torch.cat(features).double().cpu().numpy()[:, None]
+            entropies.append(entropy(compute_logits(network, split.images[rows], hardware)))
+        values = torch.cat(entropies).double().cpu().numpy()[:, None]
         return values, np.repeat(np.array([1, 0]), count)
 
 
-_FALSE_POSITIVES = 0.01
+def attack_rows(target: Tensor, peers: Sequence[Tensor], score: RowScore) -> AuditFigures:
+    """Tell rows as a network answers them from the same rows as a retrained network does.
 
-
-Score = Callable[[Tensor, Tensor], Tensor]
-
-
-def attacked(target: Tensor, peers: Sequence[Tensor], score: Score) -> Findings:
-    """Tell the rows of a network under attack from those of a retrained one that was held out.
-
-    Each peer is held out in turn and the others are the shadow models, so that both sides'
-    scores come from the same shadows: of a network that is as good as retrained the AUC is 0.5
-    on average.
+    Each peer is held out in turn, and the other peers are the shadow models that score both
+    sides. If the attacked network is as good as retrained, the AUC is 0.5 on average.
 
     Args:
-        target: the statistic of the attacked network's answers, one a row (N, ...).
-        peers: the same of retrained networks, two or more.
-        score: of statistics (N, ...), given those of the shadows (S, N, ...): one a row (N,),
-            higher for what the shadows are less likely to have answered.
+        target: Statistic of the attacked network's answers to N rows (N, ...).
+        peers: The same statistic of retrained networks, two or more.
+        score: Maps a statistic (N, ...) and that of S shadow models (S, N, ...) to one score a
+            row (N,), which is higher the less the shadow models would answer so.
 
     Returns:
-        `auc` (0 to 1), the mean over those held out; `tpr`, percent, at 1% false positives, all
-        of them together; `excess`, how much higher the scores are on average. Nothing with fewer
-        than two peers.
+        `auc`, 0 to 1: mean over the held-out peers; `tpr`, percent: rows found at a false-positive
+        rate of 1%, over all held-out peers together; `excess`: mean score of the attacked
+        network's rows less that of the held-out peers' rows. Nothing with fewer than two peers.
     """
     from sklearn.metrics import roc_auc_score
 
     if len(peers) < 2:
         return {}
-    areas, ours, theirs = [], [], []
+    areas, positive_scores, negative_scores = [], [], []
     for index, held_out in enumerate(peers):
         shadows = torch.stack([*peers[:index], *peers[index + 1 :]])
         found, expected = score(target, shadows), score(held_out, shadows)
         truth = np.repeat([1, 0], [len(found), len(expected)])
         areas.append(float(roc_auc_score(truth, torch.cat([found, expected]).cpu().numpy())))
-        ours.append(found)
-        theirs.append(expected)
-    positives, negatives = torch.cat(ours), torch.cat(theirs)
-    limit = np.quantile(negatives.cpu().numpy(), 1 - _FALSE_POSITIVES)
-    caught = (positives > float(limit)).double().mean().item()
+        positive_scores.append(found)
+        negative_scores.append(expected)
+    positives, negatives = torch.cat(positive_scores), torch.cat(negative_scores)
+    threshold = np.quantile(negatives.cpu().numpy(), 1 - _FALSE_POSITIVE_RATE)
+    true_positive_rate = (positives > float(threshold)).double().mean().item()
     return {
-        "auc": Figure(sum(areas) / len(areas)),
-        "tpr": Figure(100 * caught, 100 / len(target)),
-        "excess": Figure((positives.mean() - negatives.mean()).item()),
+        "auc": AuditFigure(sum(areas) / len(areas)),
+        "tpr": AuditFigure(100 * true_positive_rate, 100 / len(target)),
+        "excess": AuditFigure((positives.mean() - negatives.mean()).item()),
     }
 
 
-@dataclasses.dataclass(frozen=True)
+@dataclass(config=CLOSED)
 class LikelihoodRatio:
-    """How much surer of a forgotten row's class a network is than networks that never saw it.
+    """LiRA: is a network surer of a forgotten row's class than networks that never saw it?
 
-    The statistic is the logit-scaled confidence log(p / (1 - p)) of the true class. It is
-    Gaussian over the shadows, with a mean for each row and, as advised where shadows are few,
-    one variance for all, of which the ranking does not depend.
+    The statistic is log(p / (1 - p)) of the row's class. Over the shadow models it is taken as
+    Gaussian, with a mean for each row and one variance for all rows, as the paper advises for few
+    shadow models. The ranking does not depend on this variance.
     """
 
-    needs_judge: bool = False
+    needs_judge: ClassVar[bool] = False
+    figure_names: ClassVar[Mapping[str, FigureName]] = {
+        "auc": FigureName("LiRA AUC"),
+        "tpr": FigureName("LiRA TPR", "%"),
+        "excess": FigureName("LiRA excess", "nats"),
+    }
 
-    def __call__(self, subject: Subject, peers: Sequence[Subject]) -> Findings:
-        """`auc`, `tpr` and `excess` (nats of log-odds), as `attacked` gives them."""
-        labels = subject.bench.rows("members").labels
+    def __call__(self, audited: AuditedNetwork, peers: Sequence[AuditedNetwork]) -> AuditFigures:
+        """Return `auc`, `tpr` and `excess` (nats of log-odds); see `attack_rows`."""
+        labels = audited.context.select_rows("members").labels
         target, *others = [
-            scaled_confidence(one.logits("members"), labels) for one in (subject, *peers)
+            compute_log_odds(network.compute_logits("members"), labels)
+            for network in (audited, *peers)
         ]
-        return attacked(target, others, lambda found, shadows: found - shadows.mean(dim=0))
+        return attack_rows(target, others, lambda found, shadows: found - shadows.mean(dim=0))
 
 
-def scaled_confidence(logits: Tensor, labels: Tensor) -> Tensor:
-    """log(p / (1 - p)) of each row's class (N,), of logits (N, K), without rounding p to 0 or 1."""
+def compute_log_odds(logits: Tensor, labels: Tensor) -> Tensor:
+    """Compute log(p / (1 - p)) of each row's class without rounding p to 0 or 1.
+
+    Args:
+        logits: (N, K).
+        labels: Class of each row (N,).
+
+    Returns:
+        Log-odds (N,), float64, nats.
+    """
     logits, own = logits.double(), labels[:, None]
     others = logits.scatter(1, own, -torch.inf).logsumexp(dim=1)
     return logits.gather(1, own).squeeze(1) - others
 
 
-@dataclasses.dataclass(frozen=True)
+@dataclass(config=CLOSED)
 class NeighbourMembership:
-    """How far a network's answers to forgotten rows are from those of networks without the class.
+    """MIA-NN: do a network's answers to forgotten rows look like those of retrained networks?
 
-    Answers are the probabilities of the retain classes, renormalised. A row's score is their
-    Jensen-Shannon divergence from the shadow models' mean answer, bits.
+    An answer is the probabilities of the retain classes, renormalised. A row's score is the
+    Jensen-Shannon divergence of the answer from the shadow models' mean answer, in bits.
     """
 
-    needs_judge: bool = False
+    needs_judge: ClassVar[bool] = False
+    figure_names: ClassVar[Mapping[str, FigureName]] = {
+        "auc": FigureName("MIA-NN AUC"),
+        "tpr": FigureName("MIA-NN TPR", "%"),
+        "excess": FigureName("MIA-NN excess", "bits"),
+    }
 
-    def __call__(self, subject: Subject, peers: Sequence[Subject]) -> Findings:
-        """`auc`, `tpr` and `excess` (bits), as `attacked` gives them."""
-        retain = list(subject.bench.request.retain)
+    def __call__(self, audited: AuditedNetwork, peers: Sequence[AuditedNetwork]) -> AuditFigures:
+        """Return `auc`, `tpr` and `excess` (bits); see `attack_rows`."""
+        retain = list(audited.context.request.retain)
         target, *others = [
-            one.logits("members")[:, retain].double().softmax(dim=1) for one in (subject, *peers)
+            network.compute_logits("members")[:, retain].double().softmax(dim=1)
+            for network in (audited, *peers)
         ]
-        return attacked(target, others, _surprise)
-
-
-def _surprise(answers: Tensor, shadows: Tensor) -> Tensor:
-    return jensen_shannon(answers, shadows.mean(dim=0))
+        return attack_rows(
+            target,
+            others,
+            lambda found, shadows: compute_jensen_shannon(found, shadows.mean(dim=0)),
+        )

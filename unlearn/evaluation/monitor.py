@@ -1,4 +1,4 @@
-"""Looking at a student while its method runs on: real accuracy, and what is known without data."""
+"""Measurements of the student while its method runs."""
 
 from __future__ import annotations
 
@@ -9,18 +9,22 @@ from typing import Any
 from torch import nn
 
 from unlearn.data.tensors import Data
-from unlearn.evaluation.base import Metric, StudentFigures, StudentMetric, measure_accuracy
+from unlearn.evaluation.accuracy import measure_accuracy
+from unlearn.evaluation.base import Metric, StudentFigures, StudentMetric
 from unlearn.protocol import Request, State
 
 
 class StudentMonitor:
-    """The looks at one run's students; none changes a student or torch's random state.
+    """Measures a run's student; changes neither the student nor torch's random state.
 
     Args:
-        request: what the method was given.
-        data: real images, or None.
-        metrics: of the run; those that watch are asked at each look.
-        every: steps between two looks; None: none.
+        request: What the method was given.
+        data: Real images; None without a data set.
+        metrics: Metrics of the run; the monitor uses the `StudentMetric`s among them.
+        every: Steps between two measurements; None: the student is not measured on the way.
+
+    Attributes:
+        seconds: Time that `observe` has taken so far.
     """
 
     def __init__(
@@ -32,33 +36,37 @@ class StudentMonitor:
     ) -> None:
         self._request, self._data, self._every = request, data, every
         self._metrics = {name: m for name, m in metrics.items() if isinstance(m, StudentMetric)}
-        self._watched: dict[str, StudentFigures] = {}
+        self._prepared: dict[str, StudentFigures] = {}
         self.seconds = 0.0
 
-    def look(self, state: State) -> dict[str, Any]:
-        """The student's test accuracy and what is known of it without data.
+    def observe(self, state: State) -> dict[str, Any]:
+        """Measure the student of a step, if the step is due.
 
-        At every `every`-th step and the last; the second under the metric's name and a dot.
+        Due are every `every`-th step and the last step of a stage.
+
+        Returns:
+            `retain` and `forget`: test accuracy, percent, if there is a data set; the figures of
+            each `StudentMetric` as `METRIC.FIGURE`. Empty if the step is not due or has no student.
         """
         due = self._every and (state.step % self._every == 0 or state.step == state.total)
         if state.student is None or not due:
             return {}
-        start, seen = time.perf_counter(), dict[str, Any]()
+        start, found = time.perf_counter(), dict[str, Any]()
         modes = {module: module.training for module in state.student.modules()}
         state.student.eval()
         if self._data is not None:
             forget, hardware = self._request.forget, self._request.hardware
-            seen |= measure_accuracy(state.student, self._data.test, forget, hardware)
-        for name, figures in self.figures(state.student).items():
-            seen |= {f"{name}.{figure}": value for figure, value in figures.items()}
+            found |= measure_accuracy(state.student, self._data.test, forget, hardware)
+        for name, figures in self.measure(state.student).items():
+            found |= {f"{name}.{figure}": value for figure, value in figures.items()}
         for module, training in modes.items():
             module.training = training
         self.seconds += time.perf_counter() - start
-        return seen
+        return found
 
-    def figures(self, student: nn.Module) -> dict[str, dict[str, float]]:
-        """What each watching metric says of a student in eval mode."""
+    def measure(self, student: nn.Module) -> dict[str, dict[str, float]]:
+        """Return the figures of each `StudentMetric` by its name, of a student in eval mode."""
         for name, metric in self._metrics.items():
-            if name not in self._watched:
-                self._watched[name] = metric.watch(self._request)
-        return {name: figures(student) for name, figures in self._watched.items()}
+            if name not in self._prepared:
+                self._prepared[name] = metric.prepare(self._request)
+        return {name: measure(student) for name, measure in self._prepared.items()}

@@ -1,63 +1,58 @@
-"""When forgetting fails: the first step at which D_f rises, and how much it rises."""
+"""When forgetting fails: the first step at which D_f rises again, and how far it rises."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated
+from collections.abc import Mapping
+from typing import Annotated, ClassVar
 
 from pydantic import Field
 from pydantic.dataclasses import dataclass
 
 from unlearn.config.schema import CLOSED
-from unlearn.evaluation.base import Figures, MetricContext, Models
+from unlearn.evaluation.base import FigureName, Figures, MetricContext, Models
 from unlearn.records.history import read_looks
-
-if TYPE_CHECKING:
-    import pandas as pd
 
 
 @dataclass(config=CLOSED)
 class Onset:
-    """Figures of the curve D_f(t) that the runner observed, over the method's last stage.
+    """Figures of D_f over the steps of the method's last stage, as measured while it ran.
 
-    A warm-started student begins with the class, so its onset is a rise after D_f was first down
-    to `threshold`.
+    A student that starts as the teacher has a high D_f at first. A rise therefore counts only
+    after D_f has been at or below `threshold`.
 
     Args:
-        threshold: percent.
+        threshold: D_f in percent.
     """
 
     threshold: Annotated[float, Field(ge=0, le=100)]
-    needs_data: bool = True
+    needs_data: ClassVar[bool] = True
+    figure_names: ClassVar[Mapping[str, FigureName]] = {
+        "step": FigureName("onset", "steps"),
+        "area": FigureName("mean D_f", "%"),
+        "largest": FigureName("max D_f", "%"),
+    }
 
-    def __call__(self, models: Models, setting: MetricContext) -> Figures:
-        """Read the history; see `Metric`.
+    def __call__(self, models: Models, context: MetricContext) -> Figures:
+        """Read the history.
 
         Returns:
-            `step`: first step with D_f above `threshold` after it was down to it, None if it
-            never rose; `area`: mean of D_f over the curve, percent; `largest`: its maximum over
-            the last three quarters of the steps; `final`: its last value.
+            `step`: first step with D_f above `threshold` after a step at or below it, None if
+            there is none; `area`: mean of D_f over the steps (trapezoidal rule), percent;
+            `largest`: largest D_f in the last three quarters of the steps, percent; `final`: last
+            D_f, percent. All are None if D_f was never measured.
         """
-        curve = read_looks(setting.history, "forget")["forget"]
+        from scipy.integrate import trapezoid
+
+        curve = read_looks(context.history, "forget")["forget"]
         if curve.empty:
             return {"step": None, "area": None, "largest": None, "final": None}
-        later = curve[curve.index > curve.index[-1] / 4]
-        down = curve[curve <= self.threshold]
-        risen = (
-            curve[(curve > self.threshold) & (curve.index > down.index[0])] if len(down) else down
-        )
+        steps, values = curve.index.to_numpy(), curve.to_numpy()
+        span = steps[-1] - steps[0]
+        low = curve.index[curve <= self.threshold]
+        rises = curve.index[(curve > self.threshold) & (curve.index > low.min())]
         return {
-            "step": int(risen.index[0]) if len(down) and len(risen) else None,
-            "area": _mean_over_steps(curve),
-            "largest": float(later.max()),
-            "final": float(curve.iloc[-1]),
+            "step": int(rises[0]) if len(rises) else None,
+            "area": float(trapezoid(values, steps) / span if span else values[0]),
+            "largest": float(values[steps > steps[-1] / 4].max()),
+            "final": float(values[-1]),
         }
-
-
-def _mean_over_steps(curve: pd.Series[float]) -> float:
-    """Trapezoidal area over the steps, divided by their span."""
-    if len(curve) == 1:
-        return float(curve.iloc[0])
-    steps = curve.index.to_series()
-    widths = steps.diff().iloc[1:].to_numpy()
-    heights = ((curve + curve.shift()) / 2).iloc[1:].to_numpy()
-    return float((widths * heights).sum() / widths.sum())

@@ -1,4 +1,4 @@
-"""All audits of one run: of its networks, of those that must fail, and of retrained ones."""
+"""All audits of a run, over all its networks."""
 
 from __future__ import annotations
 
@@ -11,53 +11,65 @@ from typing import Any
 from torch import nn
 
 from unlearn.errors import RunError
-from unlearn.evaluation.audit import Audit, AuditContext, Figure, Findings, Subject
+from unlearn.evaluation.audit import Audit, AuditContext, AuditedNetwork, AuditFigure, AuditFigures
 from unlearn.evaluation.base import Models
-from unlearn.statistics import left_out, lies_inside, prediction_interval
+from unlearn.statistics import check_left_out, lies_inside, predict_interval
 from unlearn.training.student import hold_down
 
-_BIAS = -20.0  # the held-down logit of the network that any audit but D_f's should unmask
+_MASKED_LOGIT = -20.0  # of the network that every audit but accuracy should recognise
 _NAMES = ("original", "retrained", "masked", "unlearned")
-_FEWEST = 2  # references, for a spread
+_MIN_REFERENCES = 2  # for a prediction interval
 
 
-def run_audits(audits: Mapping[str, Audit], models: Models, bench: AuditContext) -> dict[str, Any]:
-    """Audit every network of a run; what is found is laid over its record.
+def run_audits(
+    audits: Mapping[str, Audit], models: Models, context: AuditContext
+) -> dict[str, Any]:
+    """Audit every network of a run.
 
-    Retrained networks are audited with the others of them as peers. Each network that is not
-    one takes the place of the run's own: its peers are the references. So an unlearned network
-    that were as good as retrained would be one more draw from the same distribution.
+    The peers of a retrained network are the other retrained networks. The peers of any other
+    network are the references, so that it takes the place of the run's own retrained network. If
+    an unlearned network is as good as retrained, its numbers are one more draw from the same
+    distribution.
+
+    Args:
+        audits: Audits by name.
+        models: Networks of the run; `retrained` must be there.
+        context: What they are audited on.
 
     Returns:
-        `audits`: for each number, under `audit/number`, the networks' values, the interval of
-        one more retrained network (`low`, `high`), whether the unlearned one is `inside`, and
-        whether each retrained one, `left_out`, is inside the interval of the others; null with
-        fewer than two references. `audit_curves`: lists of numbers by network. `audits_inside`:
-        the share of numbers inside, averaged over audits. `seconds.audits`: of each audit, short
-        of what was known already.
+        Keys of the record. `audits`: for each number, as `AUDIT/NUMBER`, the value of each
+        network; `low` and `high`, the interval of one more retrained network; `inside`, whether
+        the unlearned network is in it; `left_out`, whether each retrained network is inside the
+        interval of the others. The last four are None with fewer than two references.
+        `audit_curves`: lists of numbers by network. `audits_inside`: share of numbers inside,
+        averaged over audits. `seconds.audits`: time of each audit.
     """
     assert models.retrained is not None
-    retrained = [Subject(network, bench) for network in (models.retrained, *models.references)]
-    unlearned = Subject(models.unlearned, bench)
+    retrained = [AuditedNetwork(one, context) for one in (models.retrained, *models.references)]
+    unlearned = AuditedNetwork(models.unlearned, context)
     others = {
-        "original": Subject(models.original, bench),
-        "masked": _masked(models.original, bench),
+        "original": AuditedNetwork(models.original, context),
+        "masked": _mask(models.original, context),
     }
     entries, curves, shares, seconds = dict[str, Any](), dict[str, Any](), [], dict[str, float]()
     for name, audit in audits.items():
         start = time.perf_counter()
-        found = {key: _known(audit, other, retrained[1:]) for key, other in others.items() if other}
+        found = {
+            key: _audit_shared(audit, other, retrained[1:])
+            for key, other in others.items()
+            if other
+        }
         found["unlearned"] = audit(unlearned, retrained[1:])
         found["retrained"], *references = [
-            _known(audit, one, retrained[:index] + retrained[index + 1 :])
+            _audit_shared(audit, one, retrained[:index] + retrained[index + 1 :])
             for index, one in enumerate(retrained)
         ]
         insides = []
-        for number, finding in found["retrained"].items():
-            if isinstance(finding, list):
-                curves[f"{name}/{number}"] = _by_network(number, found, references)
+        for number, figure in found["retrained"].items():
+            if isinstance(figure, list):
+                curves[f"{name}/{number}"] = _list_values(number, found, references)
             else:
-                entry = _entry(number, found, references)
+                entry = _make_entry(number, figure.resolution, found, references)
                 entries[f"{name}/{number}"] = entry
                 insides.append(entry["inside"])
         if insides and None not in insides:
@@ -71,60 +83,64 @@ def run_audits(audits: Mapping[str, Audit], models: Models, bench: AuditContext)
     }
 
 
-def _known(audit: Audit, subject: Subject, peers: Sequence[Subject]) -> Findings:
-    """What an audit finds in networks that other runs share, or found for one of those."""
-    bench = subject.bench
-    judge = [bench.judge] if audit.needs_judge and bench.judge is not None else []
-    networks = [subject.network, *(peer.network for peer in peers), *judge]
+def _audit_shared(
+    audit: Audit, audited: AuditedNetwork, peers: Sequence[AuditedNetwork]
+) -> AuditFigures:
+    """Audit a network that other runs share, or read from the cache what they found."""
+    context = audited.context
+    judge = [context.judge] if audit.needs_judge and context.judge is not None else []
+    networks = [audited.network, *(peer.network for peer in peers), *judge]
 
-    def plain() -> dict[str, Any]:
+    def measure() -> dict[str, Any]:
         return {
-            name: asdict(finding) if isinstance(finding, Figure) else finding
-            for name, finding in audit(subject, peers).items()
+            name: asdict(figure) if isinstance(figure, AuditFigure) else figure
+            for name, figure in audit(audited, peers).items()
         }
 
+    found = context.measurements.get_or_measure([audit, context.max_rows], networks, measure)
     return {
-        name: Figure(**finding) if isinstance(finding, dict) else finding
-        for name, finding in bench.shelf.kept([audit, bench.most], networks, plain).items()
+        name: AuditFigure(**figure) if isinstance(figure, dict) else figure
+        for name, figure in found.items()
     }
 
 
-def _masked(original: nn.Module, bench: AuditContext) -> Subject | None:
-    """The original with the forget classes' logits held down, where it has a layer for that."""
-    request = bench.request
+def _mask(original: nn.Module, context: AuditContext) -> AuditedNetwork | None:
+    """The original with the forget classes' logits held down; None if its last layer has none."""
+    request = context.request
     network = copy.deepcopy(original).eval()
     try:
-        hold_down(network, request.forget, request.num_classes, _BIAS)
+        hold_down(network, request.forget, request.num_classes, _MASKED_LOGIT)
     except RunError:
         return None
-    return Subject(network, bench)
+    return AuditedNetwork(network, context)
 
 
-def _by_network(
-    number: str, found: Mapping[str, Findings], references: Sequence[Findings]
+def _list_values(
+    number: str, found: Mapping[str, AuditFigures], references: Sequence[AuditFigures]
 ) -> dict[str, Any]:
-    """What an audit found under one name, as plain values: by network, None where there is none."""
+    """The value of one number or curve in each network, None where an audit did not find it."""
 
-    def plain(findings: Findings) -> Any:
-        finding = findings.get(number)
-        return finding.value if isinstance(finding, Figure) else finding
+    def get_value(figures: AuditFigures) -> Any:
+        figure = figures.get(number)
+        return figure.value if isinstance(figure, AuditFigure) else figure
 
-    values = {name: plain(found.get(name, {})) for name in _NAMES}
-    return values | {"references": [plain(findings) for findings in references]}
+    values = {name: get_value(found.get(name, {})) for name in _NAMES}
+    return values | {"references": [get_value(figures) for figures in references]}
 
 
-def _entry(
-    number: str, found: Mapping[str, Findings], references: Sequence[Findings]
+def _make_entry(
+    number: str,
+    resolution: float,
+    found: Mapping[str, AuditFigures],
+    references: Sequence[AuditFigures],
 ) -> dict[str, Any]:
-    """A number of all networks, and the interval of the retrained ones."""
-    entry = _by_network(number, found, references)
+    """The record's entry of a number: its values, and the interval of the retrained networks."""
+    entry = _list_values(number, found, references)
     entry |= dict.fromkeys(("low", "high", "inside", "left_out"))
-    if len(references) < _FEWEST:
+    if len(references) < _MIN_REFERENCES:
         return entry
     retrained = [entry["retrained"], *entry["references"]]
-    figure = found["retrained"][number]
-    assert isinstance(figure, Figure)
-    low, high = prediction_interval(retrained, figure.resolution)
+    low, high = predict_interval(retrained, resolution)
     inside = lies_inside(entry["unlearned"], low, high)
-    leaving = left_out(retrained, figure.resolution)
-    return entry | {"low": low, "high": high, "inside": inside, "left_out": leaving}
+    left_out = check_left_out(retrained, resolution)
+    return entry | {"low": low, "high": high, "inside": inside, "left_out": left_out}

@@ -1,114 +1,113 @@
-"""Pictures: what the method synthesised, and what an attacker can invert from the networks."""
+"""Pictures of what the method synthesised, and of what an attacker can invert from the networks."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import ClassVar
 
 import torch
-from pydantic import NonNegativeFloat, NonNegativeInt, PositiveFloat, PositiveInt
+from pydantic import PositiveInt
 from pydantic.dataclasses import dataclass
 from torch import Tensor, nn
 
 from unlearn.config.schema import CLOSED
-from unlearn.evaluation.base import Figures, MetricContext, Models
-from unlearn.evaluation.inversion import invert_classes
+from unlearn.evaluation.base import FigureName, Figures, MetricContext, Models
+from unlearn.evaluation.inversion import Inversion
 from unlearn.protocol import Request
 
-_CELL = (1.1, 1.5)  # inches of an image and its words
-_SIDE = 1.0  # of the image's longer side
+_CELL = (1.1, 1.5)  # width and height of an image with its text, inches
+_SIDE = 1.0  # the image's longer side, inches
+_COLUMNS = 8
 
 
 @dataclass(config=CLOSED)
 class SamplePictures:
-    """samples.png: synthesised images, what the teacher calls them, and the filter's verdict.
+    """samples.png: synthesised images with the teacher's answers and the filter's verdicts.
 
     Args:
-        most: images shown.
+        most: Upper limit on the images shown.
     """
 
     most: PositiveInt
-    needs_data: bool = False
+    needs_data: ClassVar[bool] = False
+    figure_names: ClassVar[Mapping[str, FigureName]] = {
+        "shown": FigureName("samples shown"),
+        "kept": FigureName("samples kept"),
+    }
 
-    def __call__(self, models: Models, setting: MetricContext) -> Figures:
-        """Draw; the figure is how many of the shown images the filter keeps, or None."""
-        samples = setting.samples
+    def __call__(self, models: Models, context: MetricContext) -> Figures:
+        """Draw the picture, if the method showed samples.
+
+        Returns:
+            `shown`: number of images in the picture; `kept`: how many of them the filter keeps.
+            Both are None without samples.
+        """
+        samples = context.samples
         if samples is None:
             return {"shown": None, "kept": None}
         images, weights = samples.images[: self.most], samples.weights[: self.most]
         titles = [
-            f"{setting.classes[label]}\n{'kept' if weight > 0 else 'dropped'}"
+            f"{context.class_names[label]}\n{'kept' if weight > 0 else 'dropped'}"
             for label, weight in zip(samples.classes.tolist(), weights.tolist(), strict=False)
         ]
-        columns = 8
-        rows = [images[i : i + columns] for i in range(0, len(images), columns)]
-        _grid(setting, rows, [""] * len(rows), titles, setting.figures / "samples.png")
+        rows = list(images.split(_COLUMNS))
+        path = context.picture_folder / "samples.png"
+        _draw_grid(context.request, rows, [""] * len(rows), titles, path)
         return {"shown": len(images), "kept": int((weights > 0).sum())}
 
 
-@dataclass(config=CLOSED)
-class InversionAttack:
-    """inversion_attack.png: white-box inversion of the first forget class from each network.
-
-    The same starts for every network; see `inverted`.
+@dataclass(config=CLOSED, kw_only=True)
+class InversionAttack(Inversion):
+    """inversion_attack.png: images of the first forget class, inverted from each network.
 
     Args:
-        images: for each network.
-        steps: of Adam.
-        learning_rate: of Adam.
-        tv_weight: of the total variation.
+        images: Images for each network, from the same starts.
     """
 
     images: PositiveInt
-    steps: NonNegativeInt
-    learning_rate: PositiveFloat
-    tv_weight: NonNegativeFloat
-    needs_data: bool = False
+    needs_data: ClassVar[bool] = False
+    figure_names: ClassVar[Mapping[str, FigureName]] = {
+        "unlearned": FigureName("attack confidence")
+    }
 
-    def __call__(self, models: Models, setting: MetricContext) -> Figures:
-        """Draw; the figures are the mean probability of the class reached, {model: confidence}."""
-        attacked = dict(models.items())
+    def __call__(self, models: Models, context: MetricContext) -> Figures:
+        """Invert the images and draw the picture.
+
+        Returns:
+            For each model, the mean probability of the class that it gives its images, 0 to 1.
+        """
+        networks = dict(models.items())
+        class_name = context.class_names[context.request.forget[0]]
         rows, confidences = [], {}
-        for name, network in attacked.items():
-            images, confidence = self._invert(network, setting.request)
+        for name, network in networks.items():
+            images, confidences[name] = self._attack(network, context.request)
             rows.append(images)
-            confidences[name] = confidence
-        name = setting.classes[setting.request.forget[0]]
-        _grid(
-            setting,
-            rows,
-            [f"{name}, {model}" for model in attacked],
-            [],
-            setting.figures / "inversion_attack.png",
-        )
+        labels = [f"{class_name}, {name}" for name in networks]
+        path = context.picture_folder / "inversion_attack.png"
+        _draw_grid(context.request, rows, labels, [], path)
         return confidences
 
-    def _invert(self, network: nn.Module, request: Request) -> tuple[Tensor, float]:
+    def _attack(self, network: nn.Module, request: Request) -> tuple[Tensor, float]:
         target = request.forget[0]
-        images = invert_classes(
-            network,
-            request,
-            torch.full((self.images,), target, device=request.hardware.device),
-            steps=self.steps,
-            learning_rate=self.learning_rate,
-            tv_weight=self.tv_weight,
-            seed=request.seed,
-        )
+        labels = torch.full((self.images,), target, device=request.hardware.device)
+        images = self.invert(network, request, labels, request.seed)
         with torch.no_grad():
             confidence = network(images).softmax(dim=1)[:, target].mean().item()
         return images, confidence
 
 
-def _grid(
-    setting: MetricContext, rows: Sequence[Tensor], labels: list[str], titles: list[str], path: Path
+def _draw_grid(
+    request: Request, rows: Sequence[Tensor], labels: list[str], titles: list[str], path: Path
 ) -> None:
-    """Write a grid of images, a label before each row and a title over each image.
+    """Write a grid of images, with a label before each row and a title above each image.
 
-    All on one pair of axes, in units of a cell: one for each image takes four times as long.
+    All images share one pair of axes, in units of a cell; a pair of axes for each image takes
+    four times as long.
     """
     from matplotlib.figure import Figure
 
-    lowest, highest = setting.request.lowest, setting.request.highest
+    lowest, highest = request.lowest, request.highest
     columns = max(len(row) for row in rows)
     figure = Figure(figsize=(_CELL[0] * columns, _CELL[1] * len(rows)))
     axes = figure.add_axes((0, 0, 1, 1))

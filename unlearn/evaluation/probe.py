@@ -1,14 +1,15 @@
-"""Linear probes: how well a few labelled rows read the forget classes out of the features.
+"""Linear probes: how well a few labelled rows tell the forget classes apart by the features.
 
-"An Illusion of Unlearning?" (AISTATS 2026, arXiv 2604.08271), with few labels.
+"An Illusion of Unlearning?", AISTATS 2026, arXiv 2604.08271; here with few labels. With all
+labels, a linear probe recognises even a class that a network has never seen. Networks differ in
+how few labels it takes.
 """
 
 from __future__ import annotations
 
 import warnings
-from collections.abc import Sequence
-from functools import partial
-from typing import TYPE_CHECKING
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,145 +19,168 @@ from torch import nn
 
 from unlearn.config.schema import CLOSED
 from unlearn.data.tensors import Split
-from unlearn.evaluation.audit import Figure, Findings, Subject
-from unlearn.evaluation.base import Figures, MetricContext, Models, mean_of, measure_models
+from unlearn.evaluation.audit import TEST_PARTS, AuditedNetwork, AuditFigure, AuditFigures
+from unlearn.evaluation.base import (
+    FigureName,
+    Figures,
+    MetricContext,
+    Models,
+    average,
+    measure_models,
+)
 from unlearn.models.features import feature_places, features_at
 
 if TYPE_CHECKING:
     from sklearn.linear_model import LogisticRegression
 
-Rows = NDArray[np.float64]
-
-
+Features = NDArray[np.floating]
 Labels = NDArray[np.int64]
 
+_MAX_STEPS = 100  # of the solver
 
-_STEPS = 100  # of the solver, at most
+
+def fit_classifier(features: Features, labels: Labels) -> LogisticRegression:
+    """Fit a logistic regression of the classes, in at most 100 steps of the solver.
+
+    Args:
+        features: (N, D).
+        labels: Class of each row (N,).
+    """
+    from sklearn.exceptions import ConvergenceWarning
+    from sklearn.linear_model import LogisticRegression
+
+    with warnings.catch_warnings():
+        # On a collapsed network's features the solver may not converge; its answers count.
+        warnings.simplefilter("ignore", ConvergenceWarning)
+        return LogisticRegression(max_iter=_MAX_STEPS).fit(features, labels)
 
 
 @dataclass(config=CLOSED)
-class Probe:
-    """Scores of a linear probe of a few labelled rows, {model: a score for each layer}, percent.
-
-    Masking a class in the last layer leaves it as readable as ever in the features before it.
-    With all labels a probe reads even a class that a network has never seen; what tells networks
-    apart is how few labels it takes, so that the probe gets `shots` rows of each class (see
-    `readout`). The reference is the retrained model's score, not chance.
+class FewShotProbe:
+    """Settings of a linear probe, shared by the metric and the audit.
 
     Args:
-        shots: labelled training rows of each class.
-        draws: of those rows, over which the score is averaged.
-        most: test rows of each class, at most.
-        grid: maps are averaged to so many by so many positions.
+        shots: Labelled training rows of each class.
+        draws: Number of draws of these rows, over which the score is averaged.
     """
 
     shots: PositiveInt
     draws: PositiveInt
-    most: PositiveInt
-    grid: PositiveInt
-    needs_data: bool = True
 
-    def __call__(self, models: Models, setting: MetricContext) -> Figures:
-        """Probe all models and a fresh network; see `Metric`.
+    def score(
+        self,
+        train: tuple[Features, Labels],
+        test: tuple[Features, Labels],
+        forget: tuple[int, ...],
+    ) -> float:
+        """Score how well few labelled rows tell the forget classes from the others.
+
+        A logistic regression of all K classes is fitted to `shots` rows of each. The score is the
+        balanced accuracy of its answers, taken as forget class or not, averaged over the draws.
+
+        Args:
+            train: Features (N, D) and classes (N,) of the rows to draw from. A class with too few
+                rows gives some of them again.
+            test: Features (M, D) and classes (M,) of the rows to score on.
+            forget: Forget classes.
 
         Returns:
-            `layers`: where features are read, the penultimate last; a list of scores for each
-            model and for `random`; `penultimate`: unlearned - retrained at the last of them;
-            `excess`: the largest absolute difference over the layers; `floor`: both, without
-            their sign, of the references from the retrained model, averaged (None without any).
+            Percent; 50 is chance.
         """
-        request, data = setting.request, setting.data
+        from sklearn.metrics import balanced_accuracy_score
+        from sklearn.preprocessing import StandardScaler
+
+        scaler, (labels, test_labels) = StandardScaler().fit(train[0]), (train[1], test[1])
+        features, test_features = scaler.transform(train[0]), scaler.transform(test[0])
+        truth = np.isin(test_labels, forget)
+        pools = [np.flatnonzero(labels == c) for c in np.unique(labels)]
+        scores = []
+        for draw in range(self.draws):
+            turn = np.arange(draw * self.shots, (draw + 1) * self.shots)
+            rows = np.concatenate([pool.take(turn, mode="wrap") for pool in pools])
+            answers = fit_classifier(features[rows], labels[rows]).predict(test_features)
+            scores.append(balanced_accuracy_score(truth, np.isin(answers, forget)))
+        return 100 * float(np.mean(scores))
+
+
+@dataclass(config=CLOSED, kw_only=True)
+class Probe(FewShotProbe):
+    """Scores of a linear probe at each place of features, of every model, in percent.
+
+    A class that is masked in the last layer is as recognisable as before in the features. The
+    reference is the retrained model's score, not chance.
+
+    Args:
+        most: Upper limit on the test rows of each class.
+        grid: Side g of the g x g grid that feature maps are averaged to.
+    """
+
+    most: PositiveInt
+    grid: PositiveInt
+    needs_data: ClassVar[bool] = True
+    figure_names: ClassVar[Mapping[str, FigureName]] = {
+        "penultimate": FigureName("probe", "points"),
+        "floor.penultimate": FigureName("probe floor", "points"),
+        "excess": FigureName("probe max", "points"),
+        "floor.excess": FigureName("probe max floor", "points"),
+        "unlearned.-1": FigureName("probe score", "%"),
+        "retrained.-1": FigureName("retrained probe score", "%"),
+    }
+
+    def __call__(self, models: Models, context: MetricContext) -> Figures:
+        """Probe all models and a freshly initialised network.
+
+        Returns:
+            `layers`: places of the features, the penultimate last; a score for each place, in a
+            list for each model, in one for each of the `references`, and in `random` for the
+            fresh network; `penultimate`: unlearned - retrained at the last place, points;
+            `excess`: largest absolute difference over the places, points; `floor`: absolute
+            values of both for the references in place of unlearned, averaged, None without
+            references.
+        """
+        request, data = context.request, context.data
         assert data is not None
         assert models.retrained is not None
         places = feature_places(models.original, request.attention)
         random = np.random.default_rng(request.seed)
-        taught = _some(data.train, self.shots * self.draws, random)
-        asked = _some(data.test, self.most, random)
-        score = partial(self._scores, places=places, taught=taught, asked=asked, setting=setting)
-        what = [self, places]
-        found = measure_models(models, score, what, setting.shelf)
+        train = _draw_rows(data.train, self.shots * self.draws, random)
+        test = _draw_rows(data.test, self.most, random)
+
+        def measure(network: nn.Module) -> list[float]:
+            features, test_features = (
+                features_at(network, places, split.images, request.hardware, grid=self.grid)
+                for split in (train, test)
+            )
+            labels, test_labels = train.labels.cpu().numpy(), test.labels.cpu().numpy()
+            return [
+                self.score((x.numpy(), labels), (z.numpy(), test_labels), request.forget)
+                for x, z in zip(features, test_features, strict=True)
+            ]
+
+        settings = [self, places]
+        found = measure_models(models, measure, settings, context.measurements)
         fresh = request.hardware.place(request.fresh()).eval()
-        found["random"] = setting.shelf.kept(what, [fresh], lambda: score(fresh))
-        off, *floor = [
-            [score - reached for score, reached in zip(scores, found["retrained"], strict=True)]
+        found["random"] = context.measurements.get_or_measure(
+            settings, [fresh], lambda: measure(fresh)
+        )
+        differences, *floor = [
+            [score - expected for score, expected in zip(scores, found["retrained"], strict=True)]
             for scores in (found["unlearned"], *found["references"])
         ]
         return {
             "layers": list(places),
             **found,
-            "penultimate": off[-1],
-            "excess": max(map(abs, off)),
+            "penultimate": differences[-1],
+            "excess": max(map(abs, differences)),
             "floor": {
-                "penultimate": mean_of([abs(points[-1]) for points in floor]),
-                "excess": mean_of([max(map(abs, points)) for points in floor]),
+                "penultimate": average([abs(points[-1]) for points in floor]),
+                "excess": average([max(map(abs, points)) for points in floor]),
             },
         }
 
-    def _scores(
-        self,
-        network: nn.Module,
-        places: tuple[str, ...],
-        taught: Split,
-        asked: Split,
-        setting: MetricContext,
-    ) -> list[float]:
-        hardware, forget = setting.request.hardware, setting.request.forget
-        known, unseen = (
-            features_at(network, places, split.images, hardware, grid=self.grid)
-            for split in (taught, asked)
-        )
-        labels, truth = taught.labels.cpu().numpy(), asked.labels.cpu().numpy()
-        return [
-            readout(x.numpy(), labels, z.numpy(), truth, forget, shots=self.shots, draws=self.draws)
-            for x, z in zip(known, unseen, strict=True)
-        ]
 
-
-def readout(
-    known: Rows,
-    labels: Labels,
-    unseen: Rows,
-    truth: Labels,
-    forget: tuple[int, ...],
-    *,
-    shots: int,
-    draws: int,
-) -> float:
-    """How well a few labelled rows tell the forget classes from the rest: percent, 50 is chance.
-
-    Logistic regression of all K classes on `shots` rows of each; the score is the balanced
-    accuracy of its answering with a forget class, averaged over the draws of those rows.
-
-    Args:
-        known: features (N, D) of rows to draw from.
-        labels: their classes (N,).
-        unseen: features (M, D) to score on.
-        truth: their classes (M,).
-        forget: the forget classes.
-        shots: rows of each class a draw; a class with too few of them is drawn anew.
-        draws: over which the score is averaged.
-    """
-    from sklearn.metrics import balanced_accuracy_score
-    from sklearn.preprocessing import StandardScaler
-
-    scaler = StandardScaler().fit(known)
-    known, unseen, wanted = (
-        scaler.transform(known),
-        scaler.transform(unseen),
-        np.isin(truth, forget),
-    )
-    pools = [np.flatnonzero(labels == c) for c in np.unique(labels)]
-    scores = []
-    for draw in range(draws):
-        turn = np.arange(draw * shots, (draw + 1) * shots)
-        rows = np.concatenate([pool.take(turn, mode="wrap") for pool in pools])
-        probe = classifier(known[rows], labels[rows])
-        scores.append(balanced_accuracy_score(wanted, np.isin(probe.predict(unseen), forget)))
-    return 100 * float(np.mean(scores))
-
-
-def _some(split: Split, most: int, random: np.random.Generator) -> Split:
-    """At most so many rows of each class, in random order."""
+def _draw_rows(split: Split, most: int, random: np.random.Generator) -> Split:
+    """At most `most` rows of each class, in random order."""
     labels = split.labels.cpu().numpy()
     rows = np.concatenate(
         [random.permutation(np.flatnonzero(labels == c))[:most] for c in np.unique(labels)]
@@ -164,49 +188,25 @@ def _some(split: Split, most: int, random: np.random.Generator) -> Split:
     return Split(split.images[rows], split.labels[rows])
 
 
-def classifier(features: Rows, labels: Labels) -> LogisticRegression:
-    """Logistic regression of the classes (N,) on features (N, D), after 100 steps at most."""
-    from sklearn.exceptions import ConvergenceWarning
-    from sklearn.linear_model import LogisticRegression
-
-    with warnings.catch_warnings():
-        # A collapsed network's features may never let it converge: its answers count as they are.
-        warnings.simplefilter("ignore", ConvergenceWarning)
-        return LogisticRegression(max_iter=_STEPS).fit(features, labels)
-
-
 @dataclass(config=CLOSED)
-class BlockProbe:
-    """Balanced accuracy of a linear probe of a few labelled rows, percent, block by block.
+class BlockProbe(FewShotProbe):
+    """Score of a linear probe at each place of features, in percent."""
 
-    Args:
-        shots: labelled training rows of each class.
-        draws: of those rows, over which the score is averaged.
-    """
+    needs_judge: ClassVar[bool] = False
 
-    shots: PositiveInt
-    draws: PositiveInt
-    needs_judge: bool = False
-
-    def __call__(self, subject: Subject, peers: Sequence[Subject]) -> Findings:
-        """One number a place where features are read; see `Audit`."""
-        bench = subject.bench
-        taught = bench.taught(self.shots * self.draws)
-        labels = taught.labels.cpu().numpy()
-        asked = [bench.rows(part) for part in ("retain", "forget")]
-        truth = np.concatenate([rows.labels.cpu().numpy() for rows in asked])
-        unseen = [subject.features(rows) for rows in asked]
-        return {
-            place: Figure(
-                readout(
-                    known.double().numpy(),
-                    labels,
-                    np.concatenate([features[place].double().numpy() for features in unseen]),
-                    truth,
-                    bench.request.forget,
-                    shots=self.shots,
-                    draws=self.draws,
-                )
+    def __call__(self, audited: AuditedNetwork, peers: Sequence[AuditedNetwork]) -> AuditFigures:
+        """Return the score of each place under the place's name."""
+        context = audited.context
+        train = context.draw_training_rows(self.shots * self.draws)
+        tests = [context.select_rows(part) for part in TEST_PARTS]
+        labels = train.labels.cpu().numpy()
+        test_labels = np.concatenate([rows.labels.cpu().numpy() for rows in tests])
+        test_features = [audited.compute_features(rows) for rows in tests]
+        found = {}
+        for place, features in audited.compute_features(train).items():
+            test = np.concatenate([rows[place].double().numpy() for rows in test_features])
+            score = self.score(
+                (features.double().numpy(), labels), (test, test_labels), context.request.forget
             )
-            for place, known in subject.features(taught).items()
-        }
+            found[place] = AuditFigure(score)
+        return found

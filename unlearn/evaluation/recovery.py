@@ -1,63 +1,75 @@
-"""How much of the class comes back with little effort: a new last layer, or a few images.
+"""How much of a class comes back with little effort: from a new last layer, or from a few images.
 
-Refitting the head: "An Illusion of Unlearning?" (AISTATS 2026, arXiv 2604.08271).
+Refitting the last layer: "An Illusion of Unlearning?", AISTATS 2026, arXiv 2604.08271.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import ClassVar
 
 import numpy as np
 from pydantic import PositiveFloat, PositiveInt
 from pydantic.dataclasses import dataclass
 
 from unlearn.config.schema import CLOSED
-from unlearn.evaluation.audit import Figure, Findings, Subject
-from unlearn.evaluation.probe import classifier
+from unlearn.evaluation.audit import AuditedNetwork, AuditFigure, AuditFigures
+from unlearn.evaluation.base import FigureName
+from unlearn.evaluation.probe import fit_classifier
 from unlearn.evaluation.relearn import Trainer
 
 
 @dataclass(config=CLOSED)
 class Recovery:
-    """D_f after the head was refitted on all classes, and after k-shot relearning.
+    """D_f after the last layer was refitted on all classes, and after k-shot relearning.
 
     Args:
-        head_rows: training rows of each class that the head is refitted on.
-        shots: each k: images of every class that a copy is trained on.
-        steps: of that training, the whole handful in each; batch norm keeps its statistics.
-        learning_rate: of Adam.
+        head_rows: Training rows of each class that the last layer is refitted on.
+        shots: Each k: training rows of each class that a copy of the network is trained on.
+        steps: Steps of this training, each on all the rows. Batch norm keeps its statistics.
+        learning_rate: Learning rate of Adam.
     """
 
     head_rows: PositiveInt
     shots: tuple[PositiveInt, ...]
     steps: PositiveInt
     learning_rate: PositiveFloat
-    needs_judge: bool = False
+    needs_judge: ClassVar[bool] = False
 
-    def __call__(self, subject: Subject, peers: Sequence[Subject]) -> Findings:
-        """`head`, and `shots-k` for each k, percent; see `Audit`."""
-        found = {"head": Figure(self._head(subject), subject.resolution)}
-        for shots in self.shots:
-            right = self._relearned(subject, shots)
-            found[f"shots-{shots}"] = Figure(right, subject.resolution)
-        return found
+    @property
+    def figure_names(self) -> Mapping[str, FigureName]:
+        """Names of the numbers."""
+        shots = {f"shots-{k}": FigureName(f"{k}-shot D_f", "%") for k in self.shots}
+        return {"head": FigureName("refitted D_f", "%"), **shots}
 
-    def _head(self, subject: Subject) -> float:
-        """By logistic regression on the penultimate features."""
+    def __call__(self, audited: AuditedNetwork, peers: Sequence[AuditedNetwork]) -> AuditFigures:
+        """Return `head`, and `shots-K` for each k, percent."""
+        found = {"head": self._refit_head(audited)}
+        found |= {f"shots-{shots}": self._relearn(audited, shots) for shots in self.shots}
+        return {
+            name: AuditFigure(value, audited.forget_resolution) for name, value in found.items()
+        }
+
+    def _refit_head(self, audited: AuditedNetwork) -> float:
+        """D_f of a logistic regression on the penultimate features."""
         from sklearn.preprocessing import StandardScaler
 
-        taught, asked = subject.bench.taught(self.head_rows), subject.bench.rows("forget")
-        known, unseen = (
-            [*subject.features(rows).values()][-1].double().numpy() for rows in (taught, asked)
+        train = audited.context.draw_training_rows(self.head_rows)
+        test = audited.context.select_rows("forget")
+        features, test_features = (
+            [*audited.compute_features(rows).values()][-1].double().numpy()
+            for rows in (train, test)
         )
-        scaler = StandardScaler().fit(known)
-        head = classifier(scaler.transform(known), taught.labels.cpu().numpy())
-        answers = head.predict(scaler.transform(unseen))
-        return 100 * float(np.mean(answers == asked.labels.cpu().numpy()))
+        scaler = StandardScaler().fit(features)
+        head = fit_classifier(scaler.transform(features), train.labels.cpu().numpy())
+        answers = head.predict(scaler.transform(test_features))
+        return 100 * float(np.mean(answers == test.labels.cpu().numpy()))
 
-    def _relearned(self, subject: Subject, shots: int) -> float:
-        network, rows = subject.to_train(), subject.bench.taught(shots)
-        trainer = Trainer(network, self.learning_rate, subject.bench.request.hardware)
+    def _relearn(self, audited: AuditedNetwork, shots: int) -> float:
+        """D_f of a copy that was trained on `shots` rows of each class."""
+        context, network = audited.context, audited.copy_to_train()
+        rows = context.draw_training_rows(shots)
+        trainer = Trainer(network, self.learning_rate, context.request.hardware)
         for _ in range(self.steps):
             trainer.step(rows.images, rows.labels)
-        return subject.right(network)
+        return audited.measure_forget_accuracy(network)

@@ -1,75 +1,98 @@
-"""Which checkpoint a figure without data would have picked, and which the test set."""
+"""Which student a figure without data would have selected, and which the test set."""
 
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, ClassVar
 
-from unlearn.evaluation.base import Figures, MetricContext, Models
+from pydantic.dataclasses import dataclass
+
+from unlearn.config.schema import CLOSED
+from unlearn.evaluation.base import FigureName, Figures, MetricContext, Models
 from unlearn.records.history import read_looks
 
 if TYPE_CHECKING:
     import pandas as pd
 
-_FEWEST = 3  # looks that can be ranked: two are always in order or in reverse
+_MIN_RANKED = 3  # the rank correlation of two values is always 1 or -1
 
 
-@dataclass(frozen=True)
+@dataclass(config=CLOSED)
 class Selection:
-    """The last iterate beside two picks among the looks at the method's last stage.
+    """The last student of a run beside two that could have been selected on the way.
 
-    The picks are made after the fact, from the history: nothing in the run is steered by them.
+    Selections are made afterwards, from the history of the method's last stage; they do not
+    change the run.
 
     Args:
-        retain: column of the history that stands in for D_r.
-        forget: the same for D_f.
-        score: the same for D_r - D_f; the proxy's pick is where it is highest.
+        retain: Column of the history that stands in for D_r.
+        forget: Column of the history that stands in for D_f.
+        score: Column of the history that stands in for D_r - D_f; its highest value selects.
     """
 
     retain: str
     forget: str
     score: str
-    needs_data: bool = False
+    needs_data: ClassVar[bool] = False
+    figure_names: ClassVar[Mapping[str, FigureName]] = {
+        "proxy.retain": FigureName("D_r proxy", "%"),
+        "proxy.forget": FigureName("D_f proxy", "%"),
+        "oracle.retain": FigureName("D_r oracle", "%"),
+        "oracle.forget": FigureName("D_f oracle", "%"),
+        "spearman.retain": FigureName("rho D_r"),
+        "spearman.forget": FigureName("rho D_f"),
+        "spearman.score": FigureName("rho"),
+    }
 
-    def __call__(self, models: Models, setting: MetricContext) -> Figures:
-        """Read the history; see `Metric`.
+    def __call__(self, models: Models, context: MetricContext) -> Figures:
+        """Read the history.
 
         Returns:
-            `last`, `proxy` and `oracle`: D_r and D_f on test rows, percent, of the last look, of
-            the latest with the highest score, and of the one with the lowest D_f, the highest
-            D_r among those, as published code picks it; `spearman`: rank correlations of the
-            proxies with D_r, D_f and D_r - D_f over the looks, None for fewer than three looks
-            and where a figure never changes.
+            `last`, `proxy` and `oracle`: D_r and D_f on test rows, percent, and the step. `last`
+            is the last measured student; `proxy` the latest with the highest `score`; `oracle`
+            the one with the lowest D_f, of those the highest D_r, as published code selects it.
+            `spearman`: rank correlations (-1 to 1) of the three stand-ins with D_r, D_f and
+            D_r - D_f over the measured students; None for fewer than three students and where a
+            figure never changes.
         """
         proxies = dict.fromkeys((self.retain, self.forget, self.score))
-        seen = read_looks(setting.history, "retain", "forget", *proxies)
+        seen = read_looks(context.history, "retain", "forget", *proxies)
         scores = seen[self.score].dropna()
         real = seen.dropna(subset=["retain", "forget"])
         best = real.sort_values(["forget", "retain", "step"], ascending=[True, False, True])
-        last = _at(seen, seen.index.tolist()[-1:])
+        last = _get_student(seen, seen.index.tolist()[-1:])
         return {
             "last": {"retain": last["retain"], "forget": last["forget"]},
-            "proxy": _at(seen, scores.index[scores == scores.max()].tolist()[-1:]),
-            "oracle": _at(seen, best.index.tolist()[:1]),
+            "proxy": _get_student(seen, scores.index[scores == scores.max()].tolist()[-1:]),
+            "oracle": _get_student(seen, best.index.tolist()[:1]),
             "spearman": {
-                "retain": spearman(seen[self.retain], seen["retain"]),
-                "forget": spearman(seen[self.forget], seen["forget"]),
-                "score": spearman(seen[self.score], seen["retain"] - seen["forget"]),
+                "retain": correlate_ranks(seen[self.retain], seen["retain"]),
+                "forget": correlate_ranks(seen[self.forget], seen["forget"]),
+                "score": correlate_ranks(seen[self.score], seen["retain"] - seen["forget"]),
             },
         }
 
 
-def spearman(one: pd.Series[float], other: pd.Series[float]) -> float | None:
-    """Spearman's rank correlation over the rows where both are known, ties at their mean rank."""
+def correlate_ranks(one: pd.Series[float], other: pd.Series[float]) -> float | None:
+    """Compute Spearman's rank correlation over the rows where both values are known.
+
+    Args:
+        one: N values, NaN where unknown.
+        other: N values, NaN where unknown.
+
+    Returns:
+        -1 to 1; None for fewer than three such rows and where a value never changes. Ties have
+        their mean rank.
+    """
     both = (one + other).dropna().index
-    if len(both) < _FEWEST or one[both].nunique() < 2 or other[both].nunique() < 2:
+    if len(both) < _MIN_RANKED or one[both].nunique() < 2 or other[both].nunique() < 2:
         return None
     return float(one[both].rank().corr(other[both].rank()))
 
 
-def _at(seen: pd.DataFrame, steps: list[int]) -> dict[str, float | int | None]:
-    """The real figures of the look at the one step, if there is one."""
+def _get_student(seen: pd.DataFrame, steps: list[int]) -> dict[str, float | int | None]:
+    """The step and the real figures of the student at the one step, if there is one."""
     if not steps:
         return {"step": None, "retain": None, "forget": None}
     found = {name: float(seen[name].loc[steps[0]]) for name in ("retain", "forget")}

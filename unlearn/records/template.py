@@ -80,6 +80,7 @@ def _figures() -> dict[str, Any]:
             "oracle": {"step": None, **both},
             "spearman": {**both, "score": None},
         },
+        "figures": {},
         "audits": {},
         "audit_curves": {},
         "audits_inside": None,

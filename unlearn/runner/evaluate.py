@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import time
 
-from unlearn.evaluation.alarms import alarms
+from unlearn.evaluation.alarms import find_alarms
 from unlearn.evaluation.audit import AuditContext
-from unlearn.evaluation.base import MetricContext, Models, StudentMetric
+from unlearn.evaluation.base import MetricContext, Models, StudentMetric, name_figures
 from unlearn.evaluation.monitor import StudentMonitor
 from unlearn.evaluation.panel import run_audits
 from unlearn.protocol import Request
@@ -27,6 +27,7 @@ def evaluate(
     student, record = result.student, session.record
     format_ = networks.checkpoint_format
     format_.save(student, session.folder / f"student{format_.suffix}")
+    record["figures"] = name_figures(session.parts.metrics, session.parts.audits)
     start = time.perf_counter()
     models = Models(networks.teacher, networks.retrained, student, networks.references)
     context = _make_context(session, request, result)
@@ -36,10 +37,10 @@ def evaluate(
         with session.catching():
             merge(record, {name: metric(models, context)})
     with session.catching():
-        merge(record, monitor.figures(student))
+        merge(record, monitor.measure(student))
     with session.catching():
         _run_audits(session, networks, request, models)
-    record["alarms"] = alarms(record["accuracy"], context.history)
+    record["alarms"] = find_alarms(record["accuracy"], context.history)
     record["seconds"]["evaluation"] = monitor.seconds + time.perf_counter() - start
 
 

@@ -83,7 +83,7 @@ def _observe(
     session: Session, usage: Usage, monitor: StudentMonitor, state: State
 ) -> Observed | None:
     """Measure the student, tell the observers, and return what the method's access lets it know."""
-    seen = monitor.look(state)
+    seen = monitor.observe(state)
     session.notify(Step(state.stage, state.step, state.total, state.scalars, seen))
     steered = "retain" in seen and session.parts.method.access == "oracle"
     return usage.tell(seen) if steered else None

@@ -19,7 +19,7 @@ from torch import nn
 
 from unlearn.config.schema import RunConfig, TrainingConfig, digest
 from unlearn.data.tensors import Data, Split
-from unlearn.evaluation.base import measure_accuracy
+from unlearn.evaluation.accuracy import measure_accuracy
 from unlearn.models.checkpoint import CheckpointFormat, load_into
 from unlearn.models.network import attention_layers
 from unlearn.protocol import Request

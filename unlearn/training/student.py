@@ -7,6 +7,7 @@ import copy
 import torch
 from torch import Tensor, nn
 
+from unlearn.config.schema import retain_classes
 from unlearn.errors import RunError
 from unlearn.hardware import Hardware
 from unlearn.models.network import freeze_batch_norm, readout, renew_readout, shrink_and_perturb
@@ -99,7 +100,7 @@ def settle_readout(
     for module, training in zip(student.modules(), modes, strict=True):
         module.training = training
     rows = list(forget)
-    others = logits[:, [k for k in range(classes) if k not in forget]].logsumexp(1, keepdim=True)
+    others = logits[:, list(retain_classes(classes, forget))].logsumexp(1, keepdim=True)
     bias[rows] += aim - (logits[:, rows] - others).mean(dim=0)
 
 
