@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from hydra._internal.core_plugins.basic_sweeper import BasicSweeper
 from hydra.core.config_store import ConfigStore
+from hydra.core.hydra_config import HydraConfig
 from hydra.core.override_parser.types import Override
 from hydra.types import HydraContext, TaskFunction
 from hydra_plugins.hydra_optuna_sweeper.config import Direction, OptunaSweeperConf
@@ -72,6 +73,7 @@ class Resume(BasicSweeper):
         def compose(words: list[str]) -> DictConfig:
             assert self.config is not None
             composed = loader.load_sweep_config(self.config, words)
+            HydraConfig.instance().set_config(composed)  # for ${hydra:...} in the job's values
             with open_dict(composed):
                 del composed["hydra"]
             return composed

@@ -51,6 +51,10 @@ def write(directory: Path, **values: object) -> None:
         [["experiment=published", "experiment=debug"], ["seed=3", "seed=4"]],
         [["method._target_=mine.Method", "method._target_=mine.Other"], ["seed=3", "seed=4"]],
         [["training.seed=${seed}", "training.seed=9"], ["seed=3", "seed=4"]],
+        [["model.checkpoint=teacher_${seed}.pt"], ["seed=3", "seed=4"]],
+        [["model.checkpoint=${dataset.name}_${training.seed}.pt"], ["seed=3", "seed=4"]],
+        [["dataset.mean=[0.3,0.3,0.3]"], ["dataset.std=[1,1,1]"], ["dataset.shape=[3,8,8]"]],
+        [["model._target_=mine.Net"], ["dataset.num_classes=10"], ["seed=3", "seed=4"]],
         [["tracking.mode=disabled"], ["evaluation.every=2", "evaluation.every=null"]],
     ],
 )

@@ -23,10 +23,10 @@ _PLAIN = {
 
 def resolve_config(composed: DictConfig, overrides: list[str]) -> RunConfig:
     """Turn Hydra's composed config into a checked one: `checked` of what is `resolved`."""
-    return checked(resolved(composed, overrides))
+    return check_values(resolve_values(composed, overrides))
 
 
-def resolved(composed: DictConfig, overrides: list[str]) -> dict[str, Any]:
+def resolve_values(composed: DictConfig, overrides: list[str]) -> dict[str, Any]:
     """Hydra's composed config as plain values, the settings of `as_published` laid under it.
 
     Args:
@@ -55,7 +55,7 @@ def resolved(composed: DictConfig, overrides: list[str]) -> dict[str, Any]:
     return {str(key): value for key, value in values.items()}
 
 
-def checked(values: Mapping[str, Any]) -> RunConfig:
+def check_values(values: Mapping[str, Any]) -> RunConfig:
     """A checked config of plain values.
 
     Raises:
@@ -86,7 +86,9 @@ def _use_own(config: DictConfig, group: str, typed: set[str]) -> bool:
         return False
     values = config[group]
     for key in list(values):
-        if f"{group}.{key}" not in typed:
+        if not any(
+            word == f"{group}.{key}" or word.startswith(f"{group}.{key}.") for word in typed
+        ):
             del values[key]
     values.setdefault("name", values._target_.rsplit(".", 1)[-1])
     return True

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -13,7 +13,7 @@ from typing import Any, Literal
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from omegaconf import DictConfig, OmegaConf
 
-from unlearn.config.resolve import checked, resolve_config, resolved
+from unlearn.config.resolve import check_values, resolve_config, resolve_values
 from unlearn.config.schema import DatasetConfig, RunConfig, digest
 from unlearn.errors import ConfigError
 from unlearn.records.folder import is_locked, locate_run, partial_directory
@@ -23,6 +23,8 @@ Status = Literal["done", "running", "cut off", "failed", "new"]
 _TO_DO: tuple[Status, ...] = ("new", "cut off", "failed")
 Compose = Callable[[list[str]], DictConfig]
 
+_WHOLE = re.compile(r"\$\{([\w.]+)\}")  # a value that is one reference and nothing else
+_WORD = re.compile(r"\w+")
 # Keys that decide what other keys are.
 _DECIDING = (
     *("method.as_published", "method._target_", "model._target_"),
@@ -135,69 +137,91 @@ def inspect_run(config: RunConfig) -> PlannedRun:
 def _compose_runs(
     jobs: Sequence[Sequence[str]], compose: Compose, is_group: Callable[[str], bool]
 ) -> list[RunConfig]:
-    """Return each job's run; composing is slow, so jobs that differ in plain values share it."""
-    plain = _plain_keys(jobs, is_group)
+    """Return each job's run, composed by Hydra.
+
+    Composing is slow, so jobs share a composed config if they differ only in plain values that
+    nothing but whole-value interpolations (`${seed}`) refers to.
+    """
+    plain = _find_plain_keys(jobs, is_group)
     bases: dict[tuple[str, ...], _Base] = {}
     found = []
     for job in jobs:
         shared = tuple(word for word in job if _key(word) not in plain)
         if shared not in bases:
-            bases[shared] = _Base(compose(list(job)), job)
+            bases[shared] = _Base(compose(list(job)), job, plain)
         base = bases[shared]
-        if base.single:
-            found.append(base.with_values({w for w in job if _key(w) in plain}))
+        if base.is_shareable:
+            found.append(base.with_values({word for word in job if _key(word) in plain}))
         else:
             found.append(resolve_config(compose(list(job)), list(job)))
     return found
 
 
 class _Base:
-    """One composed config, from which those with other values are made without composing again."""
+    """A composed config, from which others are made that differ in plain values.
 
-    def __init__(self, composed: DictConfig, job: Sequence[str]) -> None:
-        self.values = resolved(composed, list(job))
-        self.single = not self.values["method"].get("as_published")
-        raw = OmegaConf.to_container(composed, resolve=False)
-        self.references = list(_references(raw))
+    Args:
+        composed: Hydra's config of one job.
+        job: The words of that job.
+        plain: The keys whose values differ between jobs.
+    """
+
+    def __init__(self, composed: DictConfig, job: Sequence[str], plain: set[str]) -> None:
+        self.values = resolve_values(composed, list(job))
+        texts = list(_list_interpolations(OmegaConf.to_container(composed, resolve=False)))
+        self._references = [
+            (path, whole[1]) for path, text in texts if (whole := _WHOLE.fullmatch(text))
+        ]
+        changing = {place.rpartition(".")[2] for key in plain for place in self._places(key)}
+        others = [text for _, text in texts if not _WHOLE.fullmatch(text)]
+        self.is_shareable = not (
+            self.values["method"].get("as_published")
+            or any("hydra:" in text or changing & set(_WORD.findall(text)) for text in others)
+        )
 
     def with_values(self, words: set[str]) -> RunConfig:
+        """Return the checked config with the values of these words, as `key=value`."""
         values: Mapping[str, Any] = self.values
         for word in words:
-            key, value = _parsed(word)
-            for path in self._places(key):
-                values = _put(values, path.split("."), value)
-        return checked(values)
+            key, value = _parse_word(word)
+            for place in self._places(key):
+                values = _replace(values, place.split("."), value)
+        return check_values(values)
 
     def _places(self, key: str) -> list[str]:
-        """A key and those that refer to it, and to those."""
+        """Return a key, the keys that refer to it, the keys that refer to those, and so on."""
         places = [key]
         for place in places:
-            places += [path for path, name in self.references if name == place]
+            places += [path for path, name in self._references if name == place]
         return places
 
 
-def _plain_keys(jobs: Sequence[Sequence[str]], is_group: Callable[[str], bool]) -> set[str]:
-    """Keys that are set to values which decide nothing else of the config."""
+def _find_plain_keys(jobs: Sequence[Sequence[str]], is_group: Callable[[str], bool]) -> set[str]:
+    """Return the keys whose values decide nothing else in the config."""
     words = {word for job in jobs for word in job}
     deciding = {_key(word) for word in words if "${" in word or word.startswith(("+", "~"))}
-    deciding |= {name for word in words for name in re.findall(r"\$\{([\w.]+)\}", word)}
     keys = {_key(word) for word in words}
     return {k for k in keys - deciding if k not in _DECIDING and not is_group(k)}
 
 
-def _references(raw: Any, path: str = "") -> list[tuple[str, str]]:
-    """(key, key that it is an interpolation of) pairs."""
+def _list_interpolations(raw: Any, path: str = "") -> Iterator[tuple[str, str]]:
+    """Yield the dotted path and the text of every value that holds an interpolation."""
     if isinstance(raw, dict):
-        pairs = raw.items()
-        return [r for k, v in pairs for r in _references(v, f"{path}.{k}" if path else str(k))]
-    whole = re.fullmatch(r"\$\{([\w.]+)\}", raw) if isinstance(raw, str) else None
-    return [(path, whole[1])] if whole else []
+        for key, value in raw.items():
+            yield from _list_interpolations(value, f"{path}.{key}" if path else str(key))
+    elif isinstance(raw, list):
+        for value in raw:
+            yield from _list_interpolations(value, path)
+    elif isinstance(raw, str) and "${" in raw:
+        yield path, raw
 
 
-def _put(values: Mapping[str, Any], path: Sequence[str], value: Any) -> dict[str, Any]:
-    """A copy with one value changed; what is not on its path is shared."""
+def _replace(values: Mapping[str, Any], path: Sequence[str], value: Any) -> Mapping[str, Any]:
+    """Return a copy with one value changed; a key that is not there is not added."""
     first, rest = path[0], path[1:]
-    return {**values, first: _put(values[first], rest, value) if rest else value}
+    if first not in values:
+        return values
+    return {**values, first: _replace(values[first], rest, value) if rest else value}
 
 
 def _key(word: str) -> str:
@@ -205,6 +229,6 @@ def _key(word: str) -> str:
 
 
 @cache
-def _parsed(word: str) -> tuple[str, Any]:
+def _parse_word(word: str) -> tuple[str, Any]:
     override = OverridesParser.create().parse_override(word)
     return override.key_or_group, override.value()
