@@ -10,7 +10,7 @@ from pathlib import Path
 
 from tests.helpers.paths import DOCS
 
-_BLOCK = re.compile(r"^```(\w+)(?: title=(\S+))?\n(.*?)^```$", re.MULTILINE | re.DOTALL)
+_BLOCK = re.compile(r'^```(\w+)(?: title="?([^"\s]+)"?)?\n(.*?)^```$', re.MULTILINE | re.DOTALL)
 
 Played = list[tuple[str, subprocess.CompletedProcess[str]]]
 

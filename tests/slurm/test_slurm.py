@@ -210,7 +210,7 @@ def test_what_sbatch_refuses_is_one_line(cluster: Cluster) -> None:
 
 
 def test_the_page_on_slurm(cluster: Cluster) -> None:
-    done = play("slurm.md", cluster.home, SLURM_CONF=cluster.environment["SLURM_CONF"])
+    done = play("guide/slurm.md", cluster.home, SLURM_CONF=cluster.environment["SLURM_CONF"])
     assert "4 runs: 4 new" in done[0][1].stderr
     assert "SLURM job " in done[0][1].stderr
     assert len(list(cluster.home.rglob("record.json"))) == 4
