@@ -49,7 +49,7 @@ def _type(part: Schema, shared: Schema) -> str:
     if reference := part.get("$ref"):
         part = {**shared[reference.rpartition("/")[2]], **part}
     if "enum" in part:
-        return " or ".join(f"`{value}`" for value in part["enum"])
+        return " or ".join(f"`{'null' if value is None else value}`" for value in part["enum"])
     kinds = part.get("type", "any")
     kinds = [kinds] if isinstance(kinds, str) else kinds
     text = " or ".join(kinds)
