@@ -18,7 +18,7 @@ from omegaconf import DictConfig, OmegaConf, open_dict
 
 from unlearn.config.schema import digest
 from unlearn.data.shared import sharing
-from unlearn.errors import ConfigError, say
+from unlearn.errors import ConfigError, RunError, say
 
 if TYPE_CHECKING:
     from unlearn.records.plan import Plan
@@ -143,7 +143,13 @@ class Search(OptunaSweeper):
     def sweep(self, arguments: list[str]) -> Any:
         """Search, and say what was best."""
         Path(self._results).parent.mkdir(parents=True, exist_ok=True)
-        super().sweep(arguments)
+        try:
+            super().sweep(arguments)
+        except ValueError as error:
+            if "No trials are completed" not in str(error):
+                raise
+            reason = f"no trial of the search has a value of {self._objective}; all of them failed"
+            raise RunError(reason) from error
         best = OmegaConf.to_container(OmegaConf.load(self._results))
         assert isinstance(best, dict)
         words = " ".join(f"{key}={value}" for key, value in best["best_params"].items())
@@ -174,7 +180,9 @@ def register_search() -> None:
         group="hydra/sweeper",
         name="optuna",
         node=OptunaSweeperConf(
-            _target_="hydra_plugins.unlearn_hydra.sweepers.Search", direction=Direction.maximize
+            _target_="hydra_plugins.unlearn_hydra.sweepers.Search",
+            direction=Direction.maximize,
+            max_failure_rate=1.0,  # a failed trial is told as failed, and the search goes on
         ),
         provider="unlearn",
     )

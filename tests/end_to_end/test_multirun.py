@@ -200,3 +200,15 @@ def test_a_search_over_test_accuracies_marks_its_runs(cli: Cli, tmp_path: Path) 
     searched = cli("-m", *TINY, *SEARCH, "allow_oracle=true")
     assert searched.returncode == 0, searched.stderr
     assert [r["oracle"] for r in records(tmp_path / "outputs")] == [True, True]
+
+
+def test_a_failed_trial_does_not_end_a_search(cli: Cli, tmp_path: Path) -> None:
+    words = [a for a in TINY if not a.startswith("evaluation")] + ["evaluation=debug"]
+    search = ["hydra/sweeper=optuna", "hydra.sweeper.n_trials=4", "hydra.sweeper.n_jobs=1"]
+    search += ["hydra.sweeper.sampler.seed=7", "objective=seconds.unlearn"]
+    search += ["hydra.sweeper.direction=minimize"]
+    done = cli("-m", *words, *search, "method.learning_rate=choice(0.001,0.002,1e30)")
+    assert done.returncode == 0, done.stderr
+    statuses = {str(r["status"]) for r in records(tmp_path / "outputs")}
+    assert statuses == {"complete", "failed"}
+    assert "best seconds.unlearn" in done.stderr

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import re
+import shlex
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from hydra.errors import HydraException
+from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.errors import HydraException, OverrideParseException
 from omegaconf.errors import OmegaConfBaseException
 from yaml import YAMLError
 
@@ -41,12 +43,32 @@ def explain_hydra_error(error: Exception, arguments: Sequence[str], conf: Path) 
     """
     text = str(error)
     line = (
-        _no_choice(text, arguments, conf)
+        _unreadable_word(error, arguments)
+        or _no_choice(text, arguments, conf)
         or _no_option(text, arguments, conf)
         or _no_key(error, arguments, conf)
         or _no_word(text)
     )
     return line or " ".join(text.split())
+
+
+def _unreadable_word(error: Exception, arguments: Sequence[str]) -> str | None:
+    """`model.checkpoint=best(1).pt`: a value that Hydra's grammar cannot read without quotes."""
+    if not isinstance(error, OverrideParseException):
+        return None
+    for word in arguments:
+        key, sign, value = word.partition("=")
+        if not sign or word != error.override:
+            continue
+        quoted = value.replace("\\", "\\\\").replace("'", "\\'")
+        try:
+            OverridesParser.create().parse_override(f"{key}='{quoted}'")
+        except HydraException:
+            return None
+        typed = f"{key}='{quoted}'"
+        typed = shlex.quote(typed) if set(typed) & set('"$`!\\') else f'"{typed}"'
+        return f"{word}: Hydra cannot read this value as it stands; quote it: {typed}"
+    return None
 
 
 def _no_choice(text: str, arguments: Sequence[str], conf: Path) -> str | None:

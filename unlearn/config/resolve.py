@@ -18,6 +18,7 @@ _PLAIN = {
     "tuple_type": "should be a list, as in [0,1]",
     "too_short": "should hold one or more",
     "string_too_short": "must not be empty",
+    "string_pattern_mismatch": "must hold none of / \\ # ? % :",
 }
 
 

@@ -257,7 +257,8 @@ class TrackingConfig(_Closed):
     """Who listens to a run."""
 
     mode: Literal["offline", "online", "disabled"]
-    project: Annotated[str, Field(min_length=1)]
+    # As W&B names projects.
+    project: Annotated[str, Field(min_length=1, max_length=128, pattern=r"^[^/\\#?%:]+$")]
     group: str | None
     tags: tuple[Annotated[str, Field(min_length=1, max_length=64)], ...]
     observers: dict[str, dict[str, Any]]

@@ -18,6 +18,7 @@ _FIGURES = (
     *("accuracy", "relearn", "probe", "membership", "divergence"),
     *("onset", "proxy", "selection", "seconds", "audits_inside"),
 )
+_WITHOUT_DATA = {"proxy", "seconds"}
 _NUMBERS = {"number", "integer", "boolean"}  # as the schema calls them
 _SCHEMA = Path(__file__).with_name("record.schema.json")
 
@@ -72,6 +73,8 @@ def check_objective(config: RunConfig, *, searched: bool = False) -> None:
     allowed = [name for name in figures if _is_number(name)]
     if searched:
         allowed = [name for name in allowed if _group(name) in {*metrics, "seconds"}]
+        if config.dataset.factory is None:
+            allowed = [name for name in allowed if _group(name) in _WITHOUT_DATA]
     if path not in allowed and _group(path) not in metrics - set(_FIGURES):
         why = "no number that this evaluation measures" if path in figures else "no figure"
         raise ConfigError("objective", path, f"{why}; allowed are {', '.join(allowed)}")

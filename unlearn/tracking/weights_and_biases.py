@@ -21,6 +21,7 @@ from unlearn.tracking.base import Step
 from unlearn.tracking.sync import mark_sent
 
 _LOG_EVERY = 10  # steps between logged scalars; observations are always logged
+_LONGEST_TAG = 64  # characters that W&B allows
 _SLURM = ("SLURM_JOB_ID", "SLURM_ARRAY_JOB_ID", "SLURM_ARRAY_TASK_ID")
 _REFUSED = "filestream: fatal error"  # that the server refused a curve, wandb says in its log only
 # wandb's telemetry goes to the same server; where that does not answer, it holds up the exit.
@@ -129,7 +130,7 @@ class WeightsAndBiases:
             dir=directory,
             group=self.group or os.environ.get("WANDB_RUN_GROUP") or "-".join(names),
             name=f"forget {','.join(map(str, config.forget))} seed {config.seed}",
-            tags=[*names, *self.tags],
+            tags=[name[:_LONGEST_TAG] for name in names] + self.tags,
             config=config.plain() | {"config_hash": config_hash} | _slurm(),
         )
         if self.mode != "online":
