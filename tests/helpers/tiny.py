@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
 
 from unlearn.config.schema import TrainingConfig
 from unlearn.data.tensors import Split
+from unlearn.evaluation.base import Models
 from unlearn.hardware import Hardware
 from unlearn.resume import Progress
 from unlearn.training.supervised import train
@@ -58,3 +60,31 @@ def trained(data: Split, classes: tuple[int, ...], seed: int, epochs: int = 12) 
     network = seeded_net(seed)
     list(train([network], [data.only(classes)], [settings], CPU, Progress()))
     return network.eval()
+
+
+@dataclass(frozen=True)
+class Networks:
+    """Networks trained on `easy_data`: two on all classes, four without class 0."""
+
+    original: nn.Module
+    judge: nn.Module
+    retrained: list[nn.Module]
+
+    @property
+    def models(self) -> Models:
+        """The original, and two retrained networks as retrained and unlearned model."""
+        return Models(self.original, *self.retrained[:2])
+
+
+class WrittenNet(nn.Module):
+    """Answers each image with the logits in its first pixels; see `write_logits`."""
+
+    def forward(self, images: Tensor) -> Tensor:
+        return images[:, 0, 0, :CLASSES]
+
+
+def write_logits(logits: Tensor, labels: Tensor) -> Split:
+    """Images (N, 1, 8, 8) that `WrittenNet` answers with these logits (N, 4), and their labels."""
+    images = torch.zeros(len(logits), 1, 8, 8)
+    images[:, 0, 0, :CLASSES] = logits
+    return Split(images, labels)

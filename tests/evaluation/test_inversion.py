@@ -1,0 +1,37 @@
+"""Images inverted from networks with and without the class."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import torch
+
+from tests.helpers.tiny import Networks
+from unlearn.evaluation.audit import AuditContext, AuditedNetwork, AuditFigure
+from unlearn.evaluation.inversion import Inversion, InversionAudit
+from unlearn.protocol import Request
+
+
+def test_inverted_images_show_their_class_within_the_bounds(
+    networks: Networks, make_request: Callable[..., Request]
+) -> None:
+    request, labels = make_request(), torch.arange(4).repeat(3)
+    inversion = Inversion(steps=100, learning_rate=0.1, tv_weight=0.0)
+    images = inversion.invert(networks.original, request, labels, seed=1)
+    assert (images >= request.lowest).all()
+    assert (images <= request.highest).all()
+    assert networks.original(images).argmax(dim=1).tolist() == labels.tolist()
+
+
+def test_the_judge_names_the_class_more_often_where_it_is_known(
+    networks: Networks, audit_context: AuditContext
+) -> None:
+    audit = InversionAudit(images=6, steps=10, learning_rate=0.1, tv_weight=0.002)
+    known, unknown = (
+        audit(AuditedNetwork(network, audit_context), [])["named"]
+        for network in (networks.original, networks.retrained[0])
+    )
+    assert isinstance(known, AuditFigure)
+    assert isinstance(unknown, AuditFigure)
+    assert known.value > unknown.value
+    assert known.resolution == 100 / 6
