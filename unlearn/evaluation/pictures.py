@@ -31,10 +31,6 @@ class SamplePictures:
 
     most: PositiveInt
     needs_data: ClassVar[bool] = False
-    figure_names: ClassVar[Mapping[str, FigureName]] = {
-        "shown": FigureName("samples shown"),
-        "kept": FigureName("samples kept"),
-    }
 
     def __call__(self, models: Models, context: MetricContext) -> Figures:
         """Draw the picture, if the method showed samples.
