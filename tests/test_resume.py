@@ -169,8 +169,8 @@ def test_a_training_cut_off_after_any_epoch_ends_at_the_same_bits(easy_data: Dat
 
     def trained(progress: Progress, cut_after: int | None = None) -> tuple[nn.Module, list[Any]]:
         network, told = seeded_net(1), []
-        for epoch, losses in train([network], [easy_data.train], [settings], CPU, progress):
-            told.append((epoch, losses))
+        for epoch, loss in train(network, easy_data.train, settings, CPU, progress):
+            told.append((epoch, loss))
             if epoch == cut_after:
                 break
             progress.wanted = cut_after is not None

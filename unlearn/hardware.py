@@ -6,7 +6,7 @@ import os
 from collections.abc import Callable
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
-from typing import Any, Literal, TypeVar
+from typing import Any, TypeVar
 
 import torch
 from torch import Tensor, nn
@@ -29,22 +29,19 @@ class Hardware:
         autocast_dtype: precision of convolutions and products, or None for float32.
         channels_last: whether networks and images use the channels-last memory format.
         compile_mode: of torch.compile, for the loss functions of the loops; None: run as they are.
-        stacks: whether the networks of several runs are stacked into one batched computation.
     """
 
     device: torch.device
     autocast_dtype: torch.dtype | None = None
     channels_last: bool = False
     compile_mode: str | None = None
-    stacks: bool = False
 
     @classmethod
-    def start(cls, config: HardwareConfig, stack: bool | Literal["auto"] = False) -> Hardware:
+    def start(cls, config: HardwareConfig) -> Hardware:
         """Apply the process-wide settings and choose the device.
 
         Args:
             config: the settings.
-            stack: whether the networks of several runs are stacked; `auto`: on a GPU.
 
         Raises:
             ConfigError: if a GPU is asked for and there is none.
@@ -64,13 +61,11 @@ class Hardware:
         torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]
         torch.backends.cudnn.benchmark = not config.deterministic
         name = config.device if config.device != "auto" else "cuda" if available else "cpu"
-        stacks = name == "cuda" if stack == "auto" else stack
         return cls(
             device=torch.device(name),
             autocast_dtype=getattr(torch, config.autocast) if config.autocast else None,
             channels_last=config.channels_last,
-            compile_mode=None if stacks else _mode(config.compile),
-            stacks=stacks,
+            compile_mode=_mode(config.compile),
         )
 
     def place(self, network: Network) -> Network:
@@ -80,9 +75,9 @@ class Hardware:
         return network.to(self.device)
 
     def compile(self, function: Callable[..., Any]) -> Callable[..., Any]:
-        """A function of members and tensors of fixed shapes, compiled if the settings say so.
+        """Compile a function of networks and tensors of fixed shapes, if the settings say so.
 
-        What it returns is the caller's to keep, with CUDA graphs too.
+        Under CUDA graphs the compiled function returns copies, which the caller may keep.
         """
         if self.compile_mode is None:
             return function
@@ -91,6 +86,19 @@ class Hardware:
         if self.compile_mode == "default":
             return compiled
         return lambda *arguments: tree.tree_map(torch.clone, compiled(*arguments))
+
+    def run(self, network: Callable[[Tensor], Tensor], inputs: Tensor) -> Tensor:
+        """Run a network in the configured precision and memory format.
+
+        Args:
+            network: a module, or another function of one tensor.
+            inputs: images (B, C, H, W), or features of any other shape.
+
+        Returns:
+            The network's output as float32.
+        """
+        with self.autocast():
+            return network(self.layout(inputs) if inputs.dim() == 4 else inputs).float()
 
     def layout(self, images: Tensor) -> Tensor:
         """Images (B, C, H, W) in the memory format."""

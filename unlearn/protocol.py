@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator, Mapping, Sequence
+from collections.abc import Callable, Generator, Mapping
 from dataclasses import dataclass, field
 from typing import Protocol, runtime_checkable
 
@@ -111,7 +111,17 @@ class Observed:
 Steps = Generator[State, Observed | None, None]
 
 
-StepsTogether = Generator[list[State], Sequence[Observed | None], None]
+@runtime_checkable
+class ChecksNetwork(Protocol):
+    """A method that does not work with every network, and says so before any work."""
+
+    def check_network(self, network: nn.Module) -> None:
+        """Look at a fresh network of the teacher's architecture.
+
+        Raises:
+            ConfigError: naming the key of the method that does not go with the network.
+        """
+        ...
 
 
 class Method(Protocol):
@@ -137,30 +147,3 @@ class Method(Protocol):
             RunError: if the run cannot go on (a loss is not finite, the gate lets nothing pass).
         """
         ...
-
-
-@runtime_checkable
-class Together(Protocol):
-    """A method that can work on several requests as one computation."""
-
-    def unlearn_together(self, requests: Sequence[Request]) -> StepsTogether:
-        """Yield all requests' states after each step, in the order of the requests.
-
-        Each request's students are those that `unlearn` gives it alone, within the rounding of
-        sums. Requests differ in teacher, seed and forget classes only.
-
-        Raises:
-            RunError: if any of them cannot go on; they are then to be run alone.
-        """
-        ...
-
-
-def lone(steps: StepsTogether) -> Steps:
-    """The steps of one request out of a computation for several."""
-    states = next(steps)
-    while True:
-        observed = yield states[0]
-        try:
-            states = steps.send([observed])
-        except StopIteration:
-            return

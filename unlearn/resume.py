@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 # A checkpoint may cost at most this share of the time between two.
 _SHARE = 0.05
@@ -44,9 +44,9 @@ class Progress:
         Args:
             name: of the loop, unique beside loops of the same body; a loop may stand in another.
             total: number of steps.
-            parts: everything that the body changes and needs again: modules, optimisers,
-                schedules, `torch.Generator`s, tensors (changed in place), dicts of plain values,
-                and lists of those or of finished tensors.
+            parts: everything that the body changes and needs again: modules (their train or eval
+                modes too), optimisers, schedules, `torch.Generator`s, tensors that change in
+                place, dicts of plain values, and lists of plain values or finished tensors.
         """
         self._outer.add("/".join(self._open))
         path = "/".join([*self._open, name])
@@ -90,8 +90,11 @@ def _state(part: Any) -> Any:
         return part.get_state()
     if isinstance(part, Tensor):
         return part.detach().clone()
-    if isinstance(part, list):  # finished tensors do not change: no need to copy them
-        return [_state(p) if isinstance(p, torch.Generator) else p for p in part]
+    if isinstance(part, list):
+        return list(part)  # finished tensors and plain values do not change: they need no copy
+    if isinstance(part, nn.Module):
+        modes = [module.training for module in part.modules()]
+        return {"weights": copy.deepcopy(dict(part.state_dict())), "training": modes}
     return copy.deepcopy(dict(part) if isinstance(part, Mapping) else part.state_dict())
 
 
@@ -102,11 +105,11 @@ def _set_state(part: Any, state: Any) -> None:
     elif isinstance(part, Tensor):
         part.copy_(state)
     elif isinstance(part, list):
-        if part and isinstance(part[0], torch.Generator):
-            for random, kept in zip(part, state, strict=True):
-                random.set_state(kept)
-        else:
-            part[:] = state
+        part[:] = state
+    elif isinstance(part, nn.Module):
+        part.load_state_dict(state["weights"])
+        for module, training in zip(part.modules(), state["training"], strict=True):
+            module.training = training
     elif isinstance(part, dict):
         part.clear()
         part.update(state)

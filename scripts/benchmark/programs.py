@@ -56,9 +56,9 @@ def _gkt(
 
 def student_step(method: GatedKnowledgeTransfer, request: Request) -> Program:
     """GKT's student step alone, on one batch: forward, backward, clipping and Adam."""
-    game = GKTTrainer(method, [request])
-    batch = game.synthesise(game.noise())
-    return Program(lambda: game.student_step(batch), 1, method.batch_size)
+    trainer = GKTTrainer(method, request)
+    batch = trainer.synthesise(trainer.draw_noise())
+    return Program(lambda: trainer.student_step(batch), 1, method.batch_size)
 
 
 @programs.register

@@ -87,7 +87,6 @@ BEFORE_TORCH = {
     "dataset.mean=[0.1,0.2]": ["dataset.mean", "1 values"],
     "dataset=none": ["dataset.shape", "must be given"],
     NOWHERE: ["model.checkpoint=null", "must be given"],
-    "model=lenet method=inversion": ["method.batch_norm_weight=0.05", "no batch norm"],
     "method=salun method.salient=1.5": ["method.salient=1.5", "1"],
     "method=ssd method.selection_weight=-1": ["method.selection_weight=-1", "0"],
     "method=gkt method.selection=oracle evaluation=quick": ["method.selection", "evaluation.every"],
@@ -117,6 +116,7 @@ def test_refused_before_torch_is_imported(
 
 # Refused once the parts are built, but before anything is trained.
 BEFORE_WORK = {
+    "model=lenet method=inversion": ["method.batch_norm_weight=0.05", "no batch norm"],
     "method=gkt +method.colour=red": ["method.colour=red", "no such key"],
     "method=delete +method.source.colour=red": ["method.source.colour=red", "no such key"],
     "method=delete method.source._target_=no_such.Source": [

@@ -58,7 +58,7 @@ def trained(data: Split, classes: tuple[int, ...], seed: int, epochs: int = 12) 
         weight_decay=0.01,
     )
     network = seeded_net(seed)
-    list(train([network], [data.only(classes)], [settings], CPU, Progress()))
+    list(train(network, data.only(classes), settings, CPU, Progress()))
     return network.eval()
 
 

@@ -20,7 +20,6 @@ from unlearn.filters.compose import Product
 from unlearn.filters.gate import ForgetGate
 from unlearn.methods.gkt import GatedKnowledgeTransfer, GKTTrainer
 from unlearn.protocol import Observed, Request, State
-from unlearn.training.adversarial import DistillationBatch
 
 MakeRequest = Callable[..., Request]
 
@@ -60,10 +59,10 @@ def attention(activations: Tensor) -> NDArray[np.float64]:
 
 def test_the_student_loss_is_gated_kl_plus_beta_attention(make_request: MakeRequest) -> None:
     request = make_request(filter=Product({"gate": ForgetGate(0.24)}))
-    with GKTTrainer(method(), [request]) as game:
-        teacher, student = request.teacher, game.students.networks[0]
-        batch = game.synthesise(game.noise())
-        images = batch.images[0]
+    with GKTTrainer(method(), request) as trainer:
+        teacher, student = request.teacher, trainer.student
+        batch = trainer.synthesise(trainer.draw_noise())
+        images = batch.images
         with torch.no_grad():
             inner = student.first(images)  # type: ignore[operator]
             student_maps = [attention(inner), attention(student.second(inner))]  # type: ignore[operator]
@@ -71,11 +70,8 @@ def test_the_student_loss_is_gated_kl_plus_beta_attention(make_request: MakeRequ
             teacher_maps = [attention(inner), attention(teacher.second(inner))]  # type: ignore[operator]
             student_logits = student(images)
             teacher_logits = teacher(images)
-        alone = DistillationBatch(
-            *(values[0] for values in batch[:4]), [maps[0] for maps in batch.attention]
-        )
-        loss, _ = game.student_loss(game.students.member(0), alone)
-        scalars = game.student_step(batch)
+        loss, _ = trainer.student_loss(batch)
+        scalars = trainer.student_step(batch)
 
     keep = special.softmax(teacher_logits.numpy(), axis=1)[:, 0] <= 0.24
     assert 0 < keep.sum() < len(keep), "the gate must split the batch for this test to say anything"
@@ -85,7 +81,7 @@ def test_the_student_loss_is_gated_kl_plus_beta_attention(make_request: MakeRequ
         ((t[keep] - s[keep]) ** 2).mean() for t, s in zip(teacher_maps, student_maps, strict=True)
     )
     assert scalars["attention"].item() == pytest.approx(difference, rel=1e-3)
-    weight = game.method.attention_weight
+    weight = trainer.method.attention_weight
     assert weight > 0
     assert loss.item() == pytest.approx(expected + weight * difference, rel=1e-3)
 
@@ -93,19 +89,19 @@ def test_the_student_loss_is_gated_kl_plus_beta_attention(make_request: MakeRequ
 def test_generator_ascends_the_divergence(make_request: MakeRequest) -> None:
     """A small step on the generator raises KL on the same noise; its gradient is clipped."""
     request = make_request()
-    game = GKTTrainer(method(generator_learning_rate=1e-4, clip=0.01), [request])
-    noise = game.noise()
-    generator, student = game.generators.networks[0], game.students.networks[0]
+    trainer = GKTTrainer(method(generator_learning_rate=1e-4, clip=0.01), request)
+    noise = trainer.draw_noise()
+    generator, student = trainer.generator, trainer.student
 
     def divergence() -> float:
         with torch.no_grad():
-            images = generator(noise[0])
+            images = generator(noise)
             taught, learned = request.teacher(images), student(images)
         return kl_over_batch_and_classes(taught, learned, np.ones(16, bool), 0.5)
 
     before = divergence()
     for _ in range(5):
-        game.generator_step(noise)
+        trainer.generator_step(noise)
     assert divergence() > before
     norms = [p.grad.norm() for p in generator.parameters() if p.grad is not None]
     assert torch.stack(norms).norm().item() == pytest.approx(0.01, rel=1e-3)
@@ -159,24 +155,24 @@ def test_batch_norm_frozen_train_and_published(make_request: MakeRequest) -> Non
 
 def test_schedules_cosine_and_published(make_request: MakeRequest) -> None:
     request = make_request()
-    with GKTTrainer(method(iterations=4), [request]) as game:
+    with GKTTrainer(method(iterations=4), request) as trainer:
         for _ in range(4):
-            noise = game.noise()
-            game.generator_step(noise)
-            game.student_step(game.synthesise(noise))
-            game.after([None])
-    assert game.student_optimizer.param_groups[0]["lr"] == pytest.approx(0, abs=1e-9)
+            noise = trainer.draw_noise()
+            trainer.generator_step(noise)
+            trainer.student_step(trainer.synthesise(noise))
+            trainer.take_in(None)
+    assert trainer.student_optimizer.param_groups[0]["lr"] == pytest.approx(0, abs=1e-9)
 
-    game = GKTTrainer(method(schedule="published"), [make_request()])
+    trainer = GKTTrainer(method(schedule="published"), make_request())
     for retain in (50.0, 60.0, 70.0, 80.0):
-        game.after([Observed(retain, 0.0)])
-    assert game.student_optimizer.param_groups[0]["lr"] == 0.01, "it still rises"
-    assert game.generator_optimizer.param_groups[0]["lr"] == 0.005, "its score is a constant"
+        trainer.take_in(Observed(retain, 0.0))
+    assert trainer.student_optimizer.param_groups[0]["lr"] == 0.01, "it still rises"
+    assert trainer.generator_optimizer.param_groups[0]["lr"] == 0.005, "its score is a constant"
     for _ in range(3):
-        game.after([Observed(10.0, 0.0)])
-    assert game.student_optimizer.param_groups[0]["lr"] == 0.005
-    game.after([None])
-    assert game.student_optimizer.param_groups[0]["lr"] == 0.005
+        trainer.take_in(Observed(10.0, 0.0))
+    assert trainer.student_optimizer.param_groups[0]["lr"] == 0.005
+    trainer.take_in(None)
+    assert trainer.student_optimizer.param_groups[0]["lr"] == 0.005
 
 
 def test_oracle_selection_goes_back_to_the_best_student_without_the_class(
@@ -225,7 +221,7 @@ def test_the_start_is_the_share_of_the_teacher(make_request: MakeRequest) -> Non
     request = make_request()
     teacher, fresh = request.teacher.state_dict(), seeded_net(2).state_dict()
     for share in (0.0, 0.3, 1.0):
-        start = GKTTrainer(method(start=share), [request]).students.networks[0].state_dict()
+        start = GKTTrainer(method(start=share), request).student.state_dict()
         weight = share * teacher["head.weight"] + (1 - share) * fresh["head.weight"]
         torch.testing.assert_close(start["head.weight"], weight)
         kept = (teacher if share else fresh)["first.1.running_mean"]

@@ -261,11 +261,15 @@ def test_hard_labels_are_one_hot_of_the_target() -> None:
     assert hard.tolist() == [[0, 1, 0, 0], [0, 0, 0, 1]]
 
 
-def test_no_batch_norm_is_said_or_switched_off(make_request: MakeRequest) -> None:
+def test_a_network_without_batch_norm_is_refused_unless_the_prior_is_off(
+    make_request: MakeRequest,
+) -> None:
     without = make_request(batch_norm=False)
     with pytest.raises(ConfigError, match=r"method\.batch_norm_weight=0\.05"):
-        states(method(), without)
-    assert states(method(batch_norm_weight=0.0), without)[-1].stage == "distil"
+        method().check_network(without.teacher)
+    off = method(batch_norm_weight=0.0)
+    off.check_network(without.teacher)
+    assert states(off, without)[-1].stage == "distil"
 
 
 def test_a_filter_that_drops_every_image_stops(make_request: MakeRequest) -> None:

@@ -1,8 +1,7 @@
-"""ISPF: the inhibited divergence against NumPy, where its gradients point, and its lessons."""
+"""ISPF: the inhibited divergence against NumPy, where its gradients point, and its batches."""
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Callable
 from typing import Any
 
@@ -12,7 +11,7 @@ import torch
 from scipy import special
 from torch import Tensor, nn
 
-from tests.helpers.tiny import CLASSES, CPU, TinyNet, seeded_net
+from tests.helpers.tiny import CLASSES, TinyNet
 from unlearn.errors import RunError
 from unlearn.filters.compose import Product
 from unlearn.filters.gate import ForgetGate
@@ -81,13 +80,11 @@ def test_its_gradient_lowers_the_teachers_forget_probability_where_gkts_raises_i
 
 def test_the_generators_loss_is_the_sum_of_its_terms(make_request: MakeRequest) -> None:
     request = make_request(forget=(1, 3))
-    with ISPFTrainer(method(), [request]) as contest:
-        groups = (contest.generators, contest.students, contest.teachers)
-        generator, student, teacher = (group.member(0) for group in groups)
-        noise = contest.noise()[0]
-        loss = contest.generator_loss(generator, student, teacher, noise, contest.forget[0])
-        images = generator(noise)
-        learned = contest.students.networks[0](images)
+    with ISPFTrainer(method(), request) as trainer:
+        noise = trainer.draw_noise()
+        loss = trainer.generator_loss(noise)
+        images = trainer.generator(noise)
+        learned = trainer.student(images)
     network = request.teacher
     assert isinstance(network, TinyNet)
     logits = network(images)
@@ -118,11 +115,11 @@ def unfamiliar(network: TinyNet, images: Tensor) -> float:
     )
 
 
-def test_a_lesson_is_post_filtered_and_none_of_it_is_gated(make_request: MakeRequest) -> None:
-    with ISPFTrainer(method(), [make_request()]) as contest:
-        lesson = contest.synthesise(contest.noise())
-    logits, target = lesson.logits[0].double().numpy(), lesson.target[0].double().numpy()
-    assert lesson.weights.eq(1).all()
+def test_a_batch_is_post_filtered_and_none_of_it_is_gated(make_request: MakeRequest) -> None:
+    with ISPFTrainer(method(), make_request()) as trainer:
+        batch = trainer.synthesise(trainer.draw_noise())
+    logits, target = batch.logits.double().numpy(), batch.target.double().numpy()
+    assert batch.weights.eq(1).all()
     mass = special.softmax(logits, axis=1)[:, 0]
     assert (mass > 0.01).any()
     for row, share, taught in zip(logits, mass, target, strict=True):
@@ -133,40 +130,14 @@ def test_a_lesson_is_post_filtered_and_none_of_it_is_gated(make_request: MakeReq
 
 
 def test_the_students_loss_is_summed_over_classes(make_request: MakeRequest) -> None:
-    with ISPFTrainer(method(), [make_request()]) as contest:
-        lesson = contest.synthesise(contest.noise())
-        student = contest.students.networks[0]
+    with ISPFTrainer(method(), make_request()) as trainer:
+        batch = trainer.synthesise(trainer.draw_noise())
         with torch.no_grad():
-            answered = special.softmax(student(lesson.images[0]).double().numpy(), axis=1)
-        terms = contest.student_step(lesson)
-    target = lesson.target[0].double().numpy()
+            answered = special.softmax(trainer.student(batch.images).double().numpy(), axis=1)
+        terms = trainer.student_step(batch)
+    target = batch.target.double().numpy()
     expected = special.rel_entr(target, answered).sum(axis=1).mean()
     assert terms["divergence"].item() == pytest.approx(expected, rel=1e-4)
-
-
-@pytest.mark.parametrize("stacks", [False, True])
-def test_three_members_are_three_lone_runs(make_request: MakeRequest, stacks: bool) -> None:
-    def three(**changes: Any) -> list[Request]:
-        return [
-            make_request(
-                teacher=seeded_net(10 + seed).requires_grad_(False),
-                fresh=lambda seed=seed: seeded_net(20 + seed),
-                seed=seed,
-                forget=(seed,),
-                **changes,
-            )
-            for seed in range(3)
-        ]
-
-    hardware = dataclasses.replace(CPU, stacks=stacks)
-    *_, together = method().unlearn_together(three(hardware=hardware))
-    for request, state in zip(three(), together, strict=True):
-        *_, alone = method().unlearn(request, None)
-        assert alone.student is not None
-        assert state.student is not None
-        for name, value in alone.student.state_dict().items():
-            found = state.student.state_dict()[name]
-            torch.testing.assert_close(found, value, rtol=1e-3, atol=2e-5, msg=name)
 
 
 @pytest.mark.parametrize(

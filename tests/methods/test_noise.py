@@ -17,7 +17,6 @@ from torch import Tensor
 from tests.helpers.small_methods import small_noise
 from unlearn.errors import ConfigError
 from unlearn.methods.noise import ErrorNoise
-from unlearn.models.members import Members
 from unlearn.protocol import Request, State
 from unlearn.synthesis.noise import ClassNoises
 
@@ -38,10 +37,9 @@ def noises(**changes: Any) -> ClassNoises:
 
 
 def optimised(synthesis: ClassNoises, request: Request, seed: int) -> list[Tensor]:
-    """The noises (K, n, C, H, W) of one request after each step."""
-    teachers = Members([request.teacher], request.hardware)
+    """The noises (K, n, C, H, W) after each step."""
     random = torch.Generator().manual_seed(seed)
-    return [images[0] for _, images, _ in synthesis.optimise(teachers, [request], [random])]
+    return [images for _, images, _ in synthesis.optimise(request, random)]
 
 
 def cross_entropies(request: Request, images: Tensor) -> np.ndarray[Any, Any]:
@@ -60,8 +58,7 @@ def test_each_class_has_its_own_loss(make_request: MakeRequest) -> None:
     for forgotten in (0, 2):
         norm = (images[forgotten].numpy() ** 2).sum(axis=(1, 2, 3)).mean()
         expected[forgotten] = 0.1 * norm - expected[forgotten]
-    teacher = Members([request.teacher], request.hardware).member(0)
-    found = noises().losses(teacher, images, torch.arange(4), request.forget_mask)
+    found = noises().losses(request.teacher, images, torch.arange(4), request.forget_mask)
     np.testing.assert_allclose(found, expected, rtol=1e-5)
 
 
@@ -74,8 +71,8 @@ def test_the_share_that_maximises_is_regularised_and_the_rest_minimises(
     log_p = special.log_softmax(request.teacher(images[2]).detach().numpy(), axis=1)[:, 2]
     norms = (images[2].numpy() ** 2).sum(axis=(1, 2, 3))
     expected[2] = np.concatenate([0.1 * norms[:2] + log_p[:2], -log_p[2:]]).mean()
-    teacher = Members([request.teacher], request.hardware).member(0)
-    found = noises(maximised=0.25).losses(teacher, images, torch.arange(4), request.forget_mask)
+    losses = noises(maximised=0.25).losses
+    found = losses(request.teacher, images, torch.arange(4), request.forget_mask)
     np.testing.assert_allclose(found, expected, rtol=1e-5)
 
 

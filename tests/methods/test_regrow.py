@@ -87,30 +87,26 @@ def test_the_generator_is_held_to_the_prior_and_seeks_disagreement(
     make_request: MakeRequest, gate: float | None
 ) -> None:
     request = make_request()
-    with RegrowthTrainer(method(batch_norm="frozen", gate=gate), [request]) as growing:
-        groups = (growing.generators, growing.students, growing.teachers)
-        generator, student, teacher = (group.member(0) for group in groups)
-        noise = growing.noise(16)[0]
-        loss = growing.generator_loss(generator, student, teacher, noise, growing.forget[0])
-        images = generator(noise)
+    with RegrowthTrainer(method(batch_norm="frozen", gate=gate), request) as trainer:
+        noise = trainer.draw_noise(16)
+        loss = trainer.generator_loss(noise)
+        images = trainer.generator(noise)
         teacher_net = request.teacher
         assert isinstance(teacher_net, TinyNet)
         expected = 0.1 * unfamiliar(teacher_net, images)
         answers = teacher_net(images)
-        expected -= kl(answers, growing.students.networks[0](images), gate or 1.0)
+        expected -= kl(answers, trainer.student(images), gate or 1.0)
     passing = (answers.softmax(1)[:, 0] <= (gate or 1.0)).sum()
     assert passing == 16 if gate is None else 0 < passing < 16
     assert loss.item() == pytest.approx(expected, rel=1e-4)
 
 
-def test_half_of_a_lesson_is_inverted_images_of_every_class(make_request: MakeRequest) -> None:
+def test_half_of_a_batch_is_inverted_images_of_every_class(make_request: MakeRequest) -> None:
     request = make_request()
-    with RegrowthTrainer(method(), [request]) as growing:
-        for _ in growing.invert():
-            pass
-        pooled = growing.pool.images[0]
-        lesson = growing.imagine()
-        images, logits, target, _ = (values[0] for values in lesson[:4])
+    with RegrowthTrainer(method(), request) as trainer:
+        list(trainer.fill_pool())
+        pooled = trainer.pool
+        images, logits, target, *_ = trainer.draw_batch()
     assert len(pooled) == 3 * CLASSES
     assert len(images) == 16
     inside = [any(torch.equal(image, known) for known in pooled) for image in images]
@@ -125,10 +121,9 @@ def test_inverted_images_come_to_look_like_their_classes(make_request: MakeReque
     labels = torch.arange(CLASSES).repeat(8)
     own = []
     for steps in (1, 100):
-        with RegrowthTrainer(method(inversion_steps=steps, pool=8), [make_request()]) as growing:
-            for _ in growing.invert():
-                pass
-            own.append(growing.pool.logits[0].log_softmax(1)[torch.arange(32), labels])
+        with RegrowthTrainer(method(inversion_steps=steps, pool=8), make_request()) as trainer:
+            list(trainer.fill_pool())
+        own.append(trainer.pool_logits.log_softmax(1)[torch.arange(32), labels])
     gained = own[1] - own[0]
     assert all(gained[labels == k].mean() > 0.05 for k in range(CLASSES))
 
@@ -183,10 +178,10 @@ def test_a_filter_that_lets_nothing_through_ends_the_run(make_request: MakeReque
 
 def test_rows_that_the_filter_drops_weigh_nothing(make_request: MakeRequest) -> None:
     request = make_request(filter=Product({"gate": ForgetGate(0.2)}))
-    with RegrowthTrainer(method(), [request]) as growing:
-        lesson = growing.imagine()
-    mass = request.teacher(lesson.images[0]).softmax(1)[:, 0]
-    assert torch.equal(lesson.weights[0] > 0, mass <= 0.2)
+    with RegrowthTrainer(method(), request) as trainer:
+        batch = trainer.draw_batch()
+    mass = request.teacher(batch.images).softmax(1)[:, 0]
+    assert torch.equal(batch.weights > 0, mass <= 0.2)
 
 
 @pytest.mark.parametrize("gate", [0.2, 0.23])
@@ -195,12 +190,12 @@ def test_the_gate_drops_what_the_teacher_takes_for_a_forgotten_class(
 ) -> None:
     """Of inverted and of generated images; beside the filter."""
     request = make_request(filter=Product({"entropy": EntropyFilter(0.7, "quantile")}))
-    with RegrowthTrainer(method(gate=gate), [request]) as growing:
-        list(growing.invert())
-        lesson = growing.imagine()
-    mass = request.teacher(lesson.images[0]).softmax(1)[:, 0]
-    passed = request.filter(lesson.logits[0], request.forget_mask) > 0
-    assert torch.equal(lesson.weights[0] > 0, passed & (mass <= gate))
+    with RegrowthTrainer(method(gate=gate), request) as trainer:
+        list(trainer.fill_pool())
+        batch = trainer.draw_batch()
+    mass = request.teacher(batch.images).softmax(1)[:, 0]
+    passed = request.filter(batch.logits, request.forget_mask) > 0
+    assert torch.equal(batch.weights > 0, passed & (mass <= gate))
     assert (passed & (mass > gate)).any()
     assert (passed & (mass <= gate)).any()
 

@@ -146,7 +146,7 @@ def test_a_plain_call_is_not_listened_to() -> None:
         taps(images)
         assert net(images).grad_fn is not None
         assert "_Energy" not in str(net[0](images).grad_fn)
-        assert "_Energy" in str(taps(images, lambda x: net[0](x))[0].grad_fn)
+        assert taps(images)[1][0].grad_fn is not None
 
 
 def test_hooks_are_there_inside_and_gone_outside() -> None:

@@ -28,4 +28,4 @@ def test_training_stops_on_a_loss_that_is_not_finite(easy_data: Data) -> None:
         seed=0, epochs=3, batch_size=50, optimizer="sgd", learning_rate=1e38, weight_decay=0.0
     )
     with pytest.raises(RunError, match=r"training\.learning_rate"):
-        list(train([seeded_net(1)], [easy_data.train], [settings], CPU, Progress()))
+        list(train(seeded_net(1), easy_data.train, settings, CPU, Progress()))

@@ -194,13 +194,6 @@ def _check_method(run: RunConfig) -> None:
     method = run.method
     if method.source is None and "source" in method.model_fields_set:
         raise ConfigError("method.source", None, "must be given, as by method/source=real")
-    if method.batch_norm_weight > 0 and run.model.batch_norm is False:
-        raise ConfigError(
-            "method.batch_norm_weight",
-            method.batch_norm_weight,
-            f"{run.model.factory} has no batch norm whose statistics could be matched; "
-            "choose a model that has, or set 0 to invert on the class loss alone",
-        )
     if method.batch_norm == "published" and "schedule" not in method.model_fields_set:
         raise ConfigError(
             "method.batch_norm", "published", f"{method.name} can have it train or frozen"

@@ -92,6 +92,18 @@ class Split:
             yield self._images[rows], self._labels[rows]
 
 
+def draw_rows(labels: Tensor, count: int, random: torch.Generator) -> Tensor:
+    """Draw at most `count` rows of each class; their numbers (n,), class by class.
+
+    Args:
+        labels: int64 (N,).
+        count: rows of each class, at least 1; a class with fewer gives all that it has.
+        random: of the draw, on the CPU.
+    """
+    order = torch.randperm(len(labels), generator=random).to(labels.device)
+    return torch.cat([order[labels[order] == c][:count] for c in labels.unique()])
+
+
 @dataclass(frozen=True)
 class Data:
     """Train, validation and test of one data set, and what identifies it."""

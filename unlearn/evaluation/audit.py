@@ -10,7 +10,7 @@ from typing import Literal, Protocol, TypeVar
 import torch
 from torch import Tensor, nn
 
-from unlearn.data.tensors import Data, Split
+from unlearn.data.tensors import Data, Split, draw_rows
 from unlearn.evaluation.cache import MeasurementCache
 from unlearn.models.features import feature_places, features_at
 from unlearn.models.outputs import compute_logits
@@ -84,10 +84,8 @@ class AuditContext:
         """
 
         def draw() -> Split:
-            train, order = self.data.train, self._shuffle(len(self.data.train))
-            labels = train.labels[order]
-            rows = torch.cat([order[labels == c][:per_class] for c in range(self.data.num_classes)])
-            return Split(train.images[rows], train.labels[rows])
+            random = torch.Generator().manual_seed(self.request.seed)
+            return self.data.train.at(draw_rows(self.data.train.labels, per_class, random))
 
         return _compute_once(self._splits, per_class, draw)
 

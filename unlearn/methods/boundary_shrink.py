@@ -92,8 +92,7 @@ def across(request: Request, images: Tensor, labels: Tensor, bound: float) -> Te
         bound: of the step, as a share of the range from black to white of each channel.
     """
     start = images.clone().requires_grad_()
-    with request.hardware.autocast():
-        logits = request.teacher(request.hardware.layout(start)).float()
+    logits = request.hardware.run(request.teacher, start)
     (gradient,) = torch.autograd.grad(F.cross_entropy(logits, labels, reduction="sum"), start)
     step = bound * (request.highest - request.lowest)
     return (images + step * gradient.sign()).clamp(request.lowest, request.highest)

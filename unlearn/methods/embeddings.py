@@ -18,8 +18,9 @@ import torch
 from torch import Tensor, nn
 
 from unlearn.data.tensors import Access, Split
-from unlearn.models.members import Members
+from unlearn.errors import ConfigError
 from unlearn.models.network import readout
+from unlearn.models.outputs import compute_logits
 from unlearn.protocol import Request, State, Steps
 from unlearn.training.loops import distil
 from unlearn.training.losses import target_probabilities
@@ -52,6 +53,11 @@ class Embeddings:
         """No data."""
         return "none"
 
+    def check_network(self, network: nn.Module) -> None:
+        """Raise `ConfigError` if the layer is none of the network's."""
+        if self.layer is not None and self.layer not in dict(network.named_modules()):
+            raise ConfigError("method.layer", self.layer, "names no layer of the network")
+
     def unlearn(self, request: Request, data: Split | None) -> Steps:
         """Yield the state after each epoch; see `Method`.
 
@@ -61,24 +67,23 @@ class Embeddings:
         random = torch.Generator().manual_seed(request.seed)
         teacher = Rest(request.teacher, self.layer, request)
         embeddings = random_embeddings(teacher.features(request, random), self.embeddings, random)
-        member = Members([teacher], request.hardware).member(0)
-        with torch.no_grad():
-            logits = torch.cat([member(part) for part in embeddings.split(self.batch_size)])
+        logits = compute_logits(teacher, embeddings, request.hardware, self.batch_size)
         weights = request.filter(logits, request.forget_mask)
         student = taught_student(request).eval()
-        for epoch, losses in distil(
-            Members([Rest(student, self.layer, request)], request.hardware),
-            embeddings[None],
-            target_probabilities(logits, request.forget_mask, "masked")[None],
-            weights[None],
+        for epoch, loss in distil(
+            Rest(student, self.layer, request),
+            embeddings,
+            target_probabilities(logits, request.forget_mask, "masked"),
+            weights,
             epochs=self.epochs,
             batch_size=self.batch_size,
             learning_rate=self.learning_rate,
             temperature=1.0,
-            randoms=[random],
+            hardware=request.hardware,
+            random=random,
             progress=request.progress,
         ):
-            yield State("distil", epoch, self.epochs, student, {"loss": losses[0]})
+            yield State("distil", epoch, self.epochs, student, {"loss": loss})
 
 
 class Rest(nn.Module):

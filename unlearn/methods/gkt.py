@@ -15,7 +15,6 @@ they have no weight, but batch norm in train mode counts them.
 from __future__ import annotations
 
 import copy
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar, Literal
 
@@ -26,8 +25,7 @@ from torch.optim.lr_scheduler import LRScheduler, ReduceLROnPlateau
 
 from unlearn.data.tensors import Access, Split
 from unlearn.errors import RunError
-from unlearn.models.members import Member
-from unlearn.protocol import Observed, Request, State, Steps, StepsTogether, lone
+from unlearn.protocol import Observed, Request, State, Steps
 from unlearn.roles import SELECT
 from unlearn.training.adversarial import AdversarialSettings, AdversarialTrainer, DistillationBatch
 from unlearn.training.losses import attention_loss
@@ -69,118 +67,111 @@ class GatedKnowledgeTransfer(AdversarialSettings):
 
     def unlearn(self, request: Request, data: Split | None) -> Steps:
         """Yield the state after each iteration; see `Method`."""
-        return lone(self.unlearn_together([request]))
-
-    def unlearn_together(self, requests: Sequence[Request]) -> StepsTogether:
-        """The same for several requests at once; see `Together`."""
-        with GKTTrainer(self, requests) as game:
-            progress = requests[0].progress
-            for iteration in progress.steps("transfer", self.iterations, game.parts):
+        with GKTTrainer(self, request) as trainer:
+            steps = request.progress.steps("transfer", self.iterations, trainer.parts)
+            for iteration in steps:
                 if iteration > 1 and self.batch_norm == "published":
-                    game.freeze_batch_norm()
-                noise = game.noise()
+                    set_training(trainer.student, frozen=True)
+                noise = trainer.draw_noise()
                 for _ in range(self.generator_steps):
-                    game.generator_step(noise)
-                batch = game.synthesise(noise)
+                    trainer.generator_step(noise)
+                batch = trainer.synthesise(noise)
                 for step in range(self.student_steps):
                     if self.fresh_noise and step:
-                        batch = game.synthesise(game.noise())
-                    scalars = game.student_step(batch)
-                observed = yield game.states(iteration, batch, scalars)
-                game.after(observed)
+                        batch = trainer.synthesise(trainer.draw_noise())
+                    terms = trainer.student_step(batch)
+                observed = yield trainer.state(iteration, batch, terms)
+                trainer.take_in(observed)
                 if iteration % _CHECK_EVERY == 0 or iteration == self.iterations:
-                    game.check(scalars, last=iteration == self.iterations)
-            if game.restore_best():
-                yield [State(SELECT, 1, 1, game.students.networks[0])]
+                    trainer.check(terms, last=iteration == self.iterations)
+            if trainer.restore_best():
+                yield State(SELECT, 1, 1, trainer.student)
 
 
 class GKTTrainer(AdversarialTrainer):
-    """The contest, with attention, fresh generators for a starved filter, and the oracle's say."""
+    """Adds the attention term, fresh generators for a starved filter, and oracle selection."""
 
     stage: ClassVar[str] = "transfer"
 
-    def __init__(self, method: GatedKnowledgeTransfer, requests: Sequence[Request]) -> None:
+    def __init__(self, method: GatedKnowledgeTransfer, request: Request) -> None:
         self.method = method
-        super().__init__(method, requests, requests[0].attention if method.attention_weight else ())
+        super().__init__(method, request, request.attention if method.attention_weight else ())
         self.temperature = method.temperature
-        self.generator_losses = self.hardware.compile(self.generator_loss)
-        self.starved = torch.zeros_like(self.fed)  # batches in a row
+        self.compiled_generator_loss = self.hardware.compile(self.generator_loss)
+        self.starved = torch.zeros_like(self.fed)  # batches in a row that the filter emptied
         self.kept: dict[str, Any] = {"rescues": 0, "best": None, "best_retain": -1.0}
 
     def parts(self) -> dict[str, Any]:
-        """All that an iteration changes; see `Progress.steps`."""
+        """Everything that an iteration changes; see `Progress.steps`."""
         return {**super().parts(), "starved": self.starved, "kept": self.kept}
 
-    def schedule_of(self, optimizer: Optimizer) -> LRScheduler:
+    def make_schedule(self, optimizer: Optimizer) -> LRScheduler:
+        """Cosine to zero, or, as published, half the rate when a score stops rising."""
         if self.method.schedule == "published":
             return ReduceLROnPlateau(optimizer, mode="max", factor=0.5, patience=2)
-        return super().schedule_of(optimizer)
+        return super().make_schedule(optimizer)
 
-    def generator_loss(
-        self, generator: Member, student: Member, teacher: Member, noise: Tensor, forget: Tensor
-    ) -> Tensor:
+    def generator_loss(self, noise: Tensor) -> Tensor:
         """The negative divergence of the student from the teacher's target."""
-        images = generator(noise)
-        target, weights = self.ask(teacher(images), forget)
-        return -self.divergence(target, student(images), weights)
+        images = self.hardware.run(self.generator, noise)
+        target, weights = self.ask(self.hardware.run(self.teacher, images))
+        return -self.divergence(target, self.hardware.run(self.student, images), weights)
 
     def synthesise(self, noise: Tensor, *beside: Any) -> DistillationBatch:
-        """A lesson from noise (M, B, latent); counts the batches that the filter empties."""
+        """A batch from noise (B, latent); counts the batches that the filter empties."""
         batch = super().synthesise(noise)
-        self.starved = (self.starved + 1) * (batch.weights.sum(dim=1) == 0)
+        self.starved = (self.starved + 1) * (batch.weights.sum() == 0)
         return batch
 
-    def student_loss(
-        self, student: Member, lesson: DistillationBatch
-    ) -> tuple[Tensor, dict[str, Tensor]]:
+    def student_loss(self, batch: DistillationBatch) -> tuple[Tensor, dict[str, Tensor]]:
         """Divergence + beta * attention, and both."""
-        logits, maps = student.attend(lesson.images)
-        divergence = self.divergence(lesson.target, logits, lesson.weights)
-        attention = attention_loss(lesson.attention, maps, lesson.weights)
+        logits, maps = self.attend(self.student_taps, batch.images)
+        divergence = self.divergence(batch.target, logits, batch.weights)
+        attention = attention_loss(batch.attention, maps, batch.weights)
         loss = divergence + self.method.attention_weight * attention
         return loss, {"divergence": divergence, "attention": attention}
 
-    def check(self, scalars: dict[str, Tensor], last: bool) -> None:
-        """Stop on a loss that is not finite; give a starved filter fresh generators, or stop."""
-        self.require_finite(scalars)
+    def check(self, terms: dict[str, Tensor], last: bool) -> None:
+        """Stop on a loss that is not finite; make a fresh generator if the filter starves, or stop.
+
+        Raises:
+            RunError: if the loss is not finite, or fresh generators do not get past the filter.
+        """
+        self.require_finite(terms)
         rescues = self.kept["rescues"]
-        hungry = bool((self.starved >= _CHECK_EVERY).any())
-        never_fed = last and not bool(self.fed.all())
-        if never_fed or (hungry and (rescues == _RESCUES or len(self.requests) > 1)):
+        starving = bool(self.starved >= _CHECK_EVERY)
+        if (last and not self.fed) or (starving and rescues == _RESCUES):
             raise RunError(
-                f"filter={self.requests[0].filter}: lets no generated sample through, after "
+                f"filter={self.filter}: lets no generated sample through, after "
                 f"{rescues} fresh generators; raise filter.gate or filter.entropy, or set null"
             )
-        if hungry:
+        if starving:
             self.kept["rescues"] += 1
             self.starved.zero_()
-            self.new_generators(seed=self.kept["rescues"])
+            self.renew_generator(offset=self.kept["rescues"])
 
-    def freeze_batch_norm(self) -> None:
-        """From here on the students keep their running statistics."""
-        for student in self.students.networks:
-            set_training(student, frozen=True)
+    def take_in(self, observed: Observed | None) -> None:
+        """Step the schedules, and keep the best student if the oracle selects it.
 
-    def after(self, observed: Sequence[Observed | None]) -> None:
-        """Step the schedules: each iteration for cosine, each evaluation as published."""
-        seen = observed[0]
-        retain = seen.retain if seen is not None else None
+        Args:
+            observed: test accuracies of the student, where this iteration was evaluated.
+        """
+        retain = observed.retain if observed is not None else None
         _step(self.student_schedule, retain)
         if self.method.generator_steps:
             _step(self.generator_schedule, None if retain is None else 0.0)
-        if seen is None:
+        if observed is None:
             return
-        (student,) = self.students.unstacked()
-        if seen.forget == 0 and seen.retain > self.kept["best_retain"]:
-            self.kept["best_retain"] = seen.retain
+        if observed.forget == 0 and observed.retain > self.kept["best_retain"]:
+            self.kept["best_retain"] = observed.retain
             if self.method.selection == "oracle":
-                self.kept["best"] = copy.deepcopy(dict(student.state_dict()))
+                self.kept["best"] = copy.deepcopy(dict(self.student.state_dict()))
 
     def restore_best(self) -> bool:
         """Go back to the student that the oracle selected, if it selected one."""
         best = self.kept["best"]
         if best is not None:
-            self.students.networks[0].load_state_dict(best)
+            self.student.load_state_dict(best)
         return best is not None
 
 

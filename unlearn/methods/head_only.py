@@ -17,7 +17,6 @@ import torch
 from torch import Tensor
 
 from unlearn.data.tensors import Access, Split
-from unlearn.models.members import Members
 from unlearn.models.network import readout
 from unlearn.models.outputs import compute_logits
 from unlearn.protocol import Request, Samples, State, Steps
@@ -68,20 +67,21 @@ class HeadOnly:
         logits = compute_logits(request.teacher, images, request.hardware, self.batch_size)
         weights = request.filter(logits, request.forget_mask)
         samples = Samples.first(images, weights, logits)
-        for epoch, losses in distil(
-            Members([head], request.hardware),
-            self._features(request, images)[None],
-            target_probabilities(logits, request.forget_mask, "masked")[None],
-            weights[None],
+        for epoch, loss in distil(
+            head,
+            self._features(request, images),
+            target_probabilities(logits, request.forget_mask, "masked"),
+            weights,
             epochs=self.epochs,
             batch_size=self.batch_size,
             learning_rate=self.learning_rate,
             temperature=1.0,
-            randoms=[random],
+            hardware=request.hardware,
+            random=random,
             progress=request.progress,
         ):
             shown = samples if epoch == self.epochs else None
-            yield State("distil", epoch, self.epochs, student, {"loss": losses[0]}, shown)
+            yield State("distil", epoch, self.epochs, student, {"loss": loss}, shown)
 
     def _invert(self, request: Request, random: torch.Generator) -> Generator[State, None, Tensor]:
         """Yield the state of each inversion step; return all images (N, C, H, W)."""

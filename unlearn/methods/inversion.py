@@ -13,12 +13,11 @@ from typing import Literal
 
 import torch
 import torch.nn.functional as F
-from torch import Tensor
+from torch import Tensor, nn
 
 from unlearn.data.tensors import Access, Split
 from unlearn.errors import ConfigError
 from unlearn.filters.compose import pass_rates
-from unlearn.models.members import Members
 from unlearn.models.network import has_batch_norm
 from unlearn.models.outputs import compute_logits
 from unlearn.protocol import Request, Samples, State, Steps
@@ -83,18 +82,18 @@ class Inversion:
         """No data."""
         return "none"
 
-    def unlearn(self, request: Request, data: Split | None) -> Steps:
-        """Yield the state after each inversion step and each epoch; see `Method`.
-
-        Raises:
-            ConfigError: if batch norm is to be matched and the teacher has none.
-        """
-        if self.batch_norm_weight and not has_batch_norm(request.teacher):
+    def check_network(self, network: nn.Module) -> None:
+        """Raise `ConfigError` if batch norm is to be matched and the network has none."""
+        if self.batch_norm_weight and not has_batch_norm(network):
             raise ConfigError(
                 "method.batch_norm_weight",
                 self.batch_norm_weight,
-                "the network has no batch norm to match; set 0 to invert on the class loss alone",
+                "the network has no batch norm whose statistics could be matched; choose a model "
+                "that has, or set 0 to invert on the class loss alone",
             )
+
+    def unlearn(self, request: Request, data: Split | None) -> Steps:
+        """Yield the state after each inversion step and each epoch; see `Method`."""
         random = torch.Generator().manual_seed(request.seed)
         student = start_student(
             request,
@@ -110,20 +109,21 @@ class Inversion:
         weights = request.filter(logits, request.forget_mask) * self._kept(logits, wanted)
         rates = pass_rates(request.filter, logits, request.forget_mask)
         samples = Samples.first(images, weights, logits)
-        for epoch, losses in distil(
-            Members([student], request.hardware),
-            images[None],
-            self._targets(logits, request.forget_mask)[None],
-            weights[None],
+        for epoch, loss in distil(
+            student,
+            images,
+            self._targets(logits, request.forget_mask),
+            weights,
             epochs=self.epochs,
             batch_size=self.batch_size,
             learning_rate=self.learning_rate,
             temperature=self.temperature,
-            randoms=[random],
+            hardware=request.hardware,
+            random=random,
             progress=request.progress,
         ):
             shown = samples if epoch == self.epochs else None
-            yield State("distil", epoch, self.epochs, student, {"loss": losses[0], **rates}, shown)
+            yield State("distil", epoch, self.epochs, student, {"loss": loss, **rates}, shown)
 
     def _synthesise(
         self, request: Request, wanted: Tensor, random: torch.Generator
@@ -143,7 +143,7 @@ class Inversion:
         batches = wanted.split(self.inversion_batch)
         total = len(batches) * self.inversion_steps
         finished: list[Tensor] = []
-        parts = {"finished": finished, "randoms": [random]}
+        parts = {"finished": finished, "random": random}
         for batch in request.progress.steps("batch", len(batches), lambda: parts):
             inverting = inversion.invert(request, batches[batch - 1], random)
             before = (batch - 1) * self.inversion_steps

@@ -19,20 +19,18 @@ generator has no warm-up. No gate of its own: every image counts unless `filter`
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import ClassVar
 
 import torch
 import torch.nn.functional as F
-from torch import Tensor
+from torch import Tensor, nn
 from torch.optim import SGD, Optimizer
 
 from unlearn.data.tensors import Access, Split
-from unlearn.models.members import Member, Members
-from unlearn.protocol import Request, State, Steps, StepsTogether, lone
+from unlearn.protocol import Request, Steps
 from unlearn.synthesis.inversion import BatchNormPrior
-from unlearn.training.adversarial import AdversarialSettings, AdversarialTrainer, DistillationBatch
+from unlearn.training.adversarial import AdversarialSettings, AdversarialTrainer
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -63,49 +61,46 @@ class InhibitedPostFilter(AdversarialSettings):
 
     def unlearn(self, request: Request, data: Split | None) -> Steps:
         """Yield the state after each iteration; see `Method`."""
-        return lone(self.unlearn_together([request]))
-
-    def unlearn_together(self, requests: Sequence[Request]) -> StepsTogether:
-        """The same for several requests at once; see `Together`."""
-        with ISPFTrainer(self, requests) as contest:
-            steps = requests[0].progress.steps("transfer", self.iterations, contest.parts)
-            for iteration in steps:
+        with ISPFTrainer(self, request) as trainer:
+            for iteration in request.progress.steps("transfer", self.iterations, trainer.parts):
                 for _ in range(self.generator_steps):
-                    contest.generator_step(contest.noise())
+                    trainer.generator_step(trainer.draw_noise())
                 for _ in range(self.student_steps):
-                    lesson = contest.synthesise(contest.noise())
-                    terms = contest.student_step(lesson)
-                contest.anneal()
-                yield contest.states(iteration, lesson, terms)
+                    batch = trainer.synthesise(trainer.draw_noise())
+                    terms = trainer.student_step(batch)
+                trainer.step_schedules()
+                if iteration == self.iterations:
+                    trainer.require_finite(terms)
+                    trainer.require_fed()
+                yield trainer.state(iteration, batch, terms)
 
 
 class ISPFTrainer(AdversarialTrainer):
-    """The contest with ISPF's generator loss and optimisers."""
+    """Adds ISPF's generator loss and optimisers."""
 
     stage: ClassVar[str] = "transfer"
     betas: ClassVar[tuple[float, float]] = (0.5, 0.999)
 
-    def __init__(self, method: InhibitedPostFilter, requests: Sequence[Request]) -> None:
+    def __init__(self, method: InhibitedPostFilter, request: Request) -> None:
         self.method = method
-        super().__init__(method, requests)
+        super().__init__(method, request)
 
-    def optimizer_of(self, students: Members) -> Optimizer:
+    def make_optimizer(self, student: nn.Module) -> Optimizer:
+        """SGD with momentum and weight decay."""
         rate, decay = self.method.learning_rate, self.method.weight_decay
-        return SGD(students.parameters(), rate, momentum=0.9, weight_decay=decay)
+        return SGD(student.parameters(), rate, momentum=0.9, weight_decay=decay)
 
-    def generator_loss(
-        self, generator: Member, student: Member, teacher: Member, noise: Tensor, forget: Tensor
-    ) -> Tensor:
+    def generator_loss(self, noise: Tensor) -> Tensor:
         """The inhibited divergence and three terms that keep the images near real ones."""
-        method = self.method
-        images = generator(noise)
-        with BatchNormPrior(teacher.body, 1.0) as prior:
-            logits = teacher(images)
+        method, run = self.method, self.hardware.run
+        images = run(self.generator, noise)
+        with BatchNormPrior(self.teacher, 1.0) as prior:
+            logits = run(self.teacher, images)
             unfamiliar = prior.penalty()
-        flipped = forget if method.inhibited else torch.zeros_like(forget)
+        flipped = self.forget if method.inhibited else torch.zeros_like(self.forget)
         mean = logits.softmax(dim=1).mean(dim=0)
         loss: Tensor = (
-            inhibited_divergence(logits, student(images), flipped)
+            inhibited_divergence(logits, run(self.student, images), flipped)
             + method.batch_norm_prior * unfamiliar
             + method.confidence_weight * F.cross_entropy(logits, logits.argmax(dim=1))
             - method.balance_weight * torch.special.entr(mean).sum()
@@ -115,15 +110,6 @@ class ISPFTrainer(AdversarialTrainer):
     def divergence(self, target: Tensor, logits: Tensor, weights: Tensor) -> Tensor:
         """KL averaged over rows and summed over classes, to which the published rate is tuned."""
         return super().divergence(target, logits, weights) * logits.shape[1]
-
-    def states(
-        self, iteration: int, lesson: DistillationBatch, terms: dict[str, Tensor]
-    ) -> list[State]:
-        """What each request's observers see."""
-        if iteration == self.method.iterations:
-            self.require_finite(terms)
-            self.require_fed()
-        return super().states(iteration, lesson, terms)
 
 
 def inhibited_divergence(teacher: Tensor, student: Tensor, forget: Tensor) -> Tensor:

@@ -15,11 +15,13 @@ range and divides by what is left of the noise; here x_i may leave it.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from typing import Literal
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from torch.optim import SGD
 
 from unlearn.data.tensors import Access, Split
@@ -66,7 +68,7 @@ class JustInTime:
             batch = images[rows]
             shape = (self.copies, *batch.shape)
             noise = self.sigma * torch.randn(shape, generator=random).to(batch.device)
-            return roughness(student, request.hardware.layout(batch), noise)
+            return roughness(partial(request.hardware.run, student), batch, noise)
 
         yield from run_epochs(
             "smooth",
@@ -81,7 +83,7 @@ class JustInTime:
         )
 
 
-def roughness(student: nn.Module, images: Tensor, noise: Tensor) -> Tensor:
+def roughness(student: Callable[[Tensor], Tensor], images: Tensor, noise: Tensor) -> Tensor:
     """Estimate of the Lipschitz constants around images, summed over them: a scalar.
 
     Args:
@@ -89,8 +91,8 @@ def roughness(student: nn.Module, images: Tensor, noise: Tensor) -> Tensor:
         images: (B, C, H, W).
         noise: (N, B, C, H, W), none of it all zero.
     """
-    logits = student(images).float()
+    logits = student(images)
     with torch.no_grad():
-        shaken = torch.stack([student(images + one).float() for one in noise])
+        shaken = torch.stack([student(images + one) for one in noise])
     slopes: Tensor = (logits - shaken).norm(dim=2) / noise.flatten(2).norm(dim=2)
     return slopes.mean(dim=0).sum()

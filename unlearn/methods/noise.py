@@ -15,22 +15,21 @@ say nothing of the class; to noises that minimise it they say what else it looks
 
 from __future__ import annotations
 
-from collections.abc import Generator, Sequence
+from collections.abc import Generator
 from dataclasses import dataclass
 from typing import Literal
 
 import torch
 import torch.nn.functional as F
-from torch import Tensor
+from torch import Tensor, nn
 from torch.optim import SGD
 
 from unlearn.data.tensors import Access, Split
-from unlearn.errors import ConfigError, RunError
-from unlearn.models.members import Member, Members, each
+from unlearn.errors import ConfigError
 from unlearn.models.outputs import compute_logits
-from unlearn.protocol import SHOWN, Observed, Request, Samples, State, Steps, StepsTogether, lone
+from unlearn.protocol import SHOWN, Request, Samples, State, Steps
 from unlearn.synthesis.noise import ClassNoises
-from unlearn.training.loops import distil, shuffled, take
+from unlearn.training.loops import distil, run_epochs
 from unlearn.training.losses import target_probabilities, weighted_mean
 from unlearn.training.student import start_student
 
@@ -93,45 +92,36 @@ class ErrorNoise:
 
     def unlearn(self, request: Request, data: Split | None) -> Steps:
         """Yield the state after each noise step and each epoch; see `Method`."""
-        return lone(self.unlearn_together([request]))
-
-    def unlearn_together(self, requests: Sequence[Request]) -> StepsTogether:
-        """The same for several requests at once; see `Together`."""
-        randoms = [torch.Generator().manual_seed(request.seed) for request in requests]
-        hardware = requests[0].hardware
-        teachers = Members([r.teacher for r in requests], hardware, stacked=hardware.stacks)
-        noises = yield from self._synthesise(teachers, requests, randoms)
-        starts = [
-            start_student(
-                request,
-                share=1.0,
-                fresh_readout=self.fresh_readout,
-                frozen=self.batch_norm == "frozen",
-            )
-            for request in requests
-        ]
-        students = Members(starts, hardware, stacked=hardware.stacks)
+        random = torch.Generator().manual_seed(request.seed)
+        noises = yield from self._synthesise(request, random)
+        student = start_student(
+            request,
+            share=1.0,
+            fresh_readout=self.fresh_readout,
+            frozen=self.batch_norm == "frozen",
+        )
         if self.impair:
-            yield from self._impair(students, noises, requests, randoms)
+            yield from self._impair(student, noises, request, random)
         if self.repair_epochs:
-            yield from self._repair(students, noises.flatten(1, 2), requests, randoms)
+            yield from self._repair(student, noises.flatten(0, 1), request, random)
 
     def _synthesise(
-        self, teachers: Members, requests: Sequence[Request], randoms: Sequence[torch.Generator]
-    ) -> Generator[list[State], Sequence[Observed | None], Tensor]:
-        """Yield the states of each noise step; return all noises (M, K, n, C, H, W)."""
-        steps = self.synthesis().optimise(teachers, requests, randoms)
+        self, request: Request, random: torch.Generator
+    ) -> Generator[State, object, Tensor]:
+        """Yield the state after each noise step; return all noises (K, n, C, H, W)."""
+        steps, forget = self.synthesis().optimise(request, random), request.forget_mask
         while True:
             try:
                 step, noises, losses = next(steps)
             except StopIteration as end:
                 finished: Tensor = end.value
                 return finished
-            last = step == self.noise_steps
-            yield [
-                _noise_state(step, self.noise_steps, request, noise, loss, last)
-                for request, noise, loss in zip(requests, noises, losses, strict=True)
-            ]
+            scalars: dict[str, Tensor | float] = {
+                "noise.retain": losses[~forget].mean(),
+                "noise.forget": losses[forget].mean(),
+            }
+            samples = _samples(noises) if step == self.noise_steps else None
+            yield State("noise", step, self.noise_steps, None, scalars, samples)
 
     def synthesis(self) -> ClassNoises:
         """The settings of the noises."""
@@ -146,89 +136,54 @@ class ErrorNoise:
         )
 
     def _impair(
-        self,
-        students: Members,
-        noises: Tensor,
-        requests: Sequence[Request],
-        randoms: Sequence[torch.Generator],
-    ) -> StepsTogether:
-        forget = torch.stack([request.forget_mask for request in requests])
-        maximising = torch.stack([self.synthesis().maximising(member) for member in forget])
-        weights = (maximising | ~forget[..., None]).to(noises.dtype).flatten(1)
-        images = noises.flatten(1, 2)
-        labels = torch.arange(noises.shape[1], device=noises.device).repeat_interleave(self.noises)
-        optimizer = SGD(students.parameters(), self.learning_rate)
-        count = images.shape[1]
-        parts = {"students": students, "randoms": list(randoms)}
-        for epoch in requests[0].progress.steps("impair", self.epochs, lambda: parts):
-            for rows in shuffled(count * self.copies, self.batch_size, randoms, images.device):
-                picked = rows % count
-                batch = (take(images, picked), labels[picked], take(weights, picked))
-                losses = each(_class_loss, [students], *batch)
-                optimizer.zero_grad()
-                losses.sum().backward()
-                optimizer.step()
-            if not torch.isfinite(losses).all():
-                raise RunError(
-                    f"method.learning_rate={self.learning_rate}: the impair loss is not finite; "
-                    "lower it"
-                )
-            yield _epoch_states("impair", epoch, self.epochs, students, losses.detach())
+        self, student: nn.Module, noises: Tensor, request: Request, random: torch.Generator
+    ) -> Steps:
+        forget, hardware = request.forget_mask, request.hardware
+        taught = self.synthesis().maximising(forget) | ~forget[:, None]
+        weights = taught.to(noises.dtype).flatten()
+        images = noises.flatten(0, 1)
+        labels = torch.arange(len(noises), device=noises.device).repeat_interleave(self.noises)
+
+        def loss_of(rows: Tensor) -> Tensor:
+            picked = rows % len(images)
+            logits = hardware.run(student, images[picked])
+            errors = F.cross_entropy(logits, labels[picked], reduction="none")
+            return weighted_mean(errors, weights[picked])
+
+        yield from run_epochs(
+            "impair",
+            student,
+            SGD(student.parameters(), self.learning_rate),
+            loss_of,
+            rows=len(images) * self.copies,
+            batch_size=self.batch_size,
+            epochs=self.epochs,
+            request=request,
+            random=random,
+        )
 
     def _repair(
-        self,
-        students: Members,
-        images: Tensor,
-        requests: Sequence[Request],
-        randoms: Sequence[torch.Generator],
-    ) -> StepsTogether:
-        targets, weights = [], []
-        for request, member in zip(requests, images, strict=True):
-            logits = compute_logits(request.teacher, member, request.hardware, self.batch_size)
-            targets.append(target_probabilities(logits, request.forget_mask, "masked"))
-            weights.append(request.filter(logits, request.forget_mask))
-        for epoch, losses in distil(
-            students,
+        self, student: nn.Module, images: Tensor, request: Request, random: torch.Generator
+    ) -> Steps:
+        logits = compute_logits(request.teacher, images, request.hardware, self.batch_size)
+        for epoch, loss in distil(
+            student,
             images,
-            torch.stack(targets),
-            torch.stack(weights),
+            target_probabilities(logits, request.forget_mask, "masked"),
+            request.filter(logits, request.forget_mask),
             epochs=self.repair_epochs,
             batch_size=self.batch_size,
             learning_rate=self.repair_learning_rate,
             temperature=1.0,
-            randoms=randoms,
-            progress=requests[0].progress,
+            hardware=request.hardware,
+            random=random,
+            progress=request.progress,
         ):
-            yield _epoch_states("repair", epoch, self.repair_epochs, students, losses)
-
-
-def _class_loss(student: Member, images: Tensor, labels: Tensor, weights: Tensor) -> Tensor:
-    return weighted_mean(F.cross_entropy(student(images), labels, reduction="none"), weights)
-
-
-def _noise_state(
-    step: int, total: int, request: Request, noises: Tensor, losses: Tensor, last: bool
-) -> State:
-    scalars: dict[str, Tensor | float] = {
-        "noise.retain": losses[~request.forget_mask].mean(),
-        "noise.forget": losses[request.forget_mask].mean(),
-    }
-    return State("noise", step, total, None, scalars, _samples(noises) if last else None)
-
-
-def _epoch_states(
-    stage: str, epoch: int, total: int, students: Members, losses: Tensor
-) -> list[State]:
-    return [
-        State(stage, epoch, total, student, {stage: loss})
-        for student, loss in zip(students.unstacked(), losses, strict=True)
-    ]
+            yield State("repair", epoch, self.repair_epochs, student, {"repair": loss})
 
 
 def _samples(noises: Tensor) -> Samples:
-    each = max(1, SHOWN // len(noises))
-    shown = noises[:, :each].flatten(0, 1)
-    labels = torch.arange(len(noises), device=noises.device).repeat_interleave(
-        len(shown) // len(noises)
-    )
-    return Samples(shown, torch.ones(len(shown), device=shown.device), labels)
+    """The first few noises of each class, out of noises (K, n, C, H, W)."""
+    shown = noises[:, : max(1, SHOWN // len(noises))]
+    labels = torch.arange(len(noises), device=noises.device).repeat_interleave(shown.shape[1])
+    return Samples(shown.flatten(0, 1), torch.ones(len(labels), device=labels.device), labels)

@@ -24,9 +24,8 @@ out changes neither D_r nor the probe.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import ClassVar
 
 import torch
 from torch import Tensor
@@ -34,11 +33,10 @@ from torch import Tensor
 from unlearn.data.tensors import Access, Split
 from unlearn.filters.compose import Product
 from unlearn.filters.gate import ForgetGate
-from unlearn.models.members import Member
 from unlearn.models.network import has_batch_norm
-from unlearn.protocol import Request, State, Steps, StepsTogether, lone
-from unlearn.synthesis.inversion import BatchNormPrior, DeepInversion
-from unlearn.synthesis.pool import Pool, empty_pool, inverted_pool
+from unlearn.models.outputs import compute_logits
+from unlearn.protocol import Request, Steps
+from unlearn.synthesis.inversion import BatchNormPrior, DeepInversion, invert_states
 from unlearn.training.adversarial import AdversarialSettings, AdversarialTrainer, DistillationBatch
 from unlearn.training.student import settle_readout
 
@@ -77,113 +75,96 @@ class Regrowth(AdversarialSettings):
         """No data."""
         return "none"
 
-    def inversion(self, prior: bool) -> DeepInversion:
-        """How the images are inverted: with or without the batch-norm prior."""
-        return DeepInversion(
-            steps=self.inversion_steps,
-            learning_rate=self.inversion_learning_rate,
-            warmup=self.inversion_steps // 10,
-            batch_norm_weight=self.batch_norm_prior if prior else 0.0,
-            first_layer_factor=self.first_layer_factor,
-            tv_weight=self.tv_weight,
+    def unlearn(self, request: Request, data: Split | None) -> Steps:
+        """Yield the state after each inversion step and each iteration; see `Method`."""
+        with RegrowthTrainer(self, request) as trainer:
+            if self.pool:
+                yield from trainer.fill_pool()
+            for iteration in request.progress.steps("regrow", self.iterations, trainer.parts):
+                for _ in range(self.generator_steps):
+                    trainer.generator_step(trainer.draw_noise())
+                for _ in range(self.student_steps):
+                    batch = trainer.draw_batch()
+                    terms = trainer.student_step(batch)
+                trainer.step_schedules()
+                if iteration == self.iterations:
+                    trainer.require_finite(terms)
+                    trainer.require_fed()
+                    trainer.settle(batch)
+                yield trainer.state(iteration, batch, terms)
+
+
+class RegrowthTrainer(AdversarialTrainer):
+    """Adds a prior on the generator and a pool of inverted images in each batch."""
+
+    stage: ClassVar[str] = "regrow"
+
+    def __init__(self, method: Regrowth, request: Request) -> None:
+        super().__init__(method, request)
+        self.method = method
+        if method.gate is not None:
+            self.filter = Product({"filter": self.filter, "gate": ForgetGate(method.gate)})
+        self.pool = torch.zeros((0, *request.shape), device=self.hardware.device)
+        self.pool_logits = self.pool.new_zeros(0, request.num_classes)  # the teacher's
+
+    def fill_pool(self) -> Steps:
+        """Yield the state after each inversion step; keep images (N, C, H, W) of every class."""
+        method, request = self.method, self.request
+        has_prior = has_batch_norm(request.teacher)
+        inversion = DeepInversion(
+            steps=method.inversion_steps,
+            learning_rate=method.inversion_learning_rate,
+            warmup=method.inversion_steps // 10,
+            batch_norm_weight=method.batch_norm_prior if has_prior else 0.0,
+            first_layer_factor=method.first_layer_factor,
+            tv_weight=method.tv_weight,
             l2_weight=0.0,
             jitter=1,
             flip=False,
         )
-
-    def unlearn(self, request: Request, data: Split | None) -> Steps:
-        """Yield the state after each iteration; see `Method`."""
-        return lone(self.unlearn_together([request]))
-
-    def unlearn_together(self, requests: Sequence[Request]) -> StepsTogether:
-        """The same for several requests at once; see `Together`."""
-        with RegrowthTrainer(self, requests) as growing:
-            if self.pool:
-                yield from growing.invert()
-            steps = requests[0].progress.steps("regrow", self.iterations, growing.parts)
-            for iteration in steps:
-                for _ in range(self.generator_steps):
-                    growing.generator_step(growing.noise())
-                for _ in range(self.student_steps):
-                    lesson = growing.imagine()
-                    losses = growing.student_step(lesson)
-                growing.anneal()
-                yield growing.states(iteration, lesson, losses)
-
-
-class RegrowthTrainer(AdversarialTrainer):
-    """The contest, with a prior on the generator and a pool of inverted images in each lesson."""
-
-    stage: ClassVar[str] = "regrow"
-
-    def __init__(self, method: Regrowth, requests: Sequence[Request]) -> None:
-        super().__init__(method, requests)
-        self.method = method
-        if method.gate is not None:
-            self.filter = Product({"filter": self.filter, "gate": ForgetGate(method.gate)})
-        self.pool = empty_pool(requests)
-
-    def invert(self) -> StepsTogether:
-        """Yield the states of each inversion step, all requests' in step; fill the pool."""
-        method = self.method
-        inversion = method.inversion(has_batch_norm(self.requests[0].teacher))
-        self.pool = yield from inverted_pool(
-            inversion, self.requests, self.randoms, method.pool, method.batch_size
+        labels = torch.arange(request.num_classes).repeat(method.pool).to(self.hardware.device)
+        inverting = inversion.invert(request, labels, self.random)
+        self.pool = yield from invert_states(inverting, 0, method.inversion_steps)
+        self.pool_logits = compute_logits(
+            request.teacher, self.pool, self.hardware, method.batch_size
         )
 
-    def generator_loss(
-        self, generator: Member, student: Member, teacher: Member, noise: Tensor, forget: Tensor
-    ) -> Tensor:
-        """The prior's penalty less the divergence of student from teacher."""
-        images = generator(noise)
-        with BatchNormPrior(teacher.body, self.method.first_layer_factor) as prior:
-            target, weights = self.ask(teacher(images), forget)
+    def generator_loss(self, noise: Tensor) -> Tensor:
+        """The prior's penalty minus the divergence of the student from the teacher's target."""
+        images = self.hardware.run(self.generator, noise)
+        with BatchNormPrior(self.teacher, self.method.first_layer_factor) as prior:
+            target, weights = self.ask(self.hardware.run(self.teacher, images))
             unfamiliar = prior.penalty()
         return self.method.batch_norm_prior * unfamiliar - self.divergence(
-            target, student(images), weights
+            target, self.hardware.run(self.student, images), weights
         )
 
-    def imagine(self) -> DistillationBatch:
-        """A lesson on images drawn from the pool and generated ones."""
+    def draw_batch(self) -> DistillationBatch:
+        """A batch of generated images and of images drawn from the pool."""
         wanted = round(self.method.inverted_share * self.method.batch_size)
-        drawn = self.pool.drawn(wanted, self.randoms)
-        return self.synthesise(self.noise(self.method.batch_size - drawn.images.shape[1]), drawn)
+        size = len(self.pool)
+        rows = torch.randint(max(1, size), (wanted if size else 0,), generator=self.random)
+        rows = rows.to(self.pool.device)
+        noise = self.draw_noise(self.method.batch_size - len(rows))
+        return self.synthesise(noise, self.pool[rows], self.pool_logits[rows])
 
-    def lesson(
-        self, generator: Member, teacher: Member, noise: Tensor, forget: Tensor, *beside: Any
-    ) -> DistillationBatch:
-        """Generated images, and after them those of the pool given beside."""
-        drawn: Pool = beside[0]
-        generated = generator(noise)
-        images = torch.cat([generated, drawn.images])
-        logits = torch.cat([teacher(generated), drawn.logits])
-        return DistillationBatch(images, logits, *self.ask(logits, forget), [])
+    def make_batch(self, noise: Tensor, *beside: Tensor) -> DistillationBatch:
+        """Generated images, and after them the pool's images and logits given beside."""
+        drawn, drawn_logits = beside
+        generated = self.hardware.run(self.generator, noise)
+        images = torch.cat([generated, drawn])
+        logits = torch.cat([self.hardware.run(self.teacher, generated), drawn_logits])
+        return DistillationBatch(images, logits, *self.ask(logits), [])
 
-    def states(
-        self, iteration: int, lesson: DistillationBatch, terms: dict[str, Tensor]
-    ) -> list[State]:
-        """What each request's observers see; the last iteration settles the readouts first."""
-        if iteration == self.method.iterations:
-            self.require_finite(terms)
-            self.require_fed()
-            if self.method.depth:
-                self.settle(lesson)
-        return super().states(iteration, lesson, terms)
-
-    def settle(self, lesson: DistillationBatch) -> None:
-        """Shift the readouts' forget rows, by the pool, or by the last images if there is none."""
-        pooled = self.pool.images
-        images = pooled if pooled.shape[1] else lesson.images
-        for request, student, shown in zip(
-            self.requests, self.students.unstacked(), images, strict=True
-        ):
+    def settle(self, batch: DistillationBatch) -> None:
+        """Set the readout's forget rows to `depth`, on the pool, or on a batch if it is empty."""
+        if self.method.depth:
             settle_readout(
-                student,
-                request.teacher,
-                shown,
-                request.forget,
-                request.num_classes,
+                self.student,
+                self.teacher,
+                self.pool if len(self.pool) else batch.images,
+                self.request.forget,
+                self.request.num_classes,
                 self.method.depth,
                 self.hardware,
             )
-        self.students.restack()

@@ -34,8 +34,6 @@ class Retrain:
         assert data is not None
         settings = TrainingConfig.model_validate({**self.__dict__, "seed": request.seed})
         student = request.hardware.place(request.fresh())
-        steps = train(
-            [student], [data], [settings], request.hardware, request.progress, replay=False
-        )
-        for epoch, (loss,) in steps:
+        steps = train(student, data, settings, request.hardware, request.progress, replay=False)
+        for epoch, loss in steps:
             yield State("retrain", epoch, self.epochs, student, {"loss": loss})

@@ -96,11 +96,11 @@ class Scrub:
         taught, kept = (self._targets(request, rows.images) for rows in (forget, retain))
 
         def away(rows: Tensor) -> Tensor:
-            logits = student(hardware.layout(forget.images[rows])).float()
+            logits = hardware.run(student, forget.images[rows])
             return -self._divergence(taught[rows], logits)
 
         def back(rows: Tensor) -> Tensor:
-            logits = student(hardware.layout(retain.images[rows])).float()
+            logits = hardware.run(student, retain.images[rows])
             wrong = F.cross_entropy(logits, retain.labels[rows])
             apart = self._divergence(kept[rows], logits)
             return self.class_weight * wrong + self.distillation_weight * apart

@@ -21,7 +21,6 @@ from torch import Tensor, nn
 from torch.optim import Adam
 
 from unlearn.data.tensors import Access, Split
-from unlearn.models.members import Members
 from unlearn.protocol import Request, State, Steps
 from unlearn.synthesis.noise import ClassNoises
 from unlearn.synthesis.sources import Examples, Source
@@ -91,13 +90,12 @@ class Unsir:
         self, request: Request, random: torch.Generator
     ) -> Generator[State, object, Examples]:
         """Yield the state after each noise step; return the noises under their classes' names."""
-        teachers = Members([request.teacher], request.hardware)
-        steps = self.synthesis().optimise(teachers, [request], [random], request.forget)
+        steps = self.synthesis().optimise(request, random, request.forget)
         while True:
             try:
                 step, _, losses = next(steps)
             except StopIteration as end:
-                images: Tensor = end.value[0].flatten(0, 1)
+                images: Tensor = end.value.flatten(0, 1)
                 labels = torch.tensor(request.forget, device=images.device)
                 return Examples(images, labels.repeat_interleave(self.noises))
             yield State("noise", step, self.noise_steps, None, {"noise.forget": losses.mean()})

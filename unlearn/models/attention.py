@@ -58,18 +58,11 @@ class AttentionTaps(ExitStack):
 
         return hook
 
-    def __call__(
-        self, images: Tensor, forward: Callable[[Tensor], Tensor] | None = None
-    ) -> tuple[Tensor, list[Tensor]]:
-        """Logits (B, K) of images, and the maps (B, H * W) in the order of the layers.
-
-        Args:
-            images: (B, C, H, W).
-            forward: runs the network, where it is not simply called.
-        """
+    def __call__(self, images: Tensor) -> tuple[Tensor, list[Tensor]]:
+        """Logits (B, K) of images (B, C, H, W), and the maps (B, H * W) in the layers' order."""
         self._energies = {}
         try:
-            logits = (forward or self._network)(images)
+            logits = self._network(images)
             maps = [_normalised(self._energies[i]) for i in range(len(self._modules))]
         finally:
             self._energies = None
@@ -82,8 +75,6 @@ class _Energy(torch.autograd.Function):
     In one function because its gradient then joins the layer's own in one pass over memory; as
     separate operations the maps cost as much as AllCNN's convolutions on a CPU.
     """
-
-    generate_vmap_rule = True
 
     @staticmethod
     def forward(activations: Tensor) -> tuple[Tensor, Tensor]:

@@ -27,8 +27,8 @@ from unlearn.evaluation.cache import MeasurementCache
 from unlearn.filters.base import Filter
 from unlearn.hardware import Hardware
 from unlearn.models.checkpoint import load_into
-from unlearn.models.network import attention_layers, builder, has_batch_norm
-from unlearn.protocol import Method
+from unlearn.models.network import attention_layers, builder
+from unlearn.protocol import ChecksNetwork, Method
 from unlearn.records.folder import require_space
 from unlearn.tracking.base import Observer
 
@@ -61,7 +61,7 @@ def build(config: RunConfig) -> Parts:
     new_network = builder(config.model, config.dataset)
     network = new_network(0)
     _check_network(config, network)
-    tools = _tools(config)
+    tools = _tools(config, network)
     _check_space(config, network)
     data = _load(config, hardware.device)
     return Parts(hardware, data, new_network, *tools, _open_measurements(config, hardware, data))
@@ -73,12 +73,13 @@ def check(config: RunConfig) -> None:
     Raises:
         ConfigError: As `build` does.
     """
-    _check_network(config, builder(config.model, config.dataset)(0))
-    _tools(config)
+    network = builder(config.model, config.dataset)(0)
+    _check_network(config, network)
+    _tools(config, network)
 
 
 def _tools(
-    config: RunConfig,
+    config: RunConfig, network: nn.Module
 ) -> tuple[Method, Filter, dict[str, Metric | StudentMetric], dict[str, Audit], list[Observer]]:
     """The method, the filter, the metrics, the audits and the observers."""
 
@@ -86,6 +87,8 @@ def _tools(
         return {name: _instance(f"{key}.{name}", **_split(one)) for name, one in group.items()}
 
     method = _method(config)
+    if isinstance(method, ChecksNetwork):
+        method.check_network(network)
     metrics = all_of("evaluation.metrics", config.evaluation.metrics)
     audits = all_of("evaluation.audits", config.evaluation.audits)
     observers = all_of("tracking.observers", config.tracking.observers)
@@ -129,15 +132,6 @@ def _check_network(config: RunConfig, network: nn.Module) -> None:
     for layer in attention_layers(config.model, network):
         if layer not in known:
             raise ConfigError("model.attention", layer, "names no layer of the network")
-    if config.method.layer is not None and config.method.layer not in known:
-        raise ConfigError("method.layer", config.method.layer, "names no layer of the network")
-    if config.method.batch_norm_weight > 0 and not has_batch_norm(network):
-        raise ConfigError(
-            "method.batch_norm_weight",
-            config.method.batch_norm_weight,
-            f"{config.model.factory} has no batch norm whose statistics could be matched; "
-            "choose a model that has, or set 0 to invert on the class loss alone",
-        )
 
 
 def _check_space(config: RunConfig, network: nn.Module) -> None:

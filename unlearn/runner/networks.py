@@ -121,8 +121,7 @@ def train_network(session: Session, role: str) -> nn.Module:
     def fit(folder: Path) -> None:
         file = session.open_resume_file(folder)
         progress = Progress((file.load() or {}).get("stages", {}))
-        steps = train([network], [rows], [training], parts.hardware, progress)
-        for epoch, (loss,) in steps:
+        for epoch, loss in train(network, rows, training, parts.hardware, progress):
             session.notify(Step(role, epoch, training.epochs, {"loss": loss}))
             file.keep(progress)
         file.remove()

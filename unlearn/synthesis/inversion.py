@@ -118,7 +118,7 @@ class DeepInversion:
         terms_of = request.hardware.compile(self._terms)
         with BatchNormPrior(request.teacher, self.first_layer_factor) as prior:
             parts = {"images": images, "optimizer": optimizer}
-            parts |= {"schedule": schedule, "randoms": [random]}
+            parts |= {"schedule": schedule, "random": random}
             for step in request.progress.steps("invert", self.steps, lambda: parts):
                 terms = terms_of(request, self._augment(images, random), labels, prior)
                 loss = torch.stack(list(terms.values())).sum()
@@ -139,10 +139,9 @@ class DeepInversion:
     def _terms(
         self, request: Request, images: Tensor, labels: Tensor, prior: BatchNormPrior
     ) -> dict[str, Tensor]:
-        with request.hardware.autocast():
-            logits = request.teacher(request.hardware.layout(images))
+        logits = request.hardware.run(request.teacher, images)
         terms = {
-            "class": F.cross_entropy(logits.float(), labels),
+            "class": F.cross_entropy(logits, labels),
             "total_variation": self.tv_weight * total_variation(images),
             "norm": self.l2_weight * images.flatten(1).norm(dim=1).mean(),
         }

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator, Sequence
+from collections.abc import Callable, Generator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import torch
@@ -12,7 +13,6 @@ from torch import Tensor
 from torch.optim import Adam
 
 from unlearn.errors import RunError
-from unlearn.models.members import Member, Members, each
 from unlearn.protocol import Request
 
 
@@ -42,51 +42,43 @@ class ClassNoises:
     valid: bool
 
     def optimise(
-        self,
-        teachers: Members,
-        requests: Sequence[Request],
-        randoms: Sequence[torch.Generator],
-        classes: Sequence[int] | None = None,
+        self, request: Request, random: torch.Generator, classes: Sequence[int] | None = None
     ) -> Generator[tuple[int, Tensor, Tensor], None, Tensor]:
-        """Yield the step, the noises (M, k, n, C, H, W) and each class's loss (M, k).
-
-        Returns the noises.
+        """Yield the step, the noises (k, n, C, H, W) and each class's loss (k,).
 
         Args:
-            teachers: of the M requests.
-            requests: shape, number of classes, forget classes.
-            randoms: one a request, for the noises.
+            request: teacher, shape, number of classes and forget classes.
+            random: draws the noises.
             classes: the k classes that get noises; None: all.
+
+        Returns:
+            The noises.
 
         Raises:
             RunError: if a loss is not finite.
         """
-        shape, device = requests[0].shape, requests[0].hardware.device
-        chosen = range(requests[0].num_classes) if classes is None else classes
-        labels = torch.tensor(list(chosen), device=device).expand(len(requests), -1)
+        device = request.hardware.device
+        chosen = range(request.num_classes) if classes is None else classes
+        labels = torch.tensor(list(chosen), device=device)
         noises = [
-            [
-                torch.randn(self.noises, *shape, generator=random).to(device).requires_grad_()
-                for _ in chosen
-            ]
-            for random in randoms
+            torch.randn(self.noises, *request.shape, generator=random).to(device).requires_grad_()
+            for _ in chosen
         ]
-        self._confine(noises, requests)
-        forget = torch.stack([request.forget_mask for request in requests]).gather(1, labels)
-        groups = [{"params": [noise]} for member in noises for noise in member]
-        optimizer = Adam(groups, self.learning_rate, fused=True)
-        losses_of = requests[0].hardware.compile(self.losses)
-        best = torch.full(forget.shape, torch.inf)
-        stale = torch.zeros(forget.shape)
+        self._confine(noises, request)
+        forget = request.forget_mask[labels]
+        optimizer = Adam([{"params": [n]} for n in noises], self.learning_rate, fused=True)
+        losses_of = request.hardware.compile(self.losses)
+        answer = partial(request.hardware.run, request.teacher)
+        best = torch.full(labels.shape, torch.inf)
+        stale = torch.zeros(labels.shape)
         parts: dict[str, Any] = {"optimizer": optimizer, "best": best, "stale": stale}
-        parts |= {str(i): n for i, n in enumerate(n for member in noises for n in member)}
-        for step in requests[0].progress.steps("noise", self.steps, lambda: parts):
-            batch = _stack(noises)
-            losses = each(losses_of, [teachers], batch, labels, forget)
+        parts |= {str(index): noise for index, noise in enumerate(noises)}
+        for step in request.progress.steps("noise", self.steps, lambda: parts):
+            losses = losses_of(answer, torch.stack(noises), labels, forget)
             optimizer.zero_grad()
             losses.sum().backward()
             optimizer.step()
-            self._confine(noises, requests)
+            self._confine(noises, request)
             reached = losses.detach().cpu()
             if not torch.isfinite(reached).all():
                 raise RunError(
@@ -96,13 +88,26 @@ class ClassNoises:
             stale.copy_(torch.where(reached < best, 0, stale + 1))
             best.copy_(torch.minimum(best, reached))
             self._halve(optimizer, stale)
-            yield step, _stack(noises).detach(), losses.detach()
-        return _stack(noises).detach()
+            yield step, torch.stack(noises).detach(), losses.detach()
+        return torch.stack(noises).detach()
 
-    def losses(self, teacher: Member, noises: Tensor, labels: Tensor, forget: Tensor) -> Tensor:
-        """The loss (k,) of the classes `labels` (k,), `forget` (k,) or not, on their noises."""
+    def losses(
+        self,
+        answer: Callable[[Tensor], Tensor],
+        noises: Tensor,
+        labels: Tensor,
+        forget: Tensor,
+    ) -> Tensor:
+        """Each class's loss (k,) on its noises.
+
+        Args:
+            answer: maps images (B, C, H, W) to the teacher's logits (B, K).
+            noises: (k, n, C, H, W).
+            labels: the classes (k,).
+            forget: bool (k,), true at those of them that are to be forgotten.
+        """
         count = noises.shape[1]
-        logits = teacher(noises.flatten(0, 1))
+        logits = answer(noises.flatten(0, 1))
         errors = F.cross_entropy(logits, labels.repeat_interleave(count), reduction="none")
         errors = errors.view(-1, count)
         norms = noises.square().flatten(2).sum(dim=2)
@@ -116,17 +121,12 @@ class ClassNoises:
         return forget[:, None] & (turn < round(self.maximised * self.noises))
 
     @torch.no_grad()
-    def _confine(self, noises: list[list[Tensor]], requests: Sequence[Request]) -> None:
+    def _confine(self, noises: list[Tensor], request: Request) -> None:
         if self.valid:
-            for member, request in zip(noises, requests, strict=True):
-                for noise in member:
-                    noise.clamp_(request.lowest, request.highest)
+            for noise in noises:
+                noise.clamp_(request.lowest, request.highest)
 
     def _halve(self, optimizer: Adam, stale: Tensor) -> None:
-        for index in torch.nonzero(stale.flatten() >= self.patience).flatten().tolist():
+        for index in torch.nonzero(stale >= self.patience).flatten().tolist():
             optimizer.param_groups[index]["lr"] /= 2
-            stale.view(-1)[index] = 0
-
-
-def _stack(noises: list[list[Tensor]]) -> Tensor:
-    return torch.stack([torch.stack(member) for member in noises])
+            stale[index] = 0

@@ -9,7 +9,7 @@ from typing import Literal, NamedTuple, Protocol
 import torch
 from torch import Tensor
 
-from unlearn.data.tensors import Access, Split
+from unlearn.data.tensors import Access, Split, draw_rows
 from unlearn.models.network import has_batch_norm
 from unlearn.protocol import Request, State
 from unlearn.synthesis.inversion import DeepInversion, invert_states
@@ -32,12 +32,6 @@ class Examples(NamedTuple):
         """At most `count` rows of each class, drawn at random, class by class."""
         rows = draw_rows(self.labels, count, random)
         return Examples(self.images[rows], self.labels[rows])
-
-
-def draw_rows(labels: Tensor, count: int, random: torch.Generator) -> Tensor:
-    """The numbers of at most `count` rows of each class (N,), drawn at random, class by class."""
-    order = torch.randperm(len(labels), generator=random).to(labels.device)
-    return torch.cat([order[labels[order] == c][:count] for c in labels.unique()])
 
 
 class Source(Protocol):

@@ -1,9 +1,9 @@
-"""What methods with an adversarial generator share: networks, noise, lessons, steps and states."""
+"""What methods with an adversarial generator share: networks, optimisers, batches and steps."""
 
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from contextlib import ExitStack
 from dataclasses import dataclass
 from typing import Any, ClassVar, Literal, NamedTuple
@@ -15,7 +15,7 @@ from torch.optim.lr_scheduler import CosineAnnealingLR, LRScheduler
 
 from unlearn.errors import RunError
 from unlearn.filters.compose import pass_rates
-from unlearn.models.members import Member, Members, each
+from unlearn.models.attention import AttentionTaps
 from unlearn.protocol import Request, Samples, State
 from unlearn.synthesis.generator import ImageGenerator
 from unlearn.training.losses import Target, row_divergence, target_probabilities, weighted_mean
@@ -78,180 +78,176 @@ class DistillationBatch(NamedTuple):
 
 
 class AdversarialTrainer(ExitStack):
-    """Students and generators of all requests with their optimisers; tensors are (M, B, ...).
+    """A student and a generator against a frozen teacher, with their optimisers and schedules.
 
     A method says what its generator minimises (`generator_loss`) and, where it differs, how a
-    lesson is made and what the student minimises.
+    batch is made (`make_batch`) and what the student minimises (`student_loss`).
+
+    Args:
+        method: the settings.
+        request: the teacher, the forget classes, the filter and the hardware.
+        layers: names of the layers whose attention maps are compared, while this is entered.
     """
 
     stage: ClassVar[str]
     betas: ClassVar[tuple[float, float]] = (0.9, 0.999)  # of the generator's Adam
 
     def __init__(
-        self, method: AdversarialSettings, requests: Sequence[Request], layers: tuple[str, ...] = ()
+        self, method: AdversarialSettings, request: Request, layers: tuple[str, ...] = ()
     ) -> None:
         super().__init__()
-        self.settings, self.requests = method, requests
-        self.hardware, self.filter = requests[0].hardware, requests[0].filter
-        self.teachers = self.members([request.teacher for request in requests], layers)
-        self.students = self.members([self.start(request) for request in requests], layers)
-        self.randoms = [torch.Generator().manual_seed(request.seed) for request in requests]
-        self.forget = torch.stack([request.forget_mask for request in requests])
-        self.fed = torch.zeros(len(requests), device=self.hardware.device)  # lessons of any weight
-        self.temperature = 1.0  # of the teacher's and the student's softmax
-        self.generator_losses: Callable[..., Tensor] = self.generator_loss
-        self.lessons = self.hardware.compile(self.lesson)
-        self.student_losses = self.hardware.compile(self.student_loss)
-        self.student_optimizer = self.optimizer_of(self.students)
-        self.student_schedule = self.schedule_of(self.student_optimizer)
-        self.new_generators(seed=0)
-
-    def members(self, networks: list[nn.Module], layers: tuple[str, ...] = ()) -> Members:
-        stacked = self.hardware.stacks
-        members = Members(networks, self.hardware, stacked=stacked, layers=layers)
-        return self.enter_context(members)
-
-    def start(self, request: Request) -> nn.Module:
-        settings = self.settings
-        frozen = settings.batch_norm == "frozen"
-        return start_student(
-            request, share=settings.start, fresh_readout=settings.fresh_readout, frozen=frozen
+        self.settings, self.request = method, request
+        self.hardware, self.filter = request.hardware, request.filter
+        self.forget = request.forget_mask
+        self.teacher = request.teacher
+        self.student = start_student(
+            request,
+            share=method.start,
+            fresh_readout=method.fresh_readout,
+            frozen=method.batch_norm == "frozen",
         )
+        self.teacher_taps, self.student_taps = (
+            self.enter_context(AttentionTaps(network, layers))
+            for network in (self.teacher, self.student)
+        )
+        self.random = torch.Generator().manual_seed(request.seed)
+        self.fed = torch.zeros((), device=self.hardware.device)  # batches with any weight
+        self.temperature = 1.0  # of the teacher's and the student's softmax
+        self.compiled_generator_loss: Callable[..., Tensor] = self.generator_loss
+        self.compiled_make_batch = self.hardware.compile(self.make_batch)
+        self.compiled_student_loss = self.hardware.compile(self.student_loss)
+        self.student_optimizer = self.make_optimizer(self.student)
+        self.student_schedule = self.make_schedule(self.student_optimizer)
+        self.renew_generator(offset=0)
 
-    def new_generators(self, seed: int) -> None:
-        """Fresh generators, by this seed on top of each request's, and their optimiser."""
+    def renew_generator(self, offset: int) -> None:
+        """Make a fresh generator, from the request's seed plus an offset, and its optimiser."""
         settings = self.settings
-        generators = []
-        for request in self.requests:
-            with torch.random.fork_rng():
-                torch.manual_seed(request.seed + seed)
-                generators.append(
-                    ImageGenerator(settings.latent, request.shape, settings.generator_width)
-                )
-        self.generators = self.members([self.hardware.place(g) for g in generators])
+        with torch.random.fork_rng():
+            torch.manual_seed(self.request.seed + offset)
+            generator = ImageGenerator(
+                settings.latent, self.request.shape, settings.generator_width
+            )
+        self.generator = self.hardware.place(generator)
         self.generator_optimizer = Adam(
-            self.generators.parameters(),
+            self.generator.parameters(),
             settings.generator_learning_rate,
             betas=self.betas,
             fused=True,
         )
-        self.generator_schedule = self.schedule_of(self.generator_optimizer)
+        self.generator_schedule = self.make_schedule(self.generator_optimizer)
 
-    def optimizer_of(self, students: Members) -> Optimizer:
-        return Adam(students.parameters(), self.settings.learning_rate, fused=True)
+    def make_optimizer(self, student: nn.Module) -> Optimizer:
+        """The student's optimiser."""
+        return Adam(student.parameters(), self.settings.learning_rate, fused=True)
 
-    def schedule_of(self, optimizer: Optimizer) -> LRScheduler:
+    def make_schedule(self, optimizer: Optimizer) -> LRScheduler:
+        """The learning-rate schedule of either optimiser."""
         return CosineAnnealingLR(optimizer, self.settings.iterations)
 
     def parts(self) -> dict[str, Any]:
-        """All that an iteration changes; see `Progress.steps`."""
+        """Everything that an iteration changes; see `Progress.steps`."""
         return {
-            "students": self.students,
-            "generators": self.generators,
+            "student": self.student,
+            "generator": self.generator,
             "student_optimizer": self.student_optimizer,
             "generator_optimizer": self.generator_optimizer,
             "student_schedule": self.student_schedule,
             "generator_schedule": self.generator_schedule,
-            "randoms": self.randoms,
+            "random": self.random,
             "fed": self.fed,
         }
 
-    def noise(self, rows: int | None = None) -> Tensor:
-        """(M, rows, latent), by default of a whole batch; each member's from its own seed."""
+    def draw_noise(self, rows: int | None = None) -> Tensor:
+        """Noise (rows, latent) for the generator; a whole batch by default."""
         shape = (self.settings.batch_size if rows is None else rows, self.settings.latent)
-        noises = [torch.randn(shape, generator=random) for random in self.randoms]
-        return torch.stack(noises).to(self.hardware.device)
+        return torch.randn(shape, generator=self.random).to(self.hardware.device)
 
     def generator_step(self, noise: Tensor) -> None:
-        groups = [self.generators, self.students, self.teachers]
-        losses = each(self.generator_losses, groups, noise, self.forget)
+        """One step of the generator on noise (B, latent)."""
+        loss = self.compiled_generator_loss(noise)
         self.generator_optimizer.zero_grad()
-        losses.sum().backward(inputs=self.generators.parameters())
-        self.generators.clip_gradients(self.settings.clip)
+        weights = list(self.generator.parameters())
+        loss.backward(inputs=weights)
+        nn.utils.clip_grad_norm_(weights, self.settings.clip)
         self.generator_optimizer.step()
 
     @abstractmethod
-    def generator_loss(
-        self, generator: Member, student: Member, teacher: Member, noise: Tensor, forget: Tensor
-    ) -> Tensor:
+    def generator_loss(self, noise: Tensor) -> Tensor:
         """What the generator minimises on noise (B, latent), a scalar."""
 
     @torch.no_grad()
     def synthesise(self, noise: Tensor, *beside: Any) -> DistillationBatch:
-        """A lesson from noise (M, B, latent), and what `lesson` takes `beside` it."""
-        groups = [self.generators, self.teachers]
-        lesson: DistillationBatch = each(self.lessons, groups, noise, self.forget, *beside)
-        self.fed += lesson.weights.sum(dim=1) > 0
-        return lesson
+        """A batch for the student, from noise (B, latent) and what `make_batch` takes beside it."""
+        batch: DistillationBatch = self.compiled_make_batch(noise, *beside)
+        self.fed += batch.weights.sum() > 0
+        return batch
 
-    def lesson(
-        self, generator: Member, teacher: Member, noise: Tensor, forget: Tensor, *beside: Any
-    ) -> DistillationBatch:
-        images = generator(noise)
-        logits, attention = teacher.attend(images)
-        return DistillationBatch(images, logits, *self.ask(logits, forget), attention)
+    def make_batch(self, noise: Tensor, *beside: Any) -> DistillationBatch:
+        """Generated images, and what the teacher answers on them."""
+        images = self.hardware.run(self.generator, noise)
+        logits, attention = self.attend(self.teacher_taps, images)
+        return DistillationBatch(images, logits, *self.ask(logits), attention)
 
-    def ask(self, logits: Tensor, forget: Tensor) -> tuple[Tensor, Tensor]:
-        """The target and the row weights that the teacher's logits give."""
+    def attend(self, taps: AttentionTaps, images: Tensor) -> tuple[Tensor, list[Tensor]]:
+        """Float32 logits (B, K) of a network on images, and its attention maps (B, H * W)."""
+        with self.hardware.autocast():
+            logits, maps = taps(self.hardware.layout(images))
+        return logits.float(), maps
+
+    def ask(self, logits: Tensor) -> tuple[Tensor, Tensor]:
+        """Target probabilities (B, K) and row weights (B,) from the teacher's logits (B, K)."""
         settings = self.settings
         target = target_probabilities(
-            logits, forget, settings.target, self.temperature, settings.postfilter_threshold
+            logits, self.forget, settings.target, self.temperature, settings.postfilter_threshold
         )
-        return target, self.filter(logits.detach(), forget)
+        return target, self.filter(logits.detach(), self.forget)
 
     def divergence(self, target: Tensor, logits: Tensor, weights: Tensor) -> Tensor:
         """KL averaged over rows and classes, to which the weights of other terms are tuned."""
         rows = row_divergence(target, logits, self.temperature)
         return weighted_mean(rows, weights) / logits.shape[1]
 
-    def student_step(self, lesson: DistillationBatch) -> dict[str, Tensor]:
-        """One step on a lesson; the terms of the loss before it, (M,) each."""
-        losses, terms = each(self.student_losses, [self.students], lesson)
+    def student_step(self, batch: DistillationBatch) -> dict[str, Tensor]:
+        """One step of the student on a batch; the terms of its loss before the step."""
+        loss, terms = self.compiled_student_loss(batch)
         self.student_optimizer.zero_grad()
-        losses.sum().backward()
-        self.students.clip_gradients(self.settings.clip)
+        loss.backward()
+        nn.utils.clip_grad_norm_(self.student.parameters(), self.settings.clip)
         self.student_optimizer.step()
-        return {name: values.detach() for name, values in terms.items()}
+        return {name: value.detach() for name, value in terms.items()}
 
-    def student_loss(
-        self, student: Member, lesson: DistillationBatch
-    ) -> tuple[Tensor, dict[str, Tensor]]:
+    def student_loss(self, batch: DistillationBatch) -> tuple[Tensor, dict[str, Tensor]]:
         """What the student minimises, a scalar, and its terms as they are shown."""
-        divergence = self.divergence(lesson.target, student(lesson.images), lesson.weights)
+        logits = self.hardware.run(self.student, batch.images)
+        divergence = self.divergence(batch.target, logits, batch.weights)
         return divergence, {"divergence": divergence}
 
-    def anneal(self) -> None:
-        """Step the schedules of what is stepped."""
+    def step_schedules(self) -> None:
+        """Step the schedules of the networks that are trained."""
         self.student_schedule.step()
         if self.settings.generator_steps:
             self.generator_schedule.step()
 
-    def states(
-        self, iteration: int, lesson: DistillationBatch, terms: dict[str, Tensor]
-    ) -> list[State]:
-        """What each request's observers see; the samples with the last iteration."""
+    def state(self, iteration: int, batch: DistillationBatch, terms: dict[str, Tensor]) -> State:
+        """The state after an iteration; the last one shows samples."""
         total = self.settings.iterations
-        found = []
-        for index, student in enumerate(self.students.unstacked()):
-            images, logits, _, weights = (values[index] for values in lesson[:4])
-            samples = Samples.first(images, weights, logits)
-            rates = pass_rates(self.filter, logits, self.forget[index])
-            figures = {name: values[index] for name, values in terms.items()} | rates
-            last = samples if iteration == total else None
-            found.append(State(self.stage, iteration, total, student, figures, last))
-        return found
+        samples = Samples.first(batch.images, batch.weights, batch.logits)
+        scalars = terms | pass_rates(self.filter, batch.logits, self.forget)
+        shown = samples if iteration == total else None
+        return State(self.stage, iteration, total, self.student, scalars, shown)
 
     def require_finite(self, terms: dict[str, Tensor]) -> None:
-        """Raise `RunError` if no number is left to learn with."""
-        if not all(torch.isfinite(values).all() for values in terms.values()):
+        """Raise `RunError` if a term of the student's loss is not finite."""
+        if not all(torch.isfinite(value) for value in terms.values()):
             raise RunError(
                 f"method.learning_rate={self.settings.learning_rate}: the student's loss is not "
                 "finite; lower it"
             )
 
     def require_fed(self) -> None:
-        """Raise `RunError` if a student was taught nothing."""
-        if not self.fed.all():
+        """Raise `RunError` if the filter dropped every image of every batch."""
+        if not self.fed:
             raise RunError(
                 f"filter={self.filter}: no image gets through; raise filter.gate, "
                 "filter.entropy or the method's own gate, or set null"

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator
 from typing import Any
 
 import torch
@@ -13,7 +13,6 @@ from torch.optim.lr_scheduler import CosineAnnealingLR
 from unlearn.data.batches import batch_sizes
 from unlearn.errors import RunError
 from unlearn.hardware import Hardware
-from unlearn.models.members import Member, Members, each
 from unlearn.protocol import Request, State, Steps
 from unlearn.resume import Progress
 from unlearn.synthesis.sources import Examples
@@ -21,7 +20,7 @@ from unlearn.training.losses import class_loss, row_divergence, weighted_mean
 
 
 def distil(
-    students: Members,
+    student: nn.Module,
     images: Tensor,
     targets: Tensor,
     weights: Tensor,
@@ -30,77 +29,68 @@ def distil(
     batch_size: int,
     learning_rate: float,
     temperature: float,
-    randoms: Sequence[torch.Generator],
+    hardware: Hardware,
+    random: torch.Generator,
     progress: Progress,
 ) -> Iterator[tuple[int, Tensor]]:
-    """Teach students fixed targets on fixed images: Adam, cosine to zero, KL of each row.
+    """Teach a student fixed targets on fixed inputs: KL(target || student), Adam, cosine to zero.
 
-    The students' train or eval modes are left as the caller set them.
+    The student's train or eval mode is left as the caller set it.
 
     Args:
-        students: M of them, on the device, changed in place.
-        images: (M, N, C, H, W), normalised.
-        targets: probabilities (M, N, K); one-hot rows give plain cross-entropy.
-        weights: row weights (M, N).
+        student: on the device; its weights change in place.
+        images: (N, C, H, W), normalised, or other inputs of the student (N, ...).
+        targets: probabilities (N, K); one-hot rows give plain cross-entropy.
+        weights: row weights (N,), at least 0.
         epochs: passes over the images.
-        batch_size: rows a step.
-        learning_rate: at the start.
-        temperature: divides the students' logits.
-        randoms: one a student, to order the batches.
-        progress: of the caller.
+        batch_size: rows of a step.
+        learning_rate: of the first step, above 0.
+        temperature: divides the student's logits, above 0.
+        hardware: precision and memory format.
+        random: orders the batches.
+        progress: where the loop stands.
 
     Yields:
-        The epoch, from 1, and the losses (M,) of its last batch, on the device.
+        The epoch, from 1, and the loss of its last batch, a scalar on the device.
 
     Raises:
-        RunError: if a loss is not finite, or no row of a student has any weight.
+        RunError: if the loss is not finite, or no row has any weight.
     """
-    if epochs:
-        _require_taught(weights)
-
-    def loss_of(student: Member, images: Tensor, target: Tensor, weights: Tensor) -> Tensor:
-        return weighted_mean(row_divergence(target, student(images), temperature), weights)
-
-    losses_of = students.hardware.compile(loss_of)
-    optimizer = Adam(students.parameters(), learning_rate, fused=True)
-    steps = epochs * len(batch_sizes(images.shape[1], batch_size))
-    schedule = CosineAnnealingLR(optimizer, steps)
-    parts: dict[str, Any] = {"students": students, "optimizer": optimizer}
-    parts |= {"schedule": schedule, "randoms": list(randoms)}
-    for epoch in progress.steps("distil", epochs, lambda: parts):
-        for rows in shuffled(images.shape[1], batch_size, randoms, images.device):
-            batch = (take(values, rows) for values in (images, targets, weights))
-            losses = each(losses_of, [students], *batch)
-            optimizer.zero_grad()
-            losses.sum().backward()
-            optimizer.step()
-            schedule.step()
-        if not torch.isfinite(losses).all():
-            raise RunError(
-                f"method.learning_rate={learning_rate}: the student's loss is not finite; lower it"
-            )
-        yield epoch, losses.detach()
-
-
-def _require_taught(weights: Tensor) -> None:
-    if not weights.any(dim=1).all():
+    if epochs and not weights.any():
         raise RunError(
-            f"filter: lets none of {weights.shape[1]} samples through; raise filter.gate or "
+            f"filter: lets none of {len(weights)} samples through; raise filter.gate or "
             "filter.entropy, or set null"
         )
 
+    def loss_of(images: Tensor, target: Tensor, weights: Tensor) -> Tensor:
+        rows = row_divergence(target, hardware.run(student, images), temperature)
+        return weighted_mean(rows, weights)
+
+    compiled = hardware.compile(loss_of)
+    optimizer = Adam(student.parameters(), learning_rate, fused=True)
+    schedule = CosineAnnealingLR(optimizer, epochs * len(batch_sizes(len(images), batch_size)))
+    parts: dict[str, Any] = {"student": student, "optimizer": optimizer}
+    parts |= {"schedule": schedule, "random": random}
+    for epoch in progress.steps("distil", epochs, lambda: parts):
+        for rows in shuffled(len(images), batch_size, random, images.device):
+            loss = compiled(images[rows], targets[rows], weights[rows])
+            optimizer.zero_grad()
+            loss.backward()
+            optimizer.step()
+            schedule.step()
+        if not torch.isfinite(loss):
+            raise RunError(
+                f"method.learning_rate={learning_rate}: the student's loss is not finite; lower it"
+            )
+        yield epoch, loss.detach()
+
 
 def shuffled(
-    count: int, batch_size: int, randoms: Sequence[torch.Generator], device: torch.device
+    count: int, batch_size: int, random: torch.Generator, device: torch.device
 ) -> Iterator[Tensor]:
-    """One epoch of row numbers (M, B), each member's in its own order; see `batch_sizes`."""
-    orders = torch.stack([torch.randperm(count, generator=random) for random in randoms])
-    yield from orders.to(device).split(batch_sizes(count, batch_size), dim=1)
-
-
-def take(values: Tensor, rows: Tensor) -> Tensor:
-    """Rows (M, B) of values (M, N, ...), each member's own: (M, B, ...)."""
-    return torch.stack([member[picked] for member, picked in zip(values, rows, strict=True)])
+    """One epoch of row numbers (B,) in random order; see `batch_sizes`."""
+    order = torch.randperm(count, generator=random).to(device)
+    yield from order.split(batch_sizes(count, batch_size))
 
 
 def run_epochs(
@@ -124,7 +114,7 @@ def run_epochs(
         stage: name of the loop, unique within the method.
         student: changed in place.
         optimizer: over its parameters.
-        loss_of: the loss (a scalar, to be minimised) on these row numbers (B,).
+        loss_of: gives the loss to minimise, a scalar, on these row numbers (B,).
         rows: how many there are.
         batch_size: rows a step.
         epochs: passes over all rows.
@@ -168,9 +158,8 @@ def run_epoch(
     Raises:
         RunError: if the loss is not finite.
     """
-    for (picked,) in shuffled(rows, batch_size, [random], hardware.device):
-        with hardware.autocast():
-            loss = loss_of(picked)
+    for picked in shuffled(rows, batch_size, random, hardware.device):
+        loss = loss_of(picked)
         optimizer.zero_grad()
         loss.backward()
         if adjust is not None:
@@ -210,11 +199,10 @@ def average_gradients(
     weights = list(network.parameters())
     means = [torch.zeros_like(weight) for weight in weights]
     device = request.hardware.device
-    batches = list(shuffled(len(examples.labels), batch_size, [random], device))
+    batches = list(shuffled(len(examples.labels), batch_size, random, device))
     parts = {str(index): mean for index, mean in enumerate(means)}
     for step in request.progress.steps(stage, len(batches), lambda: parts):
-        with request.hardware.autocast():
-            loss = loss_of(batches[step - 1][0])
+        loss = loss_of(batches[step - 1])
         gradients = torch.autograd.grad(loss, weights, materialize_grads=True)
         for mean, gradient in zip(means, gradients, strict=True):
             mean += of(gradient) / len(batches)

@@ -76,7 +76,7 @@ def answer_loss(
     """The mean divergence in nats of the student from target rows (N, K), on row numbers (B,)."""
 
     def loss_of(rows: Tensor) -> Tensor:
-        logits = student(hardware.layout(images[rows])).float()
+        logits = hardware.run(student, images[rows])
         return row_divergence(target[rows], logits, temperature).mean()
 
     return loss_of
@@ -110,7 +110,7 @@ def class_loss(
     """The mean cross-entropy in nats of the student on row numbers (B,) of the examples."""
 
     def loss_of(rows: Tensor) -> Tensor:
-        logits = student(hardware.layout(examples.images[rows])).float()
+        logits = hardware.run(student, examples.images[rows])
         return F.cross_entropy(logits, examples.labels[rows])
 
     return loss_of

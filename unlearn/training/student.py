@@ -94,9 +94,8 @@ def settle_readout(
         return
     modes = [module.training for module in student.modules()]
     student.eval()
-    with hardware.autocast():
-        aim = factor * depth(teacher(hardware.layout(images)).float())
-        logits = student(hardware.layout(images)).float()
+    aim = factor * depth(hardware.run(teacher, images))
+    logits = hardware.run(student, images)
     for module, training in zip(student.modules(), modes, strict=True):
         module.training = training
     rows = list(forget)
