@@ -29,7 +29,23 @@ class Resume(BasicSweeper):
 
     Every run's config is checked before the first is launched, and so are its parts and the data,
     unless the nodes of a cluster are to build and read them: those may see other disks.
+
+    Args:
+        max_batch_size: the number of jobs handed to the launcher at once; None hands over all.
+        params: values to sweep, by key, as they are typed after -m.
+        design: `grid` runs every combination of the values. `cover` runs as many jobs as the
+            longest list has values: the i-th job takes the i-th value of each list, and a list
+            that is shorter starts again. Each value is then in at least one job.
     """
+
+    def __init__(
+        self,
+        max_batch_size: int | None,
+        params: dict[str, str] | None = None,
+        design: str = "grid",
+    ) -> None:
+        super().__init__(max_batch_size, params)
+        self._design = design
 
     def sweep(self, arguments: list[str]) -> Any:
         """Launch the missing runs; those in this process read each data set once."""
@@ -40,11 +56,14 @@ class Resume(BasicSweeper):
         self, overrides: list[Override], max_batch_size: int | None
     ) -> list[list[list[str]]]:
         """The missing jobs, in batches of at most `max_batch_size`."""
+        if self._design not in _DESIGNS:
+            allowed = f"allowed are {', '.join(_DESIGNS)}"
+            raise ConfigError("hydra.sweeper.design", self._design, allowed)
         for override in overrides:
             if override.is_range_sweep() and not list(override.sweep_iterator()):
                 key, _, value = str(override.input_line).partition("=")
                 raise ConfigError(key, value, "holds no value to sweep")
-        (jobs,) = BasicSweeper.split_arguments(overrides, None)
+        jobs = _DESIGNS[self._design](overrides)
         found = self._plan(jobs)
         say(found.summary())
         assert self.config is not None
@@ -89,8 +108,32 @@ class Resume(BasicSweeper):
         assert self.config is not None
         config = self.config
         name = f"{config.dataset.name}-{config.model.name}-{config.method.name}"
-        chosen = OmegaConf.select(config, "hydra.runtime.choices.experiment") or name
+        chosen = OmegaConf.select(config, "hydra.runtime.choices.experiment")
+        chosen = chosen or _composed_experiments(overrides) or name
         return f"{chosen}-{digest([str(o.input_line) for o in overrides])[:6]}"
+
+
+def _every_combination(overrides: list[Override]) -> list[list[str]]:
+    (jobs,) = BasicSweeper.split_arguments(overrides, None)
+    return jobs
+
+
+def _every_value(overrides: list[Override]) -> list[list[str]]:
+    """The jobs of the design `cover`."""
+    last = {override.get_key_element(): override for override in overrides}
+    columns = [[word for (word,) in _every_combination([override])] for override in last.values()]
+    most = max(map(len, columns), default=1)
+    return [[words[job % len(words)] for words in columns] for job in range(most)]
+
+
+_DESIGNS = {"grid": _every_combination, "cover": _every_value}
+
+
+def _composed_experiments(overrides: list[Override]) -> str | None:
+    """`a+b` of `experiment=[a,b]`: of a list Hydra's runtime records nothing."""
+    chosen = [o.value() for o in overrides if o.get_key_element() == "experiment"]
+    names = chosen[-1] if chosen else None
+    return "+".join(map(str, names)) if isinstance(names, list) else None
 
 
 def _try(found: Plan) -> None:

@@ -73,7 +73,7 @@ OTHER: dict[type, Any] = {bool: None, int: 7, float: 0.77, str: "other"}
 def with_other_defaults(composed: DictConfig) -> DictConfig:
     """The method's own settings, which the published ones are laid over, all changed."""
     for key, value in composed.method.items():
-        if key not in ("_target_", "name", "as_published", "published"):
+        if key not in ("_target_", "name", "as_published", "published", "quick"):
             other = not value if isinstance(value, bool) else OTHER[type(value)]
             OmegaConf.update(composed, f"method.{key}", other)
     OmegaConf.update(composed, "filter.gate", 0.9)

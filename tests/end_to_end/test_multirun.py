@@ -26,6 +26,14 @@ def test_a_sweep_over_classes_and_thresholds(cli: Cli, tmp_path: Path) -> None:
     assert done.stdout.count("Files: ") == 4
 
 
+def test_the_design_cover_runs_each_value_once(cli: Cli, tmp_path: Path) -> None:
+    lists = ["seed=0,1,2", "forget=[0],[1,2]"]
+    done = cli("-m", *TINY, *lists, "hydra.sweeper.design=cover")
+    assert done.returncode == 0, done.stderr
+    found = [(r["seed"], r["forget"]) for r in records(tmp_path / "outputs")]
+    assert sorted(found) == [(0, [0]), (1, [1, 2]), (2, [0])]  # type: ignore[type-var]
+
+
 def test_missing_data_are_said_once_before_the_first_run(cli: Cli, tmp_path: Path) -> None:
     nowhere = tmp_path / "nowhere"
     done = cli("-m", "dataset=mnist", f"dataset.root={nowhere}", "forget=0,1,2", "seed=0,1")

@@ -52,7 +52,7 @@ FILES = {
         "Wheel-Version: 1.0\nGenerator: test\nRoot-Is-Purelib: true\nTag: py3-none-any\n"
     ),
 }
-QUICK = ["experiment=leaderboard/quick", "hardware.threads=1"]
+QUICK = ["experiment=[leaderboard/digits,quick]", "hardware.threads=1"]
 
 
 def installed(folder: Path) -> Path:

@@ -63,6 +63,16 @@ def test_one_run_of_a_sweep_does_not_leak_into_the_next(cli: Cli, tmp_path: Path
     assert apart(tmp_path / "outputs", "of tonight") == [[0], [1], [2, 3]]
 
 
+def test_a_sweep_of_composed_experiments_is_one_group(cli: Cli, tmp_path: Path) -> None:
+    done = cli(
+        "-m", *OFFLINE, "evaluation=quick", "tracking.mode=offline", "experiment=[debug,quick]"
+    )
+    assert done.returncode == 0, done.stderr
+    (directory,) = (path.parent for path in (tmp_path / "outputs").rglob("record.json"))
+    group = the_run(read_back(directory))["run_group"]
+    assert group.rpartition("-")[0] == "debug+quick"
+
+
 def apart(outputs: Path, group: str) -> list[object]:
     """Check that every run's W&B folder holds that run and no other; the classes forgotten."""
     directories = sorted(path.parent for path in outputs.rglob("record.json"))

@@ -83,15 +83,19 @@ def _no_choice(text: str, arguments: Sequence[str], conf: Path) -> str | None:
 
 
 def _no_option(text: str, arguments: Sequence[str], conf: Path) -> str | None:
-    """`method=nope` and `experiment=ablation/nope`."""
-    absent = re.search(r"Could not find '([^']+)/([^'/]*)'", text)
+    """`method=nope`, `experiment=ablation/nope` and `experiment=[ablation/gate,nope]`."""
+    absent = re.search(r"Could not (?:find|load) '([^']+)/([^'/]*)'", text)
     if absent is None:
         return None
+    place = f"{absent[1]}/{absent[2]}"
     for group, _, value in (argument.lstrip("+").partition("=") for argument in arguments):
-        folder = value.rpartition("/")[0]
-        if folder and f"{group}/{folder}" == absent[1]:  # Hydra lists those beside the folder
-            options = [f"{folder}/{name}" for name in _options(conf, absent[1])]
-            return f"{group}={value}: no such option; allowed are {', '.join(options)}"
+        for name in value.strip("[]").split(","):
+            folder = name.rpartition("/")[0]
+            # Hydra lists the options beside the folder of a name, and none for a list of names.
+            if f"{group}/{name}" == place and (folder or value.startswith("[")):
+                beside = [f"{folder}/{option}" for option in _options(conf, absent[1]) if folder]
+                allowed = ", ".join(beside or _options(conf, group))
+                return f"{group}={value}: no option {name}; allowed are {allowed}"
     options = re.findall(r"^\t([\w./-]+)$", text.split("Config search path")[0], re.MULTILINE)
     allowed = ", ".join(options) if options else f"the files in conf/{absent[1]}"
     return f"{absent[1]}={absent[2]}: no such option; allowed are {allowed}"

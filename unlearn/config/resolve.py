@@ -45,7 +45,7 @@ def resolve_values(composed: DictConfig, overrides: list[str]) -> dict[str, Any]
     try:
         _use_own_network(config, typed)
         _use_own(config, "method", typed)
-        _use_published_settings(config, typed)
+        _use_presets(config, typed)
         values = OmegaConf.to_container(config, resolve=True, throw_on_missing=True)
     except OmegaConfBaseException as error:
         key = error.full_key or "config"
@@ -95,12 +95,19 @@ def _use_own(config: DictConfig, group: str, typed: set[str]) -> bool:
     return True
 
 
-def _use_published_settings(config: DictConfig, typed: set[str]) -> None:
-    """Lay a method's `published` settings over its own, and the user's keys over those."""
-    published = config.method.pop("published", None)
-    if not config.method.get("as_published") or published is None:
-        return
-    for patch in (published.get("all"), published.get(config.dataset.name)):
+def _use_presets(config: DictConfig, typed: set[str]) -> None:
+    """Lay a method's `published` and `quick` settings over its own, and the user's keys over those.
+
+    `published` is used with `method.as_published=true`, `quick` with `experiment=[X,quick]`.
+    """
+    published = config.method.pop("published", None) or {}
+    quick = config.method.pop("quick", None) or {}
+    patches = []
+    if config.method.get("as_published"):
+        patches += [published.get("all"), published.get(config.dataset.name)]
+    if config.pop("quick", False):
+        patches.append({"method": quick})
+    for patch in patches:
         for group, values in (patch or {}).items():
             for key, value in values.items():
                 if f"{group}.{key}" not in typed:
