@@ -128,6 +128,35 @@ def _set_random_state(states: list[Tensor]) -> None:
         torch.cuda.set_rng_state_all(states[1:])
 
 
+class Interruption:
+    """A request to stop at the next checkpoint; a signal handler makes it."""
+
+    def __init__(self) -> None:
+        self._stop: Callable[[], None] | None = None
+
+    @property
+    def requested(self) -> bool:
+        """Whether the program is to stop."""
+        return self._stop is not None
+
+    def request(self, stop: Callable[[], None]) -> None:
+        """Ask to stop.
+
+        Args:
+            stop: Stops the program; called after the next checkpoint.
+        """
+        self._stop = stop
+
+    def carry_out(self) -> None:
+        """Stop, if that was requested."""
+        stop, self._stop = self._stop, None
+        if stop is not None:
+            stop()
+
+
+interruption = Interruption()
+
+
 class ResumeFile:
     """One file that holds the last state taken, replaced whole.
 
@@ -152,6 +181,7 @@ class ResumeFile:
     def keep(self, progress: Progress, **beside: Any) -> None:
         """Write what the progress has taken, with plain values beside it; ask for the next."""
         if self.every is None:
+            interruption.carry_out()
             return
         start = time.monotonic()
         if progress.taken is not None:
@@ -159,7 +189,9 @@ class ResumeFile:
             progress.taken = None
             self._at = time.monotonic()
             self._cost = self._at - start
-        progress.wanted = start - self._at >= max(self.every, self._cost / _SHARE)
+            interruption.carry_out()
+        due = start - self._at >= max(self.every, self._cost / _SHARE)
+        progress.wanted = due or interruption.requested
 
     def _write(self, values: dict[str, Any]) -> None:
         temporary = self.path.with_name(f".{self.path.name}.tmp")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
+from concurrent.futures.process import BrokenProcessPool
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -22,6 +23,9 @@ from unlearn.errors import ConfigError, RunError, say
 
 if TYPE_CHECKING:
     from unlearn.records.plan import Plan
+
+
+_ATTEMPTS = 3  # at a sweep whose worker processes are killed
 
 
 class Resume(BasicSweeper):
@@ -49,8 +53,13 @@ class Resume(BasicSweeper):
 
     def sweep(self, arguments: list[str]) -> Any:
         """Launch the missing runs; those in this process read each data set once."""
-        with sharing():
-            return super().sweep(arguments)
+        for _ in range(_ATTEMPTS):
+            try:
+                with sharing():
+                    return super().sweep(arguments)
+            except BrokenProcessPool:
+                say("a worker process was killed; going on with the runs that are left")
+        raise RunError(f"worker processes were killed in {_ATTEMPTS} attempts; see the memory")
 
     def split_arguments(  # type: ignore[override]
         self, overrides: list[Override], max_batch_size: int | None
@@ -68,7 +77,12 @@ class Resume(BasicSweeper):
         say(found.summary())
         assert self.config is not None
         missing = [] if self.config.launch == "plan" else found.missing()
+        directories = getattr(self.launcher, "directories", None)  # a SLURM launcher notes its jobs
+        if directories is not None:
+            directories.update({tuple(job): run.directory for job, run in found.jobs})
         if not missing:
+            if self.config.launch == "run" and (elsewhere := found.elsewhere()):
+                raise RunError(f"nothing to launch: {elsewhere} runs are on their way elsewhere")
             return []
         if not self._on_cluster():
             _try(found)

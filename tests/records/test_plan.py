@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import os
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -16,7 +17,9 @@ from unlearn.config.resolve import resolve_config
 from unlearn.errors import ConfigError
 from unlearn.records.folder import locate_run, lock_run, partial_directory
 from unlearn.records.plan import Plan, inspect_run, plan_sweep
+from unlearn.records.queue import note_job
 from unlearn.records.record import RECORD, write_json
+from unlearn.resume import Progress, ResumeFile, interruption
 
 pytestmark = pytest.mark.usefixtures("composing")
 
@@ -164,3 +167,31 @@ def test_a_class_alone_is_a_list_of_one(tmp_path: Path) -> None:
 def test_what_is_no_class_is_no_list_of_one(typed: str) -> None:
     with pytest.raises(ConfigError, match="forget"):
         resolve_config(composed([f"forget={typed}"]), [f"forget={typed}"])
+
+
+def test_a_queued_run_is_not_submitted_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A squeue of two lines stands in for SLURM; the real one is asked in tests/slurm."""
+    (tmp_path / "squeue").write_text("#!/bin/sh\necho '7 0 PENDING'; echo '7 1 COMPLETED'\n")
+    (tmp_path / "squeue").chmod(0o755)
+    monkeypatch.setenv("PATH", str(tmp_path), prepend=os.pathsep)
+    jobs = product(tmp_path, ["seed=0", "seed=1", "seed=2"])
+    for number, job in enumerate(jobs[:2]):
+        note_job(locate_run(resolve_config(composed(job), job))[1], f"7_{number}")
+    found = planned(jobs)
+    assert [run.status for run in found.runs()] == ["queued", "new", "new"]
+    assert found.missing() == jobs[1:]
+    assert found.elsewhere() == 1
+
+
+def test_an_interruption_waits_for_the_next_checkpoint(tmp_path: Path) -> None:
+    stopped: list[int] = []
+    file, progress = ResumeFile(tmp_path / "resume.pt", 1e6, {}), Progress()
+    for step in progress.steps("loop", 6, dict):
+        file.keep(progress)
+        assert not stopped or step > 3
+        if step == 3:
+            interruption.request(lambda: stopped.append(1))
+    assert stopped == [1]
+    assert file.load() is not None

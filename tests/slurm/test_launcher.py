@@ -6,6 +6,7 @@ import os
 import pickle
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -13,7 +14,12 @@ import yaml
 from hydra.core.utils import JobReturn, JobStatus
 from submitit.slurm.slurm import SlurmJob
 
-from hydra_plugins.unlearn_hydra._slurm_jobs import Sent, _outcome
+from hydra_plugins.unlearn_hydra._slurm_jobs import (
+    Sent,
+    find_outcome,
+    locate_result,
+    write_result,
+)
 from tests.helpers.command_line import TINY, command
 from tests.helpers.paths import ROOT
 from unlearn.errors import ConfigError
@@ -74,14 +80,10 @@ def test_each_default_is_there_and_can_be_typed_over(tmp_path: Path, name: str) 
     assert composed[1] == composed[0] | typed
 
 
-def sent(folder: Path, *result: object) -> Sent:
-    """A job of SLURM's; with what it left as a result, if it did."""
+def sent(folder: Path) -> Sent:
+    """A job that SLURM has accepted."""
     job: SlurmJob[JobReturn] = SlurmJob(folder / "%j", "7_1")
     job.paths.folder.mkdir()
-    if result:
-        job.paths.result_pickle.write_bytes(
-            result[0] if isinstance(result[0], bytes) else pickle.dumps(result)
-        )
     return Sent(job, ["seed=1", "hydra.verbose=true"])
 
 
@@ -89,36 +91,80 @@ BAD = ConfigError("seed", None, "must be given")
 
 
 @pytest.mark.parametrize(
-    ("left", "error"),
+    ("status", "value", "error"),
     [
-        (("success", JobReturn(status=JobStatus.FAILED, _return_value=BAD)), str(BAD)),
-        (("error", "Traceback ...\nValueError: no such thing\n"), "ValueError: no such thing"),
-        ((b"half a pickle",), "its result cannot be read (UnpicklingError"),
+        (JobStatus.COMPLETED, 97.5, None),
+        (JobStatus.COMPLETED, None, None),
+        (JobStatus.FAILED, BAD, str(BAD)),
+        (JobStatus.FAILED, ValueError("no such\nthing"), "ValueError: no such thing"),
     ],
 )
-def test_what_a_failed_job_leaves_is_a_failure(
-    tmp_path: Path, left: tuple[object, ...], error: str
+def test_a_result_is_read_as_the_job_wrote_it(
+    tmp_path: Path, status: JobStatus, value: object, error: str | None
 ) -> None:
-    outcome = _outcome(sent(tmp_path, *left), None)
+    one = sent(tmp_path)
+    write_result(one.job.paths, JobReturn(status=status, _return_value=value))
+    outcome = find_outcome(one, None)
+    assert outcome is not None
+    assert outcome.status == status
+    if error is None:
+        assert outcome.return_value == value
+    else:
+        assert error in str(outcome._return_value)
+
+
+class Evil:
+    """Code that a pickle would run."""
+
+    def __init__(self, proof: Path) -> None:
+        self.proof = proof
+
+    def __reduce__(self) -> tuple[Callable[..., int], tuple[str]]:
+        return os.system, (f"touch {self.proof}",)
+
+
+def test_no_result_is_unpickled(tmp_path: Path) -> None:
+    one, proof = sent(tmp_path), tmp_path / "ran"
+    one.job.paths.result_pickle.write_bytes(pickle.dumps(Evil(proof)))
+    outcome = find_outcome(one, None)
     assert outcome is not None
     assert outcome.status == JobStatus.FAILED
-    assert error in str(outcome._return_value)
+    assert not proof.exists()
+
+
+@pytest.mark.parametrize("text", ["", "[]", '{"completed": false}', "{"])
+def test_a_damaged_result_is_a_failure(tmp_path: Path, text: str) -> None:
+    one = sent(tmp_path)
+    locate_result(one.job.paths).write_text(text)
+    outcome = find_outcome(one, None)
+    assert outcome is not None
+    assert outcome.status == JobStatus.FAILED
 
 
 def test_a_job_without_a_result_is_waited_for_until_it_is_gone_for_a_while(tmp_path: Path) -> None:
     one = sent(tmp_path)
-    assert _outcome(one, None) is None, "SLURM was not asked, or did not answer"
-    assert _outcome(one, {"7_1": "RUNNING"}) is None
-    assert _outcome(one, {"7_1": "PREEMPTED"}) is None
+    assert find_outcome(one, None) is None, "SLURM was not asked, or did not answer"
+    assert find_outcome(one, {"7_1": "RUNNING"}) is None
+    assert find_outcome(one, {"7_1": "PREEMPTED"}) is None
     assert one.since is not None
-    assert _outcome(one, {"7_1": "PENDING"}) is None
+    assert find_outcome(one, {"7_1": "PENDING"}) is None
     assert one.since is None, "requeued: it is not gone"
-    assert _outcome(one, {}) is None
+    assert find_outcome(one, {}) is None
     one.since -= 60
-    assert _outcome(one, None) is None, "nobody has looked meanwhile"
-    outcome = _outcome(one, {"9_0": "RUNNING"})
+    assert find_outcome(one, None) is None, "nobody has looked meanwhile"
+    outcome = find_outcome(one, {"9_0": "RUNNING"})
     assert outcome is not None
-    assert str(outcome._return_value) == (
-        "job 7_1 (seed=1): ended without a result (SLURM's last word of it: PENDING); "
-        f"its log: {tmp_path}/7_1/7_1_0_log.err"
-    )
+    assert "job 7_1 (seed=1)" in str(outcome._return_value)
+    assert f"{tmp_path}/7_1/7_1_0_log.err" in str(outcome._return_value)
+
+
+def test_jobs_that_could_never_make_progress_are_refused(tmp_path: Path) -> None:
+    for name in ("sbatch", "srun", "squeue"):
+        (tmp_path / name).write_text("#!/bin/sh\n")
+        (tmp_path / name).chmod(0o755)
+    path = f"{tmp_path}{os.pathsep}{os.environ['PATH']}"
+    words = ["hydra/launcher=slurm_cpu", "hydra.launcher.timeout_min=2"]
+    done = call(tmp_path, "-m", *TINY, "seed=0,1", *words, PATH=path)
+    assert done.returncode == 2
+    assert "hydra.launcher.signal_delay_s=120: " in done.stderr
+    assert not (tmp_path / "outputs").exists()

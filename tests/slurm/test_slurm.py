@@ -15,7 +15,7 @@ import pytest
 from tests.helpers.cluster import GRID, ON_CPU, QUICK, SLOW, SLOWLY, Cluster, two
 from tests.helpers.command_line import TINY, command, record_in
 from tests.helpers.pages import play
-from tests.helpers.paths import ROOT
+from tests.helpers.paths import ROOT, SCHEMA
 
 pytestmark = pytest.mark.slow
 
@@ -98,7 +98,7 @@ def idle(cluster: Cluster) -> bool:
 
 def check_records(cluster: Cluster, interrupted: list[Path]) -> None:
     """All twelve are there, whole, once; the interrupted as if they had not been interrupted."""
-    schema = json.loads((ROOT / "unlearn" / "record.schema.json").read_text())
+    schema = json.loads(SCHEMA.read_text())
     paths = cluster.records()
     records = [record_in(path.parent) for path in paths]
     for record in records:

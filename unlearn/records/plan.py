@@ -17,9 +17,10 @@ from unlearn.config.resolve import check_values, resolve_config, resolve_values
 from unlearn.config.schema import DatasetConfig, RunConfig, digest
 from unlearn.errors import ConfigError
 from unlearn.records.folder import is_locked, locate_run, partial_directory
+from unlearn.records.queue import Queue
 from unlearn.records.record import read_record
 
-Status = Literal["done", "running", "cut off", "failed", "new"]
+Status = Literal["done", "running", "queued", "cut off", "failed", "new"]
 _TO_DO: tuple[Status, ...] = ("new", "cut off", "failed")
 Compose = Callable[[list[str]], DictConfig]
 
@@ -39,8 +40,8 @@ class PlannedRun:
     Args:
         identity: the hash of its config.
         directory: of the run.
-        status: `running` where somebody holds its lock; `cut off` where a killed attempt left
-            something to go on from.
+        status: `running` if a process holds its lock; `queued` if a SLURM job waits to do it;
+            `cut off` if a killed attempt left something to go on from.
         config: of the run.
         seconds: that it took, of a finished run.
     """
@@ -65,6 +66,10 @@ class Plan:
     def missing(self) -> list[list[str]]:
         """Return the words of the jobs that have something to do."""
         return [list(job) for job, run in self.jobs if run.status in _TO_DO]
+
+    def elsewhere(self) -> int:
+        """Return how many runs another process is doing, or a queued job is to do."""
+        return sum(run.status in ("running", "queued") for run in self.runs())
 
     def datasets(self) -> list[DatasetConfig]:
         """The data sets of the runs that have something to do, each once."""
@@ -111,7 +116,8 @@ def plan_sweep(
         ConfigError: for the first run whose config cannot be used, or two runs in one directory.
     """
     configs = _compose_runs(jobs, compose, is_group)
-    found = Plan([(job, inspect_run(run)) for job, run in zip(jobs, configs, strict=True)])
+    queue = Queue()
+    found = Plan([(job, inspect_run(run, queue)) for job, run in zip(jobs, configs, strict=True)])
     held: dict[Path, str] = {}
     for run in found.runs():
         if held.setdefault(run.directory, run.identity) != run.identity:
@@ -121,13 +127,20 @@ def plan_sweep(
     return found
 
 
-def inspect_run(config: RunConfig) -> PlannedRun:
-    """Return how far a run has come, by its files alone."""
+def inspect_run(config: RunConfig, queue: Queue | None = None) -> PlannedRun:
+    """Return how far a run has come, by its files and by SLURM's queue.
+
+    Args:
+        config: The run.
+        queue: SLURM's queue; shared by the runs of a sweep, so that it is asked once.
+    """
     identity, directory = locate_run(config)
     record = read_record(directory)
     complete = record is not None and record.get("status") == "complete"
     if record is not None and complete and record["config_hash"] == identity and not config.force:
         return PlannedRun(identity, directory, "done", config, record["seconds"].get("total"))
+    if (queue or Queue()).holds(directory) and not is_locked(directory):
+        return PlannedRun(identity, directory, "queued", config)
     if not partial_directory(directory).exists():
         return PlannedRun(identity, directory, "new" if record is None else "failed", config)
     claimed = is_locked(directory)
