@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 from tests.helpers.paths import CONF
@@ -20,6 +21,15 @@ from unlearn.data.source import RawImages
 from unlearn.data.tensors import Data, prepare
 from unlearn.filters.compose import Product
 from unlearn.protocol import Request
+
+
+@pytest.hookimpl(tryfirst=True)  # before pytest deselects by markers
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Mark the tests that start commands of their own as `end_to_end`."""
+    tests = Path(__file__).parent
+    for item in items:
+        if item.path.relative_to(tests).parts[0] in ("end_to_end", "slurm"):
+            item.add_marker("end_to_end")
 
 
 @pytest.fixture
