@@ -156,8 +156,8 @@ def _try(found: Plan) -> None:
 
     for config in found.settings():
         check(config)
-    for dataset in found.datasets():
-        read_images(dataset)
+    for config in found.datasets():
+        read_images(config)
 
 
 _LESS_IS_BETTER = ("proxy.forget", "proxy.soft_forget", "proxy.margin", "seconds.")

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+
 import numpy as np
 import pytest
 import torch
@@ -25,7 +27,12 @@ def raw_images(channels: int = 1) -> RawImages:
     return RawImages(*part(TRAIN, 0), *part(TEST, 100))
 
 
-def prepared(seed: int = 0, validation: float = 0.2, raw: RawImages | None = None) -> Data:
+def prepared(
+    seed: int = 0,
+    validation: float = 0.2,
+    raw: RawImages | None = None,
+    memory: float = float("inf"),
+) -> Data:
     """The plain data set: with mean 0 and std 1 an image is its bytes over 255."""
     return prepare(
         raw or raw_images(),
@@ -35,6 +42,7 @@ def prepared(seed: int = 0, validation: float = 0.2, raw: RawImages | None = Non
         validation=validation,
         seed=seed,
         device=torch.device("cpu"),
+        memory=memory,
     )
 
 
@@ -52,6 +60,17 @@ def test_validation_is_its_share_of_train_and_nothing_is_lost(share: float, coun
     assert not set(held_out) & set(kept)
     assert sorted(held_out + kept) == list(range(TRAIN))
     assert rows(data.test) == list(range(100, 100 + TEST))
+
+
+def test_a_validation_set_of_its_own_is_used_as_it_is() -> None:
+    raw = raw_images()
+    own = dataclasses.replace(
+        raw, validation_images=raw.test_images[:4], validation_labels=raw.test_labels[:4]
+    )
+    data = prepared(validation=0.5, raw=own)
+    assert rows(data.validation) == [100, 101, 102, 103]
+    assert sorted(rows(data.train)) == sorted(rows(data.train_drawn_by(7))) == list(range(TRAIN))
+    assert data.fingerprint != prepared(raw=raw).fingerprint
 
 
 def test_labels_stay_with_their_images() -> None:
@@ -128,11 +147,14 @@ def test_only_keeps_exactly_the_named_classes_in_order() -> None:
     assert len(data.train.only(())) == 0
 
 
+@pytest.mark.parametrize("memory", [0, 1e9])
 @pytest.mark.parametrize(
     ("access", "classes"), [("forget", {1, 3}), ("retain", {0, 2, 4}), ("all", {0, 1, 2, 3, 4})]
 )
-def test_view_grants_the_training_rows_of_its_access(access: Access, classes: set[int]) -> None:
-    data = prepared()
+def test_view_grants_the_training_rows_of_its_access(
+    access: Access, classes: set[int], memory: float
+) -> None:
+    data = prepared(memory=memory)
     view = data.view(access, (1, 3))
     assert view is not None
     assert rows(view) == [row for row in rows(data.train) if row * 7 % CLASSES in classes]

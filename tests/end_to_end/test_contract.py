@@ -17,6 +17,7 @@ from safetensors.torch import load_file
 import unlearn.__main__ as entry
 from tests.helpers.command_line import Cli
 from unlearn.config.resolve import resolve_config
+from unlearn.data.images import Images, Pixels
 from unlearn.data.source import RawImages
 from unlearn.data.tensors import Access, Data, DataContractError, Split
 from unlearn.protocol import Observed, Request, State, Steps
@@ -112,6 +113,12 @@ def reachable(start: object) -> Iterator[object]:
             stack += gc.get_referents(thing)
 
 
+def storages(start: object) -> set[int]:
+    """Where the memory of every tensor begins that is reachable from `start`."""
+    tensors = (t for t in reachable(start) if type(t) is torch.Tensor)
+    return {tensor.untyped_storage().data_ptr() for tensor in tensors}
+
+
 @dataclass
 class Spy:
     """A zero-shot method that tries to cheat in every way open to it."""
@@ -149,14 +156,9 @@ def test_no_reference_leads_from_the_request_to_real_data(
     found = list(reachable(spy.request))
     assert len(found) > 100, "the search must have gone into the teacher"
     assert any(thing is spy.request.teacher for thing in found)
-    assert not [t for t in found if isinstance(t, Data | Split | RawImages)]
-    real = {
-        tensor.untyped_storage().data_ptr()
-        for split in (data.train, data.validation, data.test)
-        for tensor in (split.images, split.labels)
-    }
-    tensors = [t for t in found if isinstance(t, torch.Tensor)]
-    assert not [t for t in tensors if t.untyped_storage().data_ptr() in real]
+    assert not [t for t in found if isinstance(t, Data | Split | RawImages | Images | Pixels)]
+    assert storages(data)
+    assert not storages(spy.request) & storages(data)
     assert spy.view is None
 
 
@@ -182,9 +184,12 @@ def test_a_view_holds_only_what_was_declared(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path, access: Access, classes: set[int]
 ) -> None:
     spy = Spy(access=access)
-    spied(monkeypatch, tmp_path, spy)
+    data = spied(monkeypatch, tmp_path, spy)
     assert spy.view is not None
     assert set(spy.view.labels.tolist()) == classes
+    (pixels,) = (thing.values for thing in reachable(spy.view) if isinstance(thing, Pixels))
+    assert len(pixels) == len(spy.view)
+    assert pixels.untyped_storage().data_ptr() not in storages(data)
 
 
 @pytest.mark.parametrize("method", sorted(METHODS))

@@ -117,11 +117,11 @@ def test_runs_stand_where_their_files_say(tmp_path: Path) -> None:
 
 def test_the_data_of_what_is_to_do_are_named_once(tmp_path: Path) -> None:
     jobs = product(tmp_path, ["dataset=digits", "dataset=mnist"], ["seed=0", "seed=1"])
-    assert [data.name for data in planned(jobs).datasets()] == ["digits", "mnist"]
+    assert [config.dataset.name for config in planned(jobs).datasets()] == ["digits", "mnist"]
     for job in jobs[:2]:
         identity, place = locate_run(resolve_config(composed(job), job))
         write(place, config_hash=identity, status="complete", seconds={"total": 1.0})
-    assert [data.name for data in planned(jobs).datasets()] == ["mnist"]
+    assert [config.dataset.name for config in planned(jobs).datasets()] == ["mnist"]
 
 
 def test_without_a_finished_run_nothing_is_estimated(tmp_path: Path) -> None:

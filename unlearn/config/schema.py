@@ -93,6 +93,7 @@ class DatasetConfig(_Open):
     epochs: PositiveInt
     root: str | None = None
     download: bool = False
+    memory: NonNegativeFloat = 4
 
     @property
     def class_names(self) -> tuple[str, ...]:
@@ -309,6 +310,7 @@ def config_hash(config: RunConfig, checkpoint_digest: str | None) -> str:
     """
     values = {k: v for k, v in config.plain().items() if k not in _NOT_HASHED}
     values["model"]["checkpoint"] = checkpoint_digest
+    values["dataset"].pop("memory", None)  # where images are kept decides no figure
     return digest(_with_first_paths(values))
 
 

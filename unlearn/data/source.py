@@ -1,9 +1,11 @@
-"""What every source returns, and the one way to say that its files are not there."""
+"""What every loader of a data set returns, and the error for files that are not there."""
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -16,23 +18,33 @@ from unlearn.errors import ConfigError
 
 @dataclass(frozen=True)
 class RawImages:
-    """One data set as loaded: uint8 images (N, C, H, W) and int64 labels (N,), train and test.
+    """A data set as its files have it.
+
+    Images are uint8 of shape (N, C, H, W); labels are int64 of shape (N,).
+
+    Args:
+        train_images: Images of the training set.
+        train_labels: Their classes.
+        test_images: Images of the test set.
+        test_labels: Their classes.
+        validation_images: Images that no network is trained on, or None. If they are given, none
+            are drawn from the training set.
+        validation_labels: Their classes, or None.
 
     Raises:
-        ValueError: if they are something else.
+        ValueError: If a tensor has another shape or type.
     """
 
     train_images: Tensor
     train_labels: Tensor
     test_images: Tensor
     test_labels: Tensor
+    validation_images: Tensor | None = None
+    validation_labels: Tensor | None = None
 
     def __post_init__(self) -> None:
-        """Refuse what is no data set, whoever has loaded it."""
-        for images, labels in (
-            (self.train_images, self.train_labels),
-            (self.test_images, self.test_labels),
-        ):
+        """Check shapes and types, whichever loader has made them."""
+        for images, labels in self._splits():
             if images.ndim != 4 or len(images) == 0 or labels.shape != images.shape[:1]:
                 found = f"images of shape {[*images.shape]} and labels of shape {[*labels.shape]}"
                 raise ValueError(f"{found} make no data set")
@@ -42,20 +54,42 @@ class RawImages:
             if labels.min() < 0:
                 raise ValueError(f"there is a label {int(labels.min())}")
 
+    @cached_property
+    def fingerprint(self) -> str:
+        """Sixteen hex digits that identify all images and labels in their order."""
+        digest = hashlib.sha256()
+        for split in self._splits():
+            for tensor in split:
+                digest.update(tensor.contiguous().numpy().data)
+        return digest.hexdigest()[:16]
+
+    @property
+    def bytes(self) -> int:
+        """Size of all images in memory."""
+        return sum(images.numel() for images, _ in self._splits())
+
+    def _splits(self) -> list[tuple[Tensor, Tensor]]:
+        """Return images and labels of train, test and, if there is one, validation."""
+        splits = [(self.train_images, self.train_labels), (self.test_images, self.test_labels)]
+        if self.validation_images is not None and self.validation_labels is not None:
+            splits.append((self.validation_images, self.validation_labels))
+        return splits
+
 
 def from_torchvision(
     open_split: Callable[[bool], Any], name: str, root: str, download: bool
 ) -> RawImages:
-    """Read the train and test split of a torchvision data set that keeps its images in `.data`.
+    """Read both splits of a torchvision data set that keeps its images in `.data`.
 
     Args:
-        open_split: maps "is this the train split" to the torchvision data set.
-        name: the data set's config name, for the message.
-        root: the folder that was searched.
-        download: whether torchvision was allowed to fetch what is missing.
+        open_split: Returns torchvision's data set: the training set if its argument is True, the
+            test set otherwise.
+        name: Name of the data set in the config, for the message.
+        root: Folder in which torchvision looks.
+        download: Whether torchvision may download missing files.
 
     Raises:
-        ConfigError: naming `dataset.root` if the files are missing or damaged.
+        ConfigError: If the files are missing or damaged; it names `dataset.root`.
     """
     try:
         (train, test) = [_as_tensors(open_split(train)) for train in (True, False)]
@@ -65,7 +99,14 @@ def from_torchvision(
 
 
 def missing(name: str, root: str, download: bool, error: Exception) -> ConfigError:
-    """Say where a data set was looked for and the one option that gets it."""
+    """Return the error for a data set that cannot be read, and the option that downloads it.
+
+    Args:
+        name: Name of the data set in the config.
+        root: Folder that was searched.
+        download: Whether a download was allowed.
+        error: The error that the reader raised.
+    """
     where = Path(root).expanduser().absolute()
     remedy = "it could not be downloaded" if download else "set dataset.download=true to fetch it"
     return ConfigError(
@@ -77,7 +118,7 @@ def missing(name: str, root: str, download: bool, error: Exception) -> ConfigErr
 
 
 def first_line(error: Exception) -> str:
-    """What an error says, short enough for a message of one line."""
+    """Return the first line of an error's message, or its type's name if it has none."""
     return str(error).splitlines()[0] if str(error) else type(error).__name__
 
 

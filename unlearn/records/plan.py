@@ -14,7 +14,7 @@ from hydra.core.override_parser.overrides_parser import OverridesParser
 from omegaconf import DictConfig, OmegaConf
 
 from unlearn.config.resolve import check_values, resolve_config, resolve_values
-from unlearn.config.schema import DatasetConfig, RunConfig, digest
+from unlearn.config.schema import RunConfig, digest
 from unlearn.errors import ConfigError
 from unlearn.records.folder import is_locked, locate_run, partial_directory
 from unlearn.records.queue import Queue
@@ -71,10 +71,11 @@ class Plan:
         """Return how many runs another process is doing, or a queued job is to do."""
         return sum(run.status in ("running", "queued") for run in self.runs())
 
-    def datasets(self) -> list[DatasetConfig]:
-        """The data sets of the runs that have something to do, each once."""
-        wanted = [run.config.dataset for run in self.runs() if run.status in _TO_DO]
-        return list({digest([data.factory, data.arguments]): data for data in wanted}.values())
+    def datasets(self) -> list[RunConfig]:
+        """One run of each data set that has something to do."""
+        wanted = [run.config for run in self.runs() if run.status in _TO_DO]
+        found = {digest([c.dataset.factory, c.dataset.arguments]): c for c in wanted}
+        return list(found.values())
 
     def settings(self) -> list[RunConfig]:
         """One run of each setting that has something to do, whatever the seed and the classes."""

@@ -21,7 +21,7 @@ NOTED = ("oracle", "censored", "alarms")
 _IDENTITY = (*LINE, "error")
 _SETTINGS = ("dataset.", "evaluation.", "filter.", "hardware.", "method.", "model.", "training.")
 # Config keys in which the runs of one cell may differ: they are no settings of the method.
-_DRAWN = ("training.seed", "hardware.threads")
+_DRAWN = ("training.seed", "hardware.threads", "dataset.memory")
 
 
 def load(folders: Sequence[Path], figures: Sequence[str] = ()) -> pd.DataFrame:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import re
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -11,7 +12,7 @@ from typing import Any, get_args
 
 import torch
 from hydra.errors import InstantiationException
-from hydra.utils import instantiate
+from hydra.utils import get_object, instantiate
 from pydantic import ValidationError
 from torch import nn
 
@@ -31,6 +32,8 @@ from unlearn.models.network import attention_layers, builder
 from unlearn.protocol import ChecksNetwork, Method
 from unlearn.records.folder import require_space
 from unlearn.tracking.base import Observer
+
+_GB = 10**9
 
 
 @dataclass(frozen=True)
@@ -116,7 +119,7 @@ def _open_measurements(
     plain = config.plain()
     about = {
         "data": data.fingerprint,
-        "dataset": plain["dataset"],
+        "dataset": {k: v for k, v in plain["dataset"].items() if k != "memory"},
         "attention": plain["model"]["attention"],
         "forget": plain["forget"],
         "seeds": [config.seed, config.training.seed],
@@ -154,7 +157,7 @@ def _check_space(config: RunConfig, network: nn.Module) -> None:
         require_space("outputs", config.outputs, cache, kept * size)
 
 
-def read_images(dataset: DatasetConfig) -> RawImages | None:
+def read_images(config: RunConfig) -> RawImages | None:
     """Return all images and labels of a data set as its files have them; None with `dataset=none`.
 
     The runs of one sweep in one process read each data set once.
@@ -162,14 +165,17 @@ def read_images(dataset: DatasetConfig) -> RawImages | None:
     Raises:
         ConfigError: If the files cannot be read.
     """
+    dataset = config.dataset
     if dataset.factory is None:
         return None
-    return share(digest([dataset.factory, dataset.arguments]), partial(_read_images, dataset))
+    return share(digest([dataset.factory, dataset.arguments]), partial(_read_images, config))
 
 
-def _read_images(dataset: DatasetConfig) -> RawImages:
+def _read_images(config: RunConfig) -> RawImages:
+    dataset = config.dataset
     assert dataset.factory is not None
-    raw = _instance("dataset", dataset.factory, dataset.arguments)
+    arguments = _list_offered(config) | dataset.arguments
+    raw = _instance("dataset", dataset.factory, arguments)
     if not isinstance(raw, RawImages):
         raise ConfigError(
             "dataset._target_", dataset.factory, "must return RawImages of unlearn.data.source"
@@ -177,9 +183,22 @@ def _read_images(dataset: DatasetConfig) -> RawImages:
     return raw
 
 
+def _list_offered(config: RunConfig) -> dict[str, Any]:
+    """Return the cache folder and the memory limit, where the loader has arguments for them."""
+    offered = {
+        "cache": Path(config.outputs).absolute() / "cache",
+        "memory": config.dataset.memory * _GB,
+    }
+    try:
+        taken = inspect.signature(get_object(str(config.dataset.factory))).parameters
+    except (ImportError, TypeError, ValueError):  # said when the loader is called
+        return {}
+    return {name: value for name, value in offered.items() if name in taken}
+
+
 def _load(config: RunConfig, device: torch.device) -> Data | None:
     dataset = config.dataset
-    raw = read_images(dataset)
+    raw = read_images(config)
     if raw is None:
         return None
     _check_images(dataset, raw, config.forget)
@@ -191,6 +210,7 @@ def _load(config: RunConfig, device: torch.device) -> Data | None:
         validation=dataset.validation,
         seed=config.training.seed,
         device=device,
+        memory=dataset.memory * _GB,
     )
     drawn = sorted(set(raw.train_labels.tolist()) - set(data.train.labels.tolist()))
     if drawn:
