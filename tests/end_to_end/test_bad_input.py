@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 import torch
 
-from tests.helpers.command_line import TINY, Cli, command, record_in, surroundings
+from tests.helpers.command_line import TINY, Cli, command, record_in, said_in, surroundings
 from unlearn.models.lenet import LeNet
 
 NOWHERE = (
@@ -98,7 +98,7 @@ BEFORE_TORCH = {
 
 def one_line(done: subprocess.CompletedProcess[str], code: int, named: list[str]) -> None:
     assert done.returncode == code, done.stderr
-    lines = done.stderr.splitlines()
+    lines = said_in(done)
     assert len(lines) == 1, done.stderr
     assert lines[0].startswith("unlearn: ")
     assert "Traceback" not in done.stderr + done.stdout

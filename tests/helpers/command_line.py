@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import subprocess
 import sys
 from collections.abc import Callable
@@ -24,6 +25,7 @@ TINY = [
     "tracking.mode=disabled",
 ]
 
+_PROGRESS = re.compile(r"^unlearn: (preparing$|\w[\w.-]* has begun, |\w[\w.-]*: step \d+ of )")
 Cli = Callable[..., subprocess.CompletedProcess[str]]
 Warm = Callable[..., subprocess.CompletedProcess[str]]
 
@@ -36,6 +38,11 @@ def command(*arguments: str) -> list[str]:
 def surroundings(**environment: str) -> dict[str, str]:
     """The environment of a process that is to keep to one core, with these variables beside."""
     return {**os.environ, "OMP_NUM_THREADS": "1", **environment}
+
+
+def said_in(done: subprocess.CompletedProcess[str]) -> list[str]:
+    """The lines of stderr but for those about the progress of a run."""
+    return [line for line in done.stderr.splitlines() if not _PROGRESS.search(line)]
 
 
 def record_in(directory: Path) -> dict[str, Any]:

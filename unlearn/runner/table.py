@@ -14,7 +14,7 @@ _CONTRACT = ("accuracy", "relearn", "membership", "divergence")
 
 def print_run(record: Mapping[str, Any], directory: Path) -> None:
     """Print original / retrained / unlearned side by side, and where the files are."""
-    console = Console(width=max(100, Console().width))
+    console = Console(width=max(100, Console().width), markup=False)
     console.print(_table(record))
     if record["divergence"]["retain"] is not None:
         console.print(
