@@ -188,32 +188,52 @@ def test_unknown_layer(layer: str) -> None:
 
 
 def test_default_layers_are_all_convolutions_where_they_are_few() -> None:
-    assert default_layers(network(1)) == ("0", "1.conv_a", "1.conv_b")
-    assert default_layers(network(3)) == (
+    assert default_layers(network(1), (1, 8, 8)) == ("0", "1.conv_a", "1.conv_b")
+    assert default_layers(network(3), (1, 8, 8)) == (
         "0",
         *(f"{block}.{conv}" for block in (1, 2, 3) for conv in ("conv_a", "conv_b")),
     )
-    assert default_layers(nn.Sequential(nn.Flatten(), nn.Linear(4, 2))) == ()
+    assert default_layers(nn.Sequential(nn.Flatten(), nn.Linear(4, 2)), (1, 2, 2)) == ()
 
 
 def test_default_layers_are_evenly_spread_and_end_with_the_last() -> None:
     many = nn.Sequential(*(nn.Conv2d(1, 1, 1) for _ in range(20)))
-    assert default_layers(many) == ("1", "4", "7", "10", "13", "16", "19")
-    assert default_layers(many, most=4) == ("4", "9", "14", "19")
-    assert default_layers(many, most=1) == ("19",)
-    assert default_layers(many, most=20) == tuple(str(i) for i in range(20))
+    assert default_layers(many, (1, 2, 2)) == ("1", "4", "7", "10", "13", "16", "19")
+    assert default_layers(many, (1, 2, 2), most=4) == ("4", "9", "14", "19")
+    assert default_layers(many, (1, 2, 2), most=1) == ("19",)
+    assert default_layers(many, (1, 2, 2), most=20) == tuple(str(i) for i in range(20))
 
 
 @pytest.mark.parametrize("count", range(1, 40))
 def test_default_layers_are_never_more_than_eight(count: int) -> None:
-    layers = default_layers(nn.Sequential(*(nn.Conv2d(1, 1, 1) for _ in range(count))))
+    net = nn.Sequential(*(nn.Conv2d(1, 1, 1) for _ in range(count)))
+    layers = default_layers(net, (1, 2, 2))
     assert min(count, 4) <= len(layers) <= 8
     assert layers[-1] == str(count - 1)
 
 
 def test_default_layers_can_be_tapped() -> None:
     net = network(5)
-    with AttentionTaps(net, default_layers(net)) as taps:
+    with AttentionTaps(net, default_layers(net, (1, 8, 8))) as taps:
         _, maps = taps(torch.randn(2, 1, 8, 8))
     assert [tuple(m.shape) for m in maps] == [(2, 36)] * len(maps)
     assert len(maps) == 6
+
+
+class Auxiliary(nn.Module):
+    """Has a head that is used only while it trains, as torchvision's GoogLeNet has."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.body, self.head = nn.Conv2d(1, 2, 3), nn.Conv2d(1, 2, 1)
+
+    def forward(self, images: Tensor) -> Tensor:
+        maps: Tensor = self.body(images)
+        return maps + self.head(images).mean() if self.training else maps
+
+
+def test_default_layers_leave_out_what_eval_mode_does_not_use() -> None:
+    net = Auxiliary().train()
+    assert default_layers(net, (1, 4, 4)) == ("body",)
+    assert all(module.training for module in net.modules())
+    assert hooks(net) == 0

@@ -52,7 +52,10 @@ def parameters(network: nn.Module) -> int:
 
 
 def test_all_networks_are_here() -> None:
-    assert NAMES == ["allcnn", "allcnn_full", "lenet", "resnet18", "resnet9"]
+    assert [
+        *("allcnn", "allcnn_full", "lenet", "resnet18"),
+        *("resnet20", "resnet32", "resnet44", "resnet56", "resnet9"),
+    ] == NAMES
 
 
 @pytest.mark.parametrize("classes", [10, 100])
@@ -177,7 +180,7 @@ def test_resnet9_adds_its_residual() -> None:
 def test_attention_layers_of_the_yaml_exist_and_give_maps(name: str) -> None:
     model, dataset = configs(name, 3, 32)
     network = builder(model, dataset)(0)
-    layers = attention_layers(model, network)
+    layers = attention_layers(model, network, dataset.shape)
     assert layers == model.attention
     assert len(layers) >= 2
     shapes: list[torch.Size] = []
@@ -251,11 +254,11 @@ class NineLogits(Own):
         return super().forward(images)[:, :9]
 
 
-class Tuple(Own):
-    """Returns something that is no tensor."""
+class Words(Own):
+    """Returns something that is no tensor and holds none."""
 
     def forward(self, images: Tensor) -> Tensor:
-        return (super().forward(images),)  # type: ignore[return-value]
+        return {"logits": "none"}  # type: ignore[return-value]
 
 
 class Refusing(Own):
@@ -283,14 +286,14 @@ def test_own_network_is_built_and_its_convolutions_found() -> None:
     model, dataset = own(f"{__name__}.Own")
     network = builder(model, dataset)(0)
     assert isinstance(network, Own)
-    assert attention_layers(model, network) == ("layers.0",)
+    assert attention_layers(model, network, dataset.shape) == ("layers.0",)
 
 
 @pytest.mark.parametrize(
     ("target", "words"),
     [
         (f"{__name__}.NineLogits", "must return 10 logits an image, one a class; it returned [9]"),
-        (f"{__name__}.Tuple", "must return 10 logits an image"),
+        (f"{__name__}.Words", "must return 10 logits an image"),
         (f"{__name__}.Refusing", "cannot take images of shape [1, 8, 8] (AssertionError)"),
         (f"{__name__}.Wordy", "cannot take images of shape [1, 8, 8] (first line)"),
         (f"{__name__}.NeedsArgument", "depth"),

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Literal, Protocol, TypeVar
@@ -12,6 +11,7 @@ from torch import Tensor, nn
 
 from unlearn.data.tensors import Data, Split, draw_rows
 from unlearn.evaluation.cache import MeasurementCache
+from unlearn.models.copies import copy_network
 from unlearn.models.features import feature_places, features_at
 from unlearn.models.outputs import compute_logits
 from unlearn.protocol import Request
@@ -154,7 +154,7 @@ class AuditedNetwork:
 
     def copy_to_train(self) -> nn.Module:
         """Copy the network, with parameters that can be trained."""
-        return copy.deepcopy(self.network).requires_grad_(True)
+        return copy_network(self.network).requires_grad_(True)
 
 
 class Audit(Protocol):

@@ -96,6 +96,11 @@ def hash_network(network: nn.Module) -> str:
     """Hash a network's structure, parameters and buffers."""
     found = hashlib.sha256(repr(network).encode())
     for name, tensor in network.state_dict().items():
+        if not isinstance(tensor, torch.Tensor):  # a layer's extra state
+            found.update(f"{name} {tensor!r}".encode())
+            continue
         found.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}".encode())
-        found.update(tensor.detach().cpu().contiguous().flatten().view(torch.uint8).numpy())
+        found.update(
+            tensor.detach().cpu().contiguous().flatten().view(torch.uint8).numpy().tobytes()
+        )
     return found.hexdigest()

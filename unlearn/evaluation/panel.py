@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
@@ -13,6 +12,7 @@ from torch import nn
 from unlearn.errors import RunError
 from unlearn.evaluation.audit import Audit, AuditContext, AuditedNetwork, AuditFigure, AuditFigures
 from unlearn.evaluation.base import Models
+from unlearn.models.copies import copy_network
 from unlearn.statistics import check_left_out, lies_inside, predict_interval
 from unlearn.training.student import hold_down
 
@@ -107,7 +107,7 @@ def _audit_shared(
 def _mask(original: nn.Module, context: AuditContext) -> AuditedNetwork | None:
     """The original with the forget classes' logits held down; None if its last layer has none."""
     request = context.request
-    network = copy.deepcopy(original).eval()
+    network = copy_network(original).eval()
     try:
         hold_down(network, request.forget, request.num_classes, _MASKED_LOGIT)
     except RunError:

@@ -5,7 +5,6 @@ The anamnesis index (AIN): "Zero-Shot Machine Unlearning", Chundawat et al., TIF
 
 from __future__ import annotations
 
-import copy
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from itertools import islice
@@ -25,6 +24,7 @@ from unlearn.evaluation.accuracy import measure_accuracy
 from unlearn.evaluation.audit import AuditedNetwork, AuditFigure, AuditFigures
 from unlearn.evaluation.base import FigureName, Figures, MetricContext, Models
 from unlearn.hardware import Hardware
+from unlearn.models.copies import copy_network
 
 _ROWS = 128  # rows in one forward pass of `reaches_accuracy`
 _REPEAT_SEED = 7919  # difference of the seeds of two repeats
@@ -145,7 +145,7 @@ class Relearn:
     ) -> int:
         """Steps until a copy reaches the target, at most `max_steps`."""
         request = context.request
-        network = copy.deepcopy(network).requires_grad_(True)
+        network = copy_network(network).requires_grad_(True)
         if reaches_accuracy(network, test, target, request.hardware):
             return 0
         trainer = Trainer(network, self.learning_rate, request.hardware)

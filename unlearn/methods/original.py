@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import copy
 from dataclasses import dataclass
 
 from unlearn.data.tensors import Access, Split
+from unlearn.models.copies import copy_network
 from unlearn.protocol import Request, State, Steps
 
 
@@ -20,4 +20,4 @@ class Original:
 
     def unlearn(self, request: Request, data: Split | None) -> Steps:
         """Yield one state, with the teacher's weights; see `Method`."""
-        yield State("copy", 1, 1, copy.deepcopy(request.teacher))
+        yield State("copy", 1, 1, copy_network(request.teacher))

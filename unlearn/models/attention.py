@@ -106,8 +106,33 @@ def _normalised(energies: Tensor) -> Tensor:
     return F.normalize(energies.flatten(1), dim=1)
 
 
-def default_layers(network: nn.Module, most: int = 8) -> tuple[str, ...]:
-    """Names of up to `most` convolutions, evenly spread, for a network whose YAML names none."""
+def default_layers(
+    network: nn.Module, shape: tuple[int, int, int], most: int = 8
+) -> tuple[str, ...]:
+    """Return convolutions, evenly spread, for a network whose YAML names no layers.
+
+    Convolutions that the network does not use in eval mode (auxiliary heads) are left out.
+
+    Args:
+        network: Runs on one black image; not changed.
+        shape: (channels, height, width) of an image.
+        most: Largest number of layers.
+    """
+    used: set[str] = set()
+
+    def note(name: str) -> Callable[[nn.Module, Any, Any], None]:
+        return lambda module, inputs, output: used.add(name)
+
     names = [name for name, m in network.named_modules() if isinstance(m, nn.Conv2d)]
+    modes = [(module, module.training) for module in network.modules()]
+    device = next((p.device for p in network.parameters()), torch.device("cpu"))
+    with ExitStack() as hooks, torch.no_grad():
+        for name in names:
+            handle = network.get_submodule(name).register_forward_hook(note(name))
+            hooks.callback(handle.remove)
+        network.eval()(torch.zeros(1, *shape, device=device))
+    for module, training in modes:
+        module.training = training
+    names = [name for name in names if name in used]
     stride = max(1, -(-len(names) // most))
     return tuple(names[::-1][::stride][::-1])

@@ -1,139 +1,188 @@
-"""Checkpoints: the user's (safetensors or a state dict) in, the same format out."""
+"""Checkpoints: the user's file in, and the unlearned weights out in the same format."""
 
 from __future__ import annotations
 
-import pickle
-import warnings
+import copy
+import io
+import os
+from collections import OrderedDict
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import numpy
+import safetensors.torch
 import torch
-from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
-from unlearn.errors import ConfigError, say
-
-KEY = "model.checkpoint"
-_WRAPPERS = ("state_dict", "model_state_dict", "model")
+from unlearn.errors import ConfigError
+from unlearn.models.checkpoint_file import KEY, CheckpointFile, read_file
+from unlearn.models.checkpoint_fit import Reading, choose_reading, find_readings
 
 
 @dataclass(frozen=True)
 class CheckpointFormat:
-    """How a checkpoint was laid out, so that the unlearned one can be laid out alike."""
+    """How a checkpoint was laid out, so that the unlearned one can be laid out alike.
+
+    Args:
+        suffix: The file's suffix; `.safetensors` decides for that format.
+        wrapper: Keys that lead to the state dict; empty if the file is one.
+        names: The network's name for each name in the file, in the file's order; None for the
+            network's own names.
+        dtypes: The type of each tensor by its name in the file; absent: the network's.
+        rest: The content of the file without tensors, an empty place where the state dict was.
+        dropped: Keys of the file that are not written again, because their values hold tensors.
+        metadata: Texts in the header of a safetensors file.
+        zipped: False for a torch file in the format that was usual before torch 1.6.
+    """
 
     suffix: str = ".safetensors"
-    wrapper: str | None = None
-    prefix: str = ""
-    rest: dict[str, Any] = field(default_factory=dict)
+    wrapper: tuple[str, ...] = ()
+    names: dict[str, str] | None = None
+    dtypes: dict[str, torch.dtype] = field(default_factory=dict)
+    rest: Any = field(default_factory=dict)
+    dropped: tuple[str, ...] = ()
+    metadata: dict[str, str] | None = None
+    zipped: bool = True
 
     def save(self, network: nn.Module, path: Path) -> None:
-        """Write the network's state to `path` in this format."""
-        state = {
-            self.prefix + name: tensor.detach().cpu().contiguous().clone()
-            for name, tensor in network.state_dict().items()
-        }
+        """Write the network's state to `path` in this format.
+
+        The file is on the disk when this returns, and its mode follows the umask.
+        """
+        state = self._state(network.state_dict())
         if self.suffix == ".safetensors":
-            save_file(state, path)
+            content = safetensors.torch.save(state, self.metadata)
         else:
-            torch.save({**self.rest, self.wrapper: state} if self.wrapper else state, path)
+            buffer = io.BytesIO()
+            torch.save(self._wrap(state), buffer, _use_new_zipfile_serialization=self.zipped)
+            content = buffer.getvalue()
+        with path.open("wb") as file:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+
+    def _state(self, found: Mapping[str, Any]) -> dict[str, Any]:
+        """Return a network's state under the file's names, in its order and with its types."""
+        names = self.names
+        if names is None or not found.keys() >= set(names.values()):
+            names = {name: name for name in found}
+        state = {}
+        for given, name in names.items():
+            value = found[name]
+            if isinstance(value, Tensor):
+                value = value.detach().cpu().to(self.dtypes.get(given, value.dtype))
+                value = value.contiguous().clone()
+            state[given] = value
+        return state
+
+    def _wrap(self, state: dict[str, Any]) -> Any:
+        """Return the content of a torch file: the state dict in its place among the rest."""
+        content = copy.deepcopy(self.rest)
+        place = content
+        for key in self.wrapper:
+            place = place[key]
+        extra = dict(place)  # entries of the state dict that are no weights
+        place.clear()
+        place.update(state | extra)
+        return content
+
+
+def own_format(network: nn.Module) -> CheckpointFormat:
+    """Return the format for a network that was trained here.
+
+    Safetensors files hold nothing but tensors: a network whose layers have extra state of another
+    type is written as a torch file.
+    """
+    plain = all(isinstance(value, Tensor) for value in network.state_dict().values())
+    return CheckpointFormat() if plain else CheckpointFormat(".pt")
 
 
 def load_into(network: nn.Module, path: str) -> CheckpointFormat:
     """Load the weights at `path` into a network of the same architecture.
 
-    Accepts a .safetensors file or a torch file that holds a state dict, bare or under
-    `state_dict`, `model_state_dict` or `model`, with or without DataParallel's `module.` prefix.
-    Torch files are read with `weights_only=True`: code in a pickle is refused, never run.
+    Takes what `torch.nn.Module.load_state_dict` and `safetensors.torch.load_model` take. The state
+    dict may lie in dictionaries, under any keys. A prefix that all names share is stripped if the
+    rest fits the network.
+
+    Args:
+        network: Its weights are replaced; unchanged if the checkpoint is refused.
+        path: A safetensors file, or a torch file that loads with `weights_only=True`.
 
     Raises:
-        ConfigError: naming `model.checkpoint` if the file is missing, damaged, unsafe, or does
+        ConfigError: Naming `model.checkpoint` if the file is missing, damaged, unsafe, or does
             not fit the network.
     """
-    content = _read(path)
-    wrapper = next((w for w in _WRAPPERS if isinstance(content.get(w), dict)), None)
-    state: dict[str, Any] = content[wrapper] if wrapper else content
-    if not state or not all(_is_weight(name, value) for name, value in state.items()):
-        raise ConfigError(KEY, path, "must hold a state dict: names mapped to tensors")
-    parallel = all(name.startswith("module.") for name in state)
-    prefix = "module." if parallel and not state.keys() <= network.state_dict().keys() else ""
-    _check_fit(network, {name.removeprefix(prefix): t for name, t in state.items()}, path)
-    network.load_state_dict({name.removeprefix(prefix): t for name, t in state.items()})
-    rest = {key: value for key, value in content.items() if wrapper and key != wrapper}
-    if dropped := [key for key, value in rest.items() if not _plain(value)]:
-        say(f"{path}: {', '.join(dropped)} will not be in the result: it knows what is forgotten")
+    file = read_file(path)
+    readings = find_readings(file.values, network.state_dict())
+    if not readings:
+        keys = ", ".join(map(str, list(file.values)[:5])) or "nothing"
+        detail = f"must hold a state dict: names mapped to tensors; it holds {keys}"
+        raise ConfigError(KEY, path, detail)
+    reading = choose_reading(readings, network)
+    if isinstance(reading, str):
+        raise ConfigError(KEY, path, reading)
+    network.load_state_dict(reading.renamed(), strict=False)
+    return _describe_format(file, reading)
+
+
+def _describe_format(file: CheckpointFile, reading: Reading) -> CheckpointFormat:
+    rest, dropped = _without_tensors(file.values, reading)
     return CheckpointFormat(
-        suffix=Path(path).suffix or ".pt",
-        wrapper=wrapper,
-        prefix=prefix,
-        rest={key: value for key, value in rest.items() if _plain(value)},
+        suffix=file.suffix,
+        wrapper=reading.wrapper,
+        names=reading.names,
+        dtypes={
+            given: reading.state[given].dtype
+            for given in reading.names
+            if isinstance(reading.state[given], Tensor)
+        },
+        rest=rest,
+        dropped=tuple(dropped),
+        metadata=file.metadata,
+        zipped=file.zipped,
     )
 
 
-def _plain(value: object) -> bool:
-    """Whether it holds no tensor, as averages of weights and optimisers do."""
+def _without_tensors(values: Mapping[Any, Any], reading: Reading) -> tuple[Any, list[str]]:
+    """Return the content without tensors, and the keys whose values held some.
+
+    Averages of weights and the momenta of an optimiser may hold what is to be forgotten. The place
+    of the state dict is kept, with the entries that are no weights of the network.
+    """
+    if values is reading.state:
+        empty: Any = OrderedDict() if isinstance(values, OrderedDict) else {}
+        empty.update((n, v) for n, v in values.items() if n not in reading.names)
+        if hasattr(values, "_metadata"):  # torch's own, of the versions of layers
+            empty._metadata = values._metadata
+        return empty, []
+    rest: Any = type(values)()
+    dropped: list[str] = []
+    for key, value in values.items():
+        if isinstance(value, dict) and _holds(value, reading.state):
+            rest[key], within = _without_tensors(value, reading)
+            dropped += [f"{key}.{name}" for name in within]
+        elif _is_plain(value):
+            rest[key] = value
+        else:
+            dropped.append(str(key))
+    return rest, dropped
+
+
+def _holds(values: Mapping[Any, Any], state: Mapping[str, Any]) -> bool:
+    """Return whether a state dict is this dictionary or lies within it."""
+    return values is state or any(
+        isinstance(value, dict) and _holds(value, state) for value in values.values()
+    )
+
+
+def _is_plain(value: object) -> bool:
+    """Return whether a value holds no tensor and no array of numbers."""
+    if isinstance(value, Tensor | numpy.ndarray):
+        return False
     if isinstance(value, dict):
-        return all(map(_plain, value.values()))
+        return all(map(_is_plain, value.values()))
     if isinstance(value, list | tuple):
-        return all(map(_plain, value))
-    return not isinstance(value, torch.Tensor)
-
-
-def _read(path: str) -> dict[str, Any]:
-    file = Path(path).expanduser()
-    if not file.is_file():
-        raise ConfigError(KEY, path, f"no such file; looked at {file.absolute()}")
-    try:
-        if file.suffix == ".safetensors":
-            return dict(load_file(file))
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # of the pickle protocol: what is unsafe is refused
-            content = torch.load(file, map_location="cpu", weights_only=True)
-    except SafetensorError as error:
-        raise ConfigError(KEY, path, f"not a readable safetensors file ({error})") from error
-    except pickle.UnpicklingError as error:
-        raise ConfigError(
-            KEY,
-            path,
-            "damaged, or holds Python objects that could run code; save a plain state dict instead",
-        ) from error
-    except Exception as error:  # a damaged pickle raises whatever its bytes happen to mean
-        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
-        raise ConfigError(KEY, path, f"truncated or not a torch checkpoint ({reason})") from error
-    if not isinstance(content, dict):
-        raise ConfigError(KEY, path, "must hold a state dict: names mapped to tensors")
-    return content
-
-
-def _is_weight(name: object, value: object) -> bool:
-    """Whether this is an entry of a state dict: a dense tensor under a name."""
-    return (
-        isinstance(name, str)
-        and isinstance(value, Tensor)
-        and value.layout is torch.strided
-        and not (value.is_quantized or value.is_meta)
-    )
-
-
-def _check_fit(network: nn.Module, state: dict[str, Tensor], path: str) -> None:
-    expected = network.state_dict()
-    absent = sorted(expected.keys() - state.keys())
-    surplus = sorted(state.keys() - expected.keys())
-    if absent or surplus:
-        detail = "; ".join(
-            f"{word} {', '.join(names[:3])}{' ...' if len(names) > 3 else ''}"
-            for word, names in (("lacks", absent), ("has unknown", surplus))
-            if names
-        )
-        raise ConfigError(KEY, path, f"does not fit {type(network).__name__}: {detail}")
-    for name, tensor in expected.items():
-        if state[name].shape != tensor.shape:
-            found, wanted = list(state[name].shape), list(tensor.shape)
-            raise ConfigError(
-                KEY,
-                path,
-                f"does not fit {type(network).__name__}: {name} is {found}, must be {wanted}",
-            )
-        if tensor.is_floating_point() and not torch.isfinite(state[name]).all():
-            raise ConfigError(KEY, path, f"{name} holds NaN or infinite values")
+        return all(map(_is_plain, value))
+    return _is_plain(vars(value)) if hasattr(value, "__dict__") else True

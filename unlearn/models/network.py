@@ -2,49 +2,108 @@
 
 from __future__ import annotations
 
-import copy
+import inspect
+import io
 import re
 from collections.abc import Callable
+from typing import Any
 
 import torch
 from hydra.errors import InstantiationException
-from hydra.utils import instantiate
-from torch import nn
+from hydra.utils import get_object, instantiate
+from torch import Tensor, nn
+from torch.nn.parameter import is_lazy
 
 from unlearn.config.schema import DatasetConfig, ModelConfig
 from unlearn.errors import ConfigError, RunError, UnlearnError
 from unlearn.models.attention import default_layers
+from unlearn.models.copies import copy_network
+from unlearn.models.logits import return_logits
 
 _BATCH_NORMS = (nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d)
+_BY_NAME = (inspect.Parameter.POSITIONAL_OR_KEYWORD, inspect.Parameter.KEYWORD_ONLY)
 
 
 def builder(model: ModelConfig, dataset: DatasetConfig) -> Callable[[int], nn.Module]:
-    """A function that maps a seed to a freshly initialised network.
+    """Return a function that maps a seed to a freshly initialised network.
+
+    Networks that return tuples, dictionaries or objects with `logits` return their logits alone.
+    Layers that find their sizes at the first batch (`torch.nn.LazyLinear`) have found them.
+
+    Args:
+        model: The network's class or function, and its arguments.
+        dataset: The shape of the images and the number of classes.
 
     Raises:
-        ConfigError: if the network cannot be imported or built, or does not map a batch of the
-            data set's shape to one logit a class.
+        ConfigError: If the network cannot be imported or built, if it cannot be copied or saved, or
+            if it does not map a batch of the data set's shape to one logit a class.
     """
+    arguments = network_arguments(model)
+    batch = torch.zeros(2, *dataset.shape)
 
     def build(seed: int) -> nn.Module:
         with torch.random.fork_rng():
             torch.manual_seed(seed)
             try:
-                network = instantiate({"_target_": model.factory, **model.arguments})
+                network = instantiate({"_target_": model.factory, **arguments}, _convert_="all")
             except InstantiationException as error:
-                raise _refused(error, model) from error
-        if not isinstance(network, nn.Module):
-            raise ConfigError("model._target_", model.factory, "must build a torch.nn.Module")
+                raise _refused(error, model.factory, arguments) from error
+            if not isinstance(network, nn.Module):
+                raise ConfigError("model._target_", model.factory, "must build a torch.nn.Module")
+            return_logits(network, dataset.num_classes)
+            if any(map(is_lazy, (*network.parameters(), *network.buffers()))):
+                training = network.training
+                _answer(network.eval(), batch, model)
+                network.train(training)
         return network
 
-    _check_logits(build(0), model, dataset)
+    network = build(0)
+    _check_logits(_answer(network.eval(), batch, model), model, dataset)
+    _check_state(network, model)
+    if "checkpoint" in arguments:
+        _check_fresh(network, build(1), model)
     return build
 
 
-def attention_layers(model: ModelConfig, network: nn.Module) -> tuple[str, ...]:
-    """The layers whose attention is compared: as named in the config, else convolutions."""
+def network_arguments(model: ModelConfig) -> dict[str, Any]:
+    """Return the keyword arguments of the network's class or function.
+
+    The keys `name`, `checkpoint`, `batch_norm` and `attention` describe the network to this
+    program. Each is passed on as well if it holds a value and the signature has an argument of that
+    name. A `name` that the user did not choose is not passed on: `custom`, or the class's own.
+    """
+    described = {
+        "name": model.name,
+        "checkpoint": model.checkpoint,
+        "batch_norm": model.batch_norm,
+        "attention": None if model.attention is None else list(model.attention),
+    }
+    if model.name in ("custom", model.factory.rpartition(".")[2]):
+        del described["name"]
+    try:
+        signature = inspect.signature(get_object(model.factory)).parameters
+    except Exception:  # what cannot be imported is reported when it is built
+        return dict(model.arguments)
+    taken = {
+        key: value
+        for key, value in described.items()
+        if value is not None and key in signature and signature[key].kind in _BY_NAME
+    }
+    return taken | model.arguments
+
+
+def attention_layers(
+    model: ModelConfig, network: nn.Module, shape: tuple[int, int, int]
+) -> tuple[str, ...]:
+    """Return the layers whose attention is compared: those of the config, else convolutions.
+
+    Args:
+        model: The section of the config.
+        network: Not changed.
+        shape: (channels, height, width) of an image.
+    """
     if model.attention is None:
-        return default_layers(network)
+        return default_layers(network, shape)
     return tuple(model.attention)
 
 
@@ -76,7 +135,7 @@ def shrink_and_perturb(teacher: nn.Module, fresh: nn.Module, share: float) -> nn
         fresh: a freshly initialised network of the same architecture.
         share: the teacher's share in [0, 1]; 0 is random, 1 is the teacher.
     """
-    student = copy.deepcopy(teacher if share > 0 else fresh)
+    student = copy_network(teacher if share > 0 else fresh)
     with torch.no_grad():
         for weight, taught, new in zip(
             student.parameters(), teacher.parameters(), fresh.parameters(), strict=True
@@ -122,20 +181,21 @@ def readout(network: nn.Module, classes: int) -> nn.Linear:
     return found[-1]
 
 
-def _check_logits(network: nn.Module, model: ModelConfig, dataset: DatasetConfig) -> None:
-    batch = torch.zeros(2, *dataset.shape)
+def _answer(network: nn.Module, batch: Tensor, model: ModelConfig) -> Any:
+    """Return what the network answers to a batch."""
     try:
         with torch.no_grad():
-            logits = network.eval()(batch)
+            return network(batch)
     except Exception as error:  # whatever the user's own `forward` raises
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
-        raise ConfigError(
-            "model._target_",
-            model.factory,
-            f"cannot take images of shape {list(dataset.shape)} ({reason})",
-        ) from error
-    if not isinstance(logits, torch.Tensor) or logits.shape != (2, dataset.num_classes):
-        found = list(logits.shape[1:]) if isinstance(logits, torch.Tensor) else type(logits)
+        shape = list(batch.shape[1:])
+        detail = f"cannot take images of shape {shape} ({reason})"
+        raise ConfigError("model._target_", model.factory, detail) from error
+
+
+def _check_logits(logits: Any, model: ModelConfig, dataset: DatasetConfig) -> None:
+    if not isinstance(logits, Tensor) or logits.shape != (2, dataset.num_classes):
+        found = list(logits.shape[1:]) if isinstance(logits, Tensor) else type(logits)
         raise ConfigError(
             "model._target_",
             model.factory,
@@ -143,14 +203,57 @@ def _check_logits(network: nn.Module, model: ModelConfig, dataset: DatasetConfig
         )
 
 
-def _refused(error: Exception, model: ModelConfig) -> UnlearnError:
+def _check_state(network: nn.Module, model: ModelConfig) -> None:
+    """Check that the network can be copied, and that its state can be written and read again.
+
+    Raises:
+        ConfigError: Naming the entry of the state dict that cannot.
+    """
+    try:
+        copy_network(network)
+    except Exception as error:  # whatever the attributes of a user's network raise
+        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+        detail = f"cannot be copied with copy.deepcopy ({reason})"
+        raise ConfigError("model._target_", model.factory, detail) from error
+    for name, value in network.state_dict().items():
+        if isinstance(value, Tensor):
+            continue
+        buffer = io.BytesIO()
+        try:
+            torch.save(value, buffer)
+            torch.load(io.BytesIO(buffer.getvalue()), weights_only=True)
+        except Exception as error:  # of pickling whatever a layer keeps
+            detail = (
+                f"{name} of its state dict is of type {type(value).__name__}, which "
+                "torch.load(weights_only=True) does not read; allowed are plain values and tensors"
+            )
+            raise ConfigError("model._target_", model.factory, detail) from error
+
+
+def _check_fresh(first: nn.Module, second: nn.Module, model: ModelConfig) -> None:
+    """Check that a network whose own argument is `checkpoint` is random without its weights.
+
+    Raises:
+        ConfigError: If networks of two seeds are the same: the network loads the file itself, so
+            that no network could be retrained and no student could start anew.
+    """
+    pairs = zip(first.parameters(), second.parameters(), strict=True)
+    if all(torch.equal(one, other) for one, other in pairs):
+        detail = (
+            f"{model.factory} loads it itself, so that every new network holds the teacher's "
+            "weights; write a function that builds the network without them"
+        )
+        raise ConfigError("model.checkpoint", model.checkpoint, detail)
+
+
+def _refused(error: Exception, factory: str, arguments: dict[str, Any]) -> UnlearnError:
     cause = error.__cause__ or error
     if isinstance(cause, UnlearnError):
         return cause
     surplus = re.search(r"unexpected keyword argument '(\w+)'", str(cause))
     if surplus:
         key = surplus[1]
-        return ConfigError(f"model.{key}", model.arguments.get(key), "no such key")
-    words = ", ".join(f"{key}={value}" for key, value in model.arguments.items())
+        return ConfigError(f"model.{key}", arguments.get(key), "no such key")
+    words = ", ".join(f"{key}={value}" for key, value in arguments.items())
     reason = f"cannot be built with {words}: {str(cause) or type(cause).__name__}"
-    return ConfigError("model._target_", model.factory, reason)
+    return ConfigError("model._target_", factory, reason)

@@ -132,14 +132,15 @@ def _check_network(config: RunConfig, network: nn.Module) -> None:
     if config.model.checkpoint is not None:
         load_into(network, config.model.checkpoint)
     known = dict(network.named_modules())
-    for layer in attention_layers(config.model, network):
+    for layer in attention_layers(config.model, network, config.dataset.shape):
         if layer not in known:
             raise ConfigError("model.attention", layer, "names no layer of the network")
 
 
 def _check_space(config: RunConfig, network: nn.Module) -> None:
     """Room for the student, and for the trained networks in the cache."""
-    size = sum(t.numel() * t.element_size() for t in network.state_dict().values())
+    tensors = [t for t in network.state_dict().values() if isinstance(t, torch.Tensor)]
+    size = sum(t.numel() * t.element_size() for t in tensors)
     run_dir = config.run_dir is not None
     key, value = ("run_dir", config.run_dir) if run_dir else ("outputs", config.outputs)
     assert value is not None

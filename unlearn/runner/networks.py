@@ -5,11 +5,11 @@ Trained networks are kept in a cache under the hash of what determines them: eac
 
 from __future__ import annotations
 
-import copy
+import hashlib
 import json
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -19,9 +19,11 @@ from torch import nn
 
 from unlearn.config.schema import RunConfig, TrainingConfig, digest
 from unlearn.data.tensors import Data, Split
+from unlearn.errors import ConfigError, say
 from unlearn.evaluation.accuracy import measure_accuracy
-from unlearn.models.checkpoint import CheckpointFormat, load_into
-from unlearn.models.network import attention_layers
+from unlearn.models.checkpoint import CheckpointFormat, load_into, own_format
+from unlearn.models.copies import copy_network
+from unlearn.models.network import attention_layers, network_arguments
 from unlearn.protocol import Request
 from unlearn.records.record import write_json
 from unlearn.resume import Progress
@@ -44,7 +46,7 @@ class Networks:
 
     teacher: nn.Module
     trained: dict[str, nn.Module]
-    checkpoint_format: CheckpointFormat = field(default_factory=CheckpointFormat)
+    checkpoint_format: CheckpointFormat
 
     @property
     def retrained(self) -> nn.Module | None:
@@ -67,9 +69,15 @@ def prepare_networks(session: Session) -> Networks:
     trained = {role: train_network(session, role) for role in _list_trained(session)}
     checkpoint = session.config.model.checkpoint
     if checkpoint is None:
-        return Networks(trained["teacher"], trained)
+        return Networks(trained["teacher"], trained, own_format(trained["teacher"]))
     network = session.parts.new_network(0)
     checkpoint_format = load_into(network, checkpoint)
+    if checkpoint_format.dropped:
+        dropped = ", ".join(checkpoint_format.dropped)
+        say(
+            f"{checkpoint}: {dropped} dropped from the output: "
+            "it may still contain information about the forget classes"
+        )
     teacher = session.parts.hardware.place(network).eval()
     return Networks(teacher, trained, checkpoint_format)
 
@@ -83,14 +91,14 @@ def make_request(config: RunConfig, parts: Parts, teacher: nn.Module) -> Request
     seed, device = derive_seed(config.seed, "student"), parts.hardware.device
     new_network = parts.new_network  # the request must not lead to `parts`, which hold the data
     return Request(
-        teacher=copy.deepcopy(teacher).requires_grad_(False).eval(),
+        teacher=copy_network(teacher).requires_grad_(False).eval(),
         fresh=lambda: new_network(seed),
         forget=config.forget,
         num_classes=config.dataset.num_classes,
         shape=config.dataset.shape,
         lowest=lowest.view(-1, 1, 1).to(device),
         highest=highest.view(-1, 1, 1).to(device),
-        attention=attention_layers(config.model, teacher),
+        attention=attention_layers(config.model, teacher, config.dataset.shape),
         filter=parts.filter,
         hardware=parts.hardware,
         seed=seed,
@@ -155,7 +163,8 @@ def _determinants(
     """Return everything that decides a trained network's weights, as plain values."""
     config = session.config
     plain = config.plain()
-    ignored = ("checkpoint", "attention")
+    passed = network_arguments(config.model)  # a key that the network takes decides its weights
+    ignored = [key for key in ("checkpoint", "attention") if key not in passed]
     return {
         "data": data.fingerprint,
         "validation": config.dataset.validation,
@@ -176,7 +185,8 @@ def train_once(
 ) -> float:
     """Load a network's weights from the cache, or train it and put it there.
 
-    Parallel callers wait for the first.
+    Parallel callers wait for the first. A network in the cache that cannot be read is named and
+    trained again.
 
     Args:
         folder: The cache.
@@ -191,17 +201,46 @@ def train_once(
     """
     place = folder / f"{role}-{digest(determinants)}"
     place.mkdir(parents=True, exist_ok=True)
-    weights, note = place / "model.safetensors", place / "model.json"
+    checkpoint_format = own_format(network)
+    weights, note = place / f"model{checkpoint_format.suffix}", place / "model.json"
     with FileLock(place / ".lock"):
-        if not note.exists():
+        try:
+            seconds = _load_cached(network, weights, note)
+        except (ConfigError, OSError, ValueError, KeyError, TypeError) as error:
+            say(f"{place}: the network in the cache cannot be read ({error}); it is trained again")
+            seconds = None
+        if seconds is None:
             start = time.perf_counter()
             fit(place)
             seconds = time.perf_counter() - start
-            temporary = place / ".model.safetensors"
-            CheckpointFormat().save(network, temporary)
+            temporary = place / f".{weights.name}"
+            checkpoint_format.save(network, temporary)
             temporary.replace(weights)
-            about = {"seconds": seconds, "config": determinants, "accuracy": measure()}
-            write_json(note, about)
-        load_into(network, str(weights))
+            about = {"seconds": seconds, "sha256": _digest_file(weights), "config": determinants}
+            write_json(note, about | {"accuracy": measure()})
+            load_into(network, str(weights))
         network.eval()
-        return float(json.loads(note.read_text())["seconds"])
+        return seconds
+
+
+def _load_cached(network: nn.Module, weights: Path, note: Path) -> float | None:
+    """Load a network from the cache; return the seconds that its training took, None if absent.
+
+    Raises:
+        ConfigError: If the weights cannot be read, or are not those that were written.
+        OSError, ValueError, KeyError, TypeError: If the note beside them cannot be read.
+    """
+    if not note.exists():
+        return None
+    about = json.loads(note.read_text())
+    seconds = float(about["seconds"])
+    found = _digest_file(weights)
+    if about.get("sha256", found) != found:
+        raise ValueError(f"{weights.name} has changed since it was written")
+    load_into(network, str(weights))
+    return seconds
+
+
+def _digest_file(file: Path) -> str:
+    with file.open("rb") as opened:
+        return hashlib.file_digest(opened, "sha256").hexdigest()

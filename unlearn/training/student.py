@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import copy
-
 import torch
 from torch import Tensor, nn
 
 from unlearn.config.schema import retain_classes
 from unlearn.errors import RunError
 from unlearn.hardware import Hardware
+from unlearn.models.copies import copy_network
 from unlearn.models.network import freeze_batch_norm, readout, renew_readout, shrink_and_perturb
 from unlearn.protocol import Request
 
@@ -40,7 +39,7 @@ def taught_student(request: Request, *, frozen: bool = False) -> nn.Module:
         request: the teacher.
         frozen: whether batch norm stays at the teacher's statistics.
     """
-    student = copy.deepcopy(request.teacher).requires_grad_(True)
+    student = copy_network(request.teacher).requires_grad_(True)
     set_training(student, frozen=frozen)
     return student
 

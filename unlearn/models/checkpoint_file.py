@@ -1,0 +1,108 @@
+"""Reads checkpoint files: safetensors and torch files. Code in a file is refused, never run."""
+
+from __future__ import annotations
+
+import argparse
+import pathlib
+import pickle
+import re
+import warnings
+import zipfile
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy
+import torch
+from safetensors import SafetensorError, safe_open
+
+from unlearn.errors import ConfigError
+
+KEY = "model.checkpoint"
+
+
+@dataclass(frozen=True)
+class CheckpointFile:
+    """What a checkpoint file holds.
+
+    Args:
+        values: The content: a state dict, or a dictionary that holds one.
+        suffix: The file's suffix, as in `.safetensors`.
+        metadata: Texts in the header of a safetensors file; None if there are none.
+        zipped: False for a torch file in the format that was usual before torch 1.6.
+    """
+
+    values: dict[str, Any]
+    suffix: str
+    metadata: dict[str, str] | None = None
+    zipped: bool = True
+
+
+def read_file(path: str) -> CheckpointFile:
+    """Read a checkpoint onto the CPU.
+
+    Torch files are read with `weights_only=True`. Besides tensors and plain Python values they may
+    hold NumPy scalars and arrays, paths and `argparse.Namespace`.
+
+    Args:
+        path: A safetensors file or a torch file; `~` is the user's home.
+
+    Raises:
+        ConfigError: Naming `model.checkpoint` if the file is missing, damaged or unsafe.
+    """
+    file = Path(path).expanduser()
+    if not file.is_file():
+        raise ConfigError(KEY, path, f"no such file; looked at {file.absolute()}")
+    try:
+        if file.suffix == ".safetensors":
+            return _read_safetensors(file)
+        with warnings.catch_warnings(), torch.serialization.safe_globals(_safe_globals()):
+            warnings.simplefilter("ignore")  # of the pickle protocol: what is unsafe is refused
+            values = torch.load(file, map_location="cpu", weights_only=True)
+    except SafetensorError as error:
+        raise ConfigError(KEY, path, f"not a readable safetensors file ({error})") from error
+    except pickle.UnpicklingError as error:
+        raise ConfigError(KEY, path, _describe_unsafe(str(error))) from error
+    except Exception as error:  # a damaged pickle raises whatever its bytes happen to mean
+        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+        raise ConfigError(KEY, path, f"truncated or not a torch checkpoint ({reason})") from error
+    if not isinstance(values, dict):
+        raise ConfigError(
+            KEY,
+            path,
+            "must hold a state dict: names mapped to tensors; "
+            f"it holds an object of type {type(values).__name__}",
+        )
+    return CheckpointFile(values, file.suffix or ".pt", zipped=zipfile.is_zipfile(file))
+
+
+def _read_safetensors(file: Path) -> CheckpointFile:
+    with safe_open(file, "pt") as opened:
+        values = {name: opened.get_tensor(name) for name in opened.keys()}  # noqa: SIM118
+        return CheckpointFile(values, file.suffix, opened.metadata())
+
+
+def _safe_globals() -> list[Any]:
+    """Return the types that a torch file may hold besides torch's own; building one runs no code.
+
+    NumPy 2 has moved the functions that rebuild scalars and arrays: both paths are allowed.
+    """
+    scalar, array = numpy.float64(0).__reduce__()[0], numpy.zeros(1).__reduce__()[0]
+    moved = [
+        (function, f"numpy.{core}.multiarray.{name}")
+        for function, name in ((scalar, "scalar"), (array, "_reconstruct"))
+        for core in ("core", "_core")
+    ]
+    dtypes = [type(numpy.dtype(code)) for code in "?bBhHiIlLqQefdgFDSUM"]
+    paths = [pathlib.Path, pathlib.PosixPath, pathlib.PurePosixPath]
+    return [*moved, numpy.ndarray, numpy.dtype, *dtypes, *paths, argparse.Namespace]
+
+
+def _describe_unsafe(error: str) -> str:
+    """Say why torch refused a pickle, and name the Python object that it refused if it does."""
+    found = re.search(r"GLOBAL ([\w.]+)", error)
+    named = f" ({found[1]})" if found else ""
+    return (
+        f"damaged, or holds Python objects{named} that could run code; "
+        "save a plain state dict instead"
+    )
