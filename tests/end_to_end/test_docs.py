@@ -1,14 +1,16 @@
-"""Every command in docs/ does what its page says; guide/slurm.md is played in tests/slurm."""
+"""The commands of the README and of docs/ run; guide/slurm.md is played in tests/slurm."""
 
 from __future__ import annotations
 
 import ast
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 
 from tests.helpers.command_line import record_in
-from tests.helpers.pages import DOCS, play
+from tests.helpers.pages import DOCS, play, write_files
 
 PLAYED = {
     "add_a_method.md",
@@ -28,6 +30,18 @@ def test_every_page_with_a_command_is_played() -> None:
     written = [path for path in DOCS.rglob("*.md") if "\n```bash\n" in path.read_text()]
     pages = {path.relative_to(DOCS).as_posix() for path in written}
     assert {page for page in pages if not page.startswith("extending/")} == PLAYED
+
+
+@pytest.mark.slow
+def test_the_readme(tmp_path: Path) -> None:
+    write_files("guide/checkpoint.md", tmp_path)
+    subprocess.run([sys.executable, "train.py"], cwd=tmp_path, check=True)
+    done = play("../README.md", tmp_path)
+    assert (tmp_path / "deleted" / "student.pt").exists()
+    plans = [run.stderr for text, run in done if "launch=plan" in text]
+    assert "6 runs: 6 new" in plans[0]
+    assert "150 runs: 150 new" in plans[1]
+    assert (tmp_path / "report.html").stat().st_size > 50_000
 
 
 @pytest.mark.slow

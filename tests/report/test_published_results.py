@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.helpers.paths import DOCS
+from tests.helpers.paths import DOCS, ROOT
 from unlearn.report.__main__ import main
 
 RESULTS = DOCS / "results"
@@ -80,6 +80,18 @@ def test_the_boards_are_made_from_their_records(
     first = head.index("access")
     rows = [row for table in tables((RESULTS / "leaderboard.md").read_text()) for row in table]
     assert [row for row in made if row[first:] not in rows] == []
+
+
+def test_the_readmes_table_is_made_from_its_records(capsys: pytest.CaptureFixture[str]) -> None:
+    head, *made = printed(capsys, "leaderboard", RESULTS / "leaderboard_digits.csv")
+    board = {row[head.index("method")]: dict(zip(head, row, strict=True)) for row in made}
+    names, *rows = tables((ROOT / "README.md").read_text().replace("\u2212", "-"))[-1]
+    assert len(rows) <= 12
+    for row in rows:
+        shown = dict(zip(names, row, strict=True))
+        entry = board[shown.pop("method").split("`")[1]]
+        assert shown.pop("s") == entry["s"].split()[0]
+        assert {name: entry[name] for name in shown} == shown
 
 
 @pytest.mark.parametrize("board", BOARDS)
