@@ -11,7 +11,6 @@ import yaml
 
 _PACKAGE = re.compile(r"# @package (\S+)")
 _COMMENT = re.compile(r"\s*# ?(.*)")
-_IN_ONE_GROUP = ("experiment", "method/quick")  # folders whose options are GROUP=FOLDER/NAME
 _GROUPS = {
     "dataset": "What the networks are trained on and measured on.",
     "model": "The architecture of the teacher, the retrained reference and the student.",
@@ -79,8 +78,6 @@ def read_option(path: Path, conf: Path) -> Option:
             header.append(_COMMENT.sub(r"\1", line))
         else:
             break
-    if folder == "method/quick":
-        package = "method"
     root = yaml.compose(text)
     keys, defaults = [], []
     for key, value in root.value if isinstance(root, yaml.MappingNode) else ():
@@ -96,10 +93,8 @@ def _choice(folder: str, name: str) -> str:
     """What is typed to choose an option; empty where it is found by its name."""
     if folder.startswith("tuned"):
         return ""
-    for group in _IN_ONE_GROUP:
-        if folder.startswith(group):
-            top, _, rest = f"{folder}/{name}".partition("/")
-            return f"{top}={rest}"
+    if folder.startswith("experiment"):
+        return f"experiment={folder.partition('/')[2]}/{name}".replace("=/", "=")
     return f"{folder}={name}"
 
 
