@@ -1,1 +1,1 @@
-"""Speed of published loops beside ours; not part of the installed package."""
+"""Times the published loops beside ours. It is not part of the installed package."""

@@ -1,11 +1,10 @@
-"""A benchmark's figures for one setting, and the table of all settings."""
+"""The figures of one benchmarked setting."""
 
 from __future__ import annotations
 
 import dataclasses
-import json
 import platform
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from pathlib import Path
 from statistics import median
 from typing import Any
@@ -15,57 +14,41 @@ from torch import nn
 
 from scripts.benchmark.measure import (
     Program,
-    matrix_rate,
-    multiplications,
-    paired,
-    peak_memory,
-    seconds,
-    shares,
+    Timing,
+    count_operations,
+    measure_matrix_rate,
+    measure_peak_memory,
+    measure_shares,
+    time_in_turn,
+    time_step,
 )
-from scripts.benchmark.programs import programs, student_step
+from scripts.benchmark.programs import build_programs, build_student_step
 from scripts.benchmark.setting import Setting
 from unlearn.methods.gkt import GatedKnowledgeTransfer
 from unlearn.protocol import Request
 from unlearn.synthesis.generator import ImageGenerator
 
-_HEAD = (
-    "method",
-    "model",
-    "batch",
-    "precision",
-    "published / ours",
-    "(least to most)",
-    "published, s",
-    "ours, s",
-    "images/s",
-    "of the matrix rate",
-    "student step",
-    "teacher",
-    "student",
-    "generator",
-    "rest",
-    "peak MiB, published / ours",
-)
 
-
-def measured(setting: Setting, settings: Mapping[str, Any]) -> dict[str, Any]:
-    """All figures of one setting.
+def measure_setting(setting: Setting, timing: Timing) -> dict[str, Any]:
+    """Return all figures of one setting.
 
     Args:
-        setting: the run, with its request.
-        settings: `rounds`, `warmup`, `least`, `published_steps` of conf/benchmark.yaml.
+        setting: The run, with its trained teacher and its request.
+        timing: How long the programs are timed.
+
+    Raises:
+        ConfigError: If the method has no published loop here.
     """
     method, hardware = setting.parts.method, setting.request.hardware
     device, dtype = hardware.device, hardware.autocast_dtype or torch.float32
-    published, ours = programs(method, setting, settings["published_steps"])
-    rounds = {key: settings[key] for key in ("rounds", "warmup", "least")}
-    pairs = paired(published, ours, device=device, **rounds)
-    rate = matrix_rate(device, dtype)
-    student = _student(setting, settings, rate)
-    eager = _eager(setting, settings)
+    published, ours = build_programs(method, setting, timing.published_steps)
+    pairs = time_in_turn(published, ours, timing, device)
+    matrix_rate = measure_matrix_rate(device, dtype)
+    student = _measure_student_step(setting, timing, matrix_rate)
+    eager = _build_eager_program(setting, timing)
     both = {"published": published, "ours": ours}
-    part = _parts(setting.request)
-    flops = {"published": multiplications(published), "ours": multiplications(eager)}
+    name_part = _part_namer(setting.request)
+    flops = {"published": count_operations(published), "ours": count_operations(eager)}
     ratios = [a * published.whole / (b * ours.whole) for a, b in pairs]
     spent = {"published": median(a for a, _ in pairs), "ours": median(b for _, b in pairs)}
     return {
@@ -76,57 +59,59 @@ def measured(setting: Setting, settings: Mapping[str, Any]) -> dict[str, Any]:
         "flops_a_step": flops,
         "precision": str(dtype).removeprefix("torch."),
         "compiled": hardware.compile_mode,
-        "matrix_rate": rate,
-        "floor_seconds_a_step": flops["ours"] / rate,
+        "matrix_rate": matrix_rate,
+        "floor_seconds_a_step": flops["ours"] / matrix_rate,
         "student_step": student,
         "shares": {
-            "published": shares(published, part, device),
-            "ours": shares(eager, part, device),
+            "published": measure_shares(published, name_part, device),
+            "ours": measure_shares(eager, name_part, device),
         },
-        "peak_mib": {name: peak_memory(program, device) for name, program in both.items()},
+        "peak_mib": {name: measure_peak_memory(program, device) for name, program in both.items()},
     }
 
 
-def _eager(setting: Setting, settings: Mapping[str, Any]) -> Program:
-    """Ours before it is compiled, whose operations can be told apart and counted."""
+def _build_eager_program(setting: Setting, timing: Timing) -> Program:
+    """Return our program without compilation, so that its operations can be counted."""
     if setting.request.hardware.compile_mode is not None:
         plain = dataclasses.replace(setting.request.hardware, compile_mode=None)
         request = dataclasses.replace(setting.request, hardware=plain)
         setting = dataclasses.replace(setting, request=request)
-    _, ours = programs(setting.parts.method, setting, settings["published_steps"])
+    _, ours = build_programs(setting.parts.method, setting, timing.published_steps)
     ours.step()
     return ours
 
 
-def _student(setting: Setting, settings: Mapping[str, Any], rate: float) -> dict[str, float] | None:
-    """GKT's student step beside the matrix rate."""
+def _measure_student_step(
+    setting: Setting, timing: Timing, matrix_rate: float
+) -> dict[str, float] | None:
+    """Return the cost of GKT's student step relative to the matrix rate; None for other methods."""
     method, device = setting.parts.method, setting.request.hardware.device
     if not isinstance(method, GatedKnowledgeTransfer):
         return None
-    program = student_step(method, setting.request)
+    program = build_student_step(method, setting.request)
     program.step()
-    spent = median(seconds(program, settings["least"], device) for _ in range(settings["rounds"]))
+    spent = median(time_step(program, timing.least, device) for _ in range(timing.rounds))
     eager = dataclasses.replace(setting.request.hardware, compile_mode=None)
     request = dataclasses.replace(setting.request, hardware=eager)
-    flops = multiplications(student_step(method, request))
-    return {"seconds": spent, "flops": flops, "of_matrix_rate": flops / spent / rate}
+    flops = count_operations(build_student_step(method, request))
+    return {"seconds": spent, "flops": flops, "of_matrix_rate": flops / spent / matrix_rate}
 
 
-def _parts(request: Request) -> Callable[[nn.Module], str | None]:
-    """Names a module: generator, teacher or student."""
+def _part_namer(request: Request) -> Callable[[nn.Module], str | None]:
+    """Return a function that says whether a module is the generator, the teacher or the student."""
 
-    def part(module: nn.Module) -> str | None:
+    def name_part(module: nn.Module) -> str | None:
         if isinstance(module, ImageGenerator):
             return "generator"
         if module is request.teacher:
             return "teacher"
         return "student" if type(module) is type(request.teacher) else None
 
-    return part
+    return name_part
 
 
-def machine() -> dict[str, Any]:
-    """What the figures are measured on."""
+def describe_machine() -> dict[str, Any]:
+    """Return the processor, the number of threads, the GPU and the version of torch."""
     information = Path("/proc/cpuinfo")
     lines = information.read_text().splitlines() if information.exists() else []
     models = [line.split(": ", 1)[1] for line in lines if line.startswith("model name")]
@@ -136,30 +121,3 @@ def machine() -> dict[str, Any]:
         "gpu": torch.cuda.get_device_name() if torch.cuda.is_available() else None,
         "torch": torch.__version__,
     }
-
-
-def table(folder: Path) -> str:
-    """The Markdown table of every setting under a folder."""
-    lines = [_HEAD, ("---",) * len(_HEAD)]
-    lines += [_row(json.loads(path.read_text())) for path in sorted(folder.rglob("*.json"))]
-    return "\n".join("| " + " | ".join(cells) + " |" for cells in lines) + "\n"
-
-
-def _row(found: Mapping[str, Any]) -> tuple[str, ...]:
-    ratio, steps, seconds = found["ratio"], found["steps"], found["seconds_a_step"]
-    compiled = ", compiled" if found["compiled"] else ""
-    parts = (found["shares"]["ours"].get(k, 0) for k in ("teacher", "student", "generator", "rest"))
-    return (
-        found["method"],
-        found["model"],
-        str(found["batch"]),
-        found["precision"] + compiled,
-        f"{ratio['median']:.1f}×",
-        f"{ratio['least']:.1f} to {ratio['most']:.1f}",
-        *(f"{seconds[k] * steps[k]:,.0f}" for k in ("published", "ours")),
-        f"{found['images_a_second']['ours']:,.0f}",
-        f"{found['floor_seconds_a_step'] / seconds['ours']:.0%}",
-        f"{found['student_step']['of_matrix_rate']:.0%}" if found["student_step"] else "-",
-        *(f"{part:.0%}" for part in parts),
-        " / ".join(f"{found['peak_mib'][k] or 0:,.0f}" for k in ("published", "ours")),
-    )

@@ -1,4 +1,4 @@
-"""Times, work, memory and who spends them, of one program beside another in one process."""
+"""Measures the time, the operations and the memory of programs, and the shares of their parts."""
 
 from __future__ import annotations
 
@@ -20,14 +20,31 @@ _PART = "part: "
 _BACKWARD = "autograd::engine::evaluate_function"
 
 
+@dataclass
+class Timing:
+    """How long the programs are timed.
+
+    Args:
+        rounds: The number of pairs of turns: published, ours, published, ours, ...
+        warmup: The number of steps of each program before the first turn.
+        least: The least seconds of a turn; steps are repeated until then.
+        published_steps: The steps of the published inversion, for each batch of images.
+    """
+
+    rounds: int = 5
+    warmup: int = 1
+    least: float = 1.0
+    published_steps: int = 2000
+
+
 @dataclass(frozen=True)
 class Program:
     """Something to be timed.
 
     Args:
-        step: does one step of the setting.
-        whole: steps of the whole setting.
-        rows: images that a step works on.
+        step: Does one step of the setting.
+        whole: The number of steps of the whole setting.
+        rows: The number of images that a step works on.
     """
 
     step: Callable[[], object]
@@ -35,27 +52,31 @@ class Program:
     rows: int
 
 
-def paired(
-    one: Program, other: Program, *, rounds: int, warmup: int, least: float, device: torch.device
+def time_in_turn(
+    one: Program, other: Program, timing: Timing, device: torch.device
 ) -> list[tuple[float, float]]:
-    """Seconds a step of two programs, in turn, A B A B ...: one pair a round.
+    """Time two programs in turn, so that both meet the same load of the machine.
 
     Args:
-        one: program A.
-        other: program B.
-        rounds: pairs that count.
-        warmup: steps of each before that.
-        least: seconds that a turn lasts at least; steps are repeated until then.
-        device: waited for at the end of a turn.
+        one: The program of the first turn.
+        other: The program of the second turn.
+        timing: The number of rounds, and how long a turn lasts.
+        device: The device that is waited for at the end of a turn.
+
+    Returns:
+        For each round the seconds a step of either program.
     """
     for program in (one, other):
-        for _ in range(warmup):
+        for _ in range(timing.warmup):
             program.step()
-    return [(seconds(one, least, device), seconds(other, least, device)) for _ in range(rounds)]
+    return [
+        (time_step(one, timing.least, device), time_step(other, timing.least, device))
+        for _ in range(timing.rounds)
+    ]
 
 
-def seconds(program: Program, least: float, device: torch.device) -> float:
-    """Seconds a step, over as many steps as take `least` seconds."""
+def time_step(program: Program, least: float, device: torch.device) -> float:
+    """Return the seconds a step, averaged over as many steps as take `least` seconds."""
     start, done = time.perf_counter(), 0
     while done == 0 or time.perf_counter() - start < least:
         program.step()
@@ -64,15 +85,21 @@ def seconds(program: Program, least: float, device: torch.device) -> float:
     return (time.perf_counter() - start) / done
 
 
-def multiplications(program: Program) -> int:
-    """Floating-point operations of one step's products and convolutions."""
+def count_operations(program: Program) -> int:
+    """Return the floating-point operations of one step's matrix products and convolutions."""
     with FlopCounterMode(display=False) as counter:
         program.step()
     return int(counter.get_total_flops())
 
 
-def matrix_rate(device: torch.device, dtype: torch.dtype, size: int = 2048) -> float:
-    """Floating-point operations a second of the best of eight square matrix products."""
+def measure_matrix_rate(device: torch.device, dtype: torch.dtype, size: int = 2048) -> float:
+    """Return the floating-point operations a second of the fastest of eight matrix products.
+
+    Args:
+        device: The device that multiplies.
+        dtype: The type of the matrices.
+        size: The number of rows and of columns.
+    """
     left, right = (torch.randn(size, size, device=device, dtype=dtype) for _ in range(2))
     best = float("inf")
     for _ in range(8):
@@ -84,28 +111,31 @@ def matrix_rate(device: torch.device, dtype: torch.dtype, size: int = 2048) -> f
     return 2 * size**3 / best
 
 
-def peak_memory(program: Program, device: torch.device) -> float | None:
-    """MiB in use at the worst moment of one step: of the process, or of the GPU's tensors."""
+def measure_peak_memory(program: Program, device: torch.device) -> float | None:
+    """Return the MiB in use at the peak of one step: of the GPU's tensors, or of the process.
+
+    None if the system does not tell.
+    """
     peak = PeakMemory(device)
     with peak.measuring():
         program.step()
     return peak.resident if peak.cuda is None else peak.cuda
 
 
-def shares(
-    program: Program, part_of: Callable[[nn.Module], str | None], device: torch.device
+def measure_shares(
+    program: Program, name_part: Callable[[nn.Module], str | None], device: torch.device
 ) -> dict[str, float]:
-    """Share of a step's time in each part, forward and backward, and in the `rest`.
+    """Return the share of a step's time in each part, forward and backward, and in the `rest`.
 
     Args:
-        program: what is profiled, for one step.
-        part_of: names the part that a module is, None for layers and others.
-        device: whose time counts.
+        program: The program that is profiled for one step.
+        name_part: Returns the part that a module is, or None for layers and other modules.
+        device: The device whose time counts.
     """
     activities = [ProfilerActivity.CPU]
     if device.type == "cuda":
         activities.append(ProfilerActivity.CUDA)
-    with _labelled(part_of), profile(activities=activities) as profiler:
+    with _labelled(name_part), profile(activities=activities) as profiler:
         start = time.perf_counter()
         program.step()
         _wait(device)
@@ -143,19 +173,19 @@ def _microseconds(event: Any, cuda: bool) -> float:
 
 
 @contextmanager
-def _labelled(part_of: Callable[[nn.Module], str | None]) -> Iterator[None]:
+def _labelled(name_part: Callable[[nn.Module], str | None]) -> Iterator[None]:
     """Mark the forward passes of parts for the profiler."""
     open_regions: list[record_function] = []
 
     def begin(module: nn.Module, inputs: object) -> None:
-        part = part_of(module)
+        part = name_part(module)
         if part is not None:
             region = record_function(_PART + part)
             region.__enter__()
             open_regions.append(region)
 
     def end(module: nn.Module, inputs: object, output: object) -> None:
-        if part_of(module) is not None:
+        if name_part(module) is not None:
             open_regions.pop().__exit__(None, None, None)
 
     handles = [

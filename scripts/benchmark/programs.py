@@ -1,4 +1,4 @@
-"""What is timed for each method: the loop as published in float32, and ours as configured."""
+"""The programs that are timed: for each method its published loop in float32 and our loop."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import Any
 import torch
 
 from scripts.benchmark.measure import Program
-from scripts.benchmark.published import PublishedTransfer, loader_batches, published_noises
+from scripts.benchmark.published import PublishedGKT, optimise_published_noises, train_from_loader
 from scripts.benchmark.setting import Setting
 from unlearn.errors import ConfigError
 from unlearn.hardware import Hardware
@@ -20,93 +20,95 @@ from unlearn.methods.noise import ErrorNoise
 from unlearn.methods.retrain import Retrain
 from unlearn.protocol import Request
 
-_ENDLESS = 10**6  # steps, so that the timing never meets the end
+_ENDLESS = 10**6  # steps; more than are ever timed
 
 
 @singledispatch
-def programs(method: object, setting: Setting, published_steps: int) -> tuple[Program, Program]:
-    """The published program and ours.
+def build_programs(
+    method: object, setting: Setting, published_steps: int
+) -> tuple[Program, Program]:
+    """Return the published program and ours.
 
     Args:
-        method: of the run.
-        setting: of the run, with its request.
-        published_steps: of an inversion.
+        method: The method of the run.
+        setting: The run, with its trained teacher and its request.
+        published_steps: The steps of the published inversion, for each batch of images.
 
     Raises:
-        ConfigError: naming `method` if it has no published loop here.
+        ConfigError: If the method has no published loop here.
     """
     name = setting.config.method.name
     raise ConfigError("method", name, "allowed are gkt, noise, inversion, retrain")
 
 
-@programs.register
+@build_programs.register
 def _gkt(
     method: GatedKnowledgeTransfer, setting: Setting, published_steps: int
 ) -> tuple[Program, Program]:
-    """Steps are outer iterations; rows are images that the student sees."""
+    """A step is an outer iteration; rows are the images that the student sees."""
     endless = dataclasses.replace(method, iterations=_ENDLESS)
-    published = PublishedTransfer(endless, _plain(setting.request), setting.config.filter.gate)
+    published = PublishedGKT(endless, _make_plain(setting.request), setting.config.filter.gate)
     ours = endless.unlearn(setting.request, None)
     rows = method.batch_size * method.student_steps
     return (
-        Program(published.iteration, method.iterations, rows),
-        Program(_stepping(ours), method.iterations, rows),
+        Program(published.run_iteration, method.iterations, rows),
+        Program(_make_step(ours), method.iterations, rows),
     )
 
 
-def student_step(method: GatedKnowledgeTransfer, request: Request) -> Program:
-    """GKT's student step alone, on one batch: forward, backward, clipping and Adam."""
+def build_student_step(method: GatedKnowledgeTransfer, request: Request) -> Program:
+    """Return GKT's student step alone on one batch: forward, backward, clipping and Adam."""
     trainer = GKTTrainer(method, request)
     batch = trainer.synthesise(trainer.draw_noise())
     return Program(lambda: trainer.student_step(batch), 1, method.batch_size)
 
 
-@programs.register
+@build_programs.register
 def _noise(method: ErrorNoise, setting: Setting, published_steps: int) -> tuple[Program, Program]:
-    """Steps of the noises' optimiser: of one class as published, of all classes in ours."""
+    """A step is one of the noises' optimiser: for one class as published, for all in ours."""
     endless = dataclasses.replace(method, noise_steps=_ENDLESS)
     random, classes = torch.Generator().manual_seed(0), setting.request.num_classes
-    published = published_noises(endless.synthesis(), _plain(setting.request), random)
+    published = optimise_published_noises(endless.synthesis(), _make_plain(setting.request), random)
     ours = endless.unlearn(setting.request, None)
     return (
-        Program(_stepping(published), method.noise_steps * classes, method.noises),
-        Program(_stepping(ours), method.noise_steps, method.noises * classes),
+        Program(_make_step(published), method.noise_steps * classes, method.noises),
+        Program(_make_step(ours), method.noise_steps, method.noises * classes),
     )
 
 
-@programs.register
+@build_programs.register
 def _inversion(
     method: Inversion, setting: Setting, published_steps: int
 ) -> tuple[Program, Program]:
-    """Steps of a batch of images: `published_steps` from noise, or as configured."""
+    """A step is one of the optimiser of a batch of images."""
     request = setting.request
     classes = request.num_classes if method.inverted == "all" else len(request.retain)
     images = method.images * classes
     batches, rows = -(-images // method.inversion_batch), min(method.inversion_batch, images)
     endless = dataclasses.replace(method, inversion_steps=_ENDLESS)
-    published, ours = (endless.unlearn(r, None) for r in (_plain(request), request))
+    published, ours = (endless.unlearn(r, None) for r in (_make_plain(request), request))
     return (
-        Program(_stepping(published), batches * published_steps, rows),
-        Program(_stepping(ours), batches * method.inversion_steps, rows),
+        Program(_make_step(published), batches * published_steps, rows),
+        Program(_make_step(ours), batches * method.inversion_steps, rows),
     )
 
 
-@programs.register
+@build_programs.register
 def _training(method: Retrain, setting: Setting, published_steps: int) -> tuple[Program, Program]:
-    """Steps are epochs: from a DataLoader with two workers, or from tensors on the device."""
+    """A step is an epoch: from a DataLoader as published, from tensors on the device in ours."""
     rows, settings = setting.retain_rows(), setting.config.training
-    network = _plain(setting.request).hardware.place(setting.request.fresh())
+    network = _make_plain(setting.request).hardware.place(setting.request.fresh())
     ours = dataclasses.replace(method, epochs=_ENDLESS // 100).unlearn(setting.request, rows)
     return (
-        Program(_stepping(loader_batches(network, rows, settings)), method.epochs, len(rows)),
-        Program(_stepping(ours), method.epochs, len(rows)),
+        Program(_make_step(train_from_loader(network, rows, settings)), method.epochs, len(rows)),
+        Program(_make_step(ours), method.epochs, len(rows)),
     )
 
 
-def _plain(request: Request) -> Request:
-    """The request in float32 and the default layout, not compiled."""
+def _make_plain(request: Request) -> Request:
+    """Return the request in float32 and the default layout, not compiled."""
     return dataclasses.replace(request, hardware=Hardware(request.hardware.device))
 
 
-def _stepping(steps: Iterator[Any]) -> Callable[[], Any]:
+def _make_step(steps: Iterator[Any]) -> Callable[[], Any]:
     return lambda: next(steps)

@@ -1,7 +1,7 @@
-"""The loops as published, for timing beside ours and for tests that both make the same student.
+"""The published loops, for timing beside ours and for tests that both make the same student.
 
-Only their cost differs from ours: what is computed again and again, where they wait, and the
-order of sums. Nothing but the benchmark and the tests uses them.
+Only their cost differs from ours: they repeat computations, wait for results and sum in another
+order. Only the benchmark and the tests use them.
 """
 
 from __future__ import annotations
@@ -26,19 +26,19 @@ from unlearn.synthesis.noise import ClassNoises
 from unlearn.training.student import start_student
 
 
-class PublishedTransfer:
-    """GKT: the student steps make the same images again, with gradients, and ask twice.
+class PublishedGKT:
+    """GKT as published: each student step generates the images again and runs the teacher twice.
 
-    Each of an iteration's steps runs the generator with its graph, the teacher to gate the rows,
-    the teacher again on the rows that are kept, and waits for the loss. Batch norm in train mode
-    sees the kept rows alone, where ours sees all: with a gate, students are the same with frozen
-    batch norm or without any.
+    Each step of an iteration runs the generator with its graph, the teacher to gate the rows, and
+    the teacher again on the kept rows, and then waits for the loss. In train mode batch norm sees
+    the kept rows alone; ours sees all rows. With a gate the students are therefore the same only
+    if batch norm is frozen or absent.
 
     Args:
-        method: the settings, with raw targets; `fresh_noise`, filters other than the gate, and
-            schedules are left out.
-        request: of the run, in float32.
-        gate: epsilon, or None to keep every row.
+        method: The settings, with raw targets. `fresh_noise`, schedules and filters other than the
+            gate are ignored.
+        request: The request of the run, in float32.
+        gate: The largest forget probability of a row that is kept; None keeps every row.
     """
 
     def __init__(
@@ -51,15 +51,15 @@ class PublishedTransfer:
         )
         with torch.random.fork_rng():
             torch.manual_seed(request.seed)
-            self.generator = with_plain_layers(
+            self.generator = use_plain_layers(
                 ImageGenerator(method.latent, request.shape, method.generator_width)
             ).to(request.hardware.device)
         self.random = torch.Generator().manual_seed(request.seed)
         self.student_optimizer = Adam(self.student.parameters(), method.learning_rate)
         self.generator_optimizer = Adam(self.generator.parameters(), method.generator_learning_rate)
 
-    def iteration(self) -> float:
-        """One outer iteration; the last loss."""
+    def run_iteration(self) -> float:
+        """Run one outer iteration and return the last loss."""
         noise = torch.randn(self.method.batch_size, self.method.latent, generator=self.random).to(
             self.request.hardware.device
         )
@@ -107,10 +107,19 @@ class PublishedTransfer:
         return float(loss.detach())
 
 
-def published_noises(
+def optimise_published_noises(
     settings: ClassNoises, request: Request, random: torch.Generator
 ) -> Iterator[Tensor]:
-    """EMMN's noises, one class after the other; yields after each step the class's (n, C, H, W)."""
+    """Optimise EMMN's noises one class after the other.
+
+    Args:
+        settings: The number of noises, the steps and the rates.
+        request: The request of the run.
+        random: Draws the noises that the optimiser starts from.
+
+    Yields:
+        After each step the noises of the class (n, C, H, W).
+    """
     starts = [
         torch.randn(settings.noises, *request.shape, generator=random)
         for _ in range(request.num_classes)
@@ -134,12 +143,21 @@ def published_noises(
             yield noise.detach()
 
 
-def loader_batches(
+def train_from_loader(
     network: nn.Module, data: Split, settings: TrainingConfig, workers: int = 2
 ) -> Iterator[float]:
-    """Training from a standard DataLoader over the normalised images; yields each epoch's loss.
+    """Train from a standard DataLoader over the normalised images, without end.
 
-    Kinder than usual: nothing is decoded or transformed while the network waits.
+    Nothing is decoded or transformed while the network waits, so this is faster than usual.
+
+    Args:
+        network: The network, on the device of the labels.
+        data: The training rows.
+        settings: The batch size and the optimiser's settings.
+        workers: The number of the loader's processes.
+
+    Yields:
+        The last loss of each epoch.
     """
     rows = TensorDataset(data.images.cpu(), data.labels.cpu())
     loader = DataLoader(rows, settings.batch_size, shuffle=True, num_workers=workers)
@@ -157,8 +175,8 @@ def loader_batches(
         yield float(loss.detach())
 
 
-def with_plain_layers(generator: ImageGenerator) -> ImageGenerator:
-    """The same weights in the published layers: upsample, then convolve."""
+def use_plain_layers(generator: ImageGenerator) -> ImageGenerator:
+    """Replace each doubling layer by the published pair: upsample, then convolve."""
     layers: list[nn.Module] = []
     for layer in generator.layers:
         if isinstance(layer, DoublingConv2d):
@@ -173,7 +191,7 @@ def with_plain_layers(generator: ImageGenerator) -> ImageGenerator:
 
 @contextmanager
 def _activations(network: nn.Module, layers: tuple[str, ...]) -> Iterator[list[Tensor]]:
-    """The named layers' outputs of the last forward pass."""
+    """Keep the outputs of the named layers, each from the last forward pass."""
     kept: list[Tensor] = [torch.empty(0)] * len(layers)
     handles = []
     for index, layer in enumerate(layers):

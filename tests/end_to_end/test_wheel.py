@@ -1,4 +1,4 @@
-"""A built wheel carries its conf/ tree and works away from the clone."""
+"""A built wheel holds the packages and their data alone, and works away from the clone."""
 
 from __future__ import annotations
 
@@ -8,33 +8,44 @@ import sys
 import zipfile
 from pathlib import Path
 
+import pytest
+
 from tests.helpers.command_line import TINY, record_in
-from tests.helpers.paths import ROOT
+from tests.helpers.paths import CONF, ROOT
 
 
-def test_the_wheel_works_elsewhere(tmp_path: Path) -> None:
-    built = subprocess.run(
-        [sys.executable, "-m", "build", "--wheel", "--outdir", str(tmp_path / "dist"), str(ROOT)],
+@pytest.fixture(scope="module")
+def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder that holds what the wheel holds."""
+    folder = tmp_path_factory.mktemp("wheel")
+    subprocess.run(
+        [sys.executable, "-m", "build", "--wheel", "--outdir", str(folder / "dist"), str(ROOT)],
         capture_output=True,
-        text=True,
-        check=False,
+        check=True,
     )
-    assert built.returncode == 0, built.stdout + built.stderr
-    (wheel,) = (tmp_path / "dist").glob("*.whl")
-    zipfile.ZipFile(wheel).extractall(tmp_path / "site")
-    packed = {p.relative_to(ROOT / "conf") for p in (ROOT / "conf").rglob("*.yaml")}
-    carried = tmp_path / "site" / "unlearn" / "conf"
-    assert {p.relative_to(carried) for p in carried.rglob("*.yaml")} == packed
-    plugins = tmp_path / "site" / "hydra_plugins"
+    (wheel,) = (folder / "dist").glob("*.whl")
+    zipfile.ZipFile(wheel).extractall(folder / "site")
+    return folder / "site"
+
+
+def files_in(folder: Path, pattern: str) -> set[Path]:
+    return {path.relative_to(folder) for path in folder.rglob(pattern)}
+
+
+def test_the_wheel_holds_the_packages_and_their_data_alone(site: Path) -> None:
+    assert {path.name.partition("-")[0] for path in site.iterdir()} == {"unlearn", "hydra_plugins"}
+    assert files_in(site / "unlearn" / "conf", "*.yaml") == files_in(CONF, "*.yaml")
+    templates = Path("unlearn", "report", "templates")
+    assert files_in(site / templates, "*") == files_in(ROOT / templates, "*")
+    plugins = site / "hydra_plugins"
     assert (plugins / "unlearn_hydra" / "slurm_launcher.py").exists()
     assert not (plugins / "__init__.py").exists(), "it would hide the plugins of other packages"
 
-    where = "import unlearn, sys; sys.stdout.write(unlearn.__file__)"
-    pages = ROOT / "unlearn" / "report" / "templates"
-    packed_pages = tmp_path / "site" / "unlearn" / "report" / "templates"
-    assert {p.name for p in packed_pages.iterdir()} == {p.name for p in pages.iterdir()}
 
-    environment = {**os.environ, "PYTHONPATH": str(tmp_path / "site"), "OMP_NUM_THREADS": "1"}
+def test_the_wheel_works_elsewhere(site: Path, tmp_path: Path) -> None:
+    environment = {**os.environ, "PYTHONPATH": str(site), "OMP_NUM_THREADS": "1"}
+    where = "import unlearn; print(unlearn.__file__)"
+    said = []
     for call in (["-c", where], ["-m", "unlearn", *TINY, "run_dir=here"]):
         done = subprocess.run(
             [sys.executable, *call],
@@ -45,6 +56,6 @@ def test_the_wheel_works_elsewhere(tmp_path: Path) -> None:
             check=False,
         )
         assert done.returncode == 0, done.stderr
-        if call[0] == "-c":
-            assert done.stdout.startswith(str(tmp_path / "site"))
+        said.append(done.stdout)
+    assert said[0].startswith(str(site))
     assert record_in(tmp_path / "here")["status"] == "complete"

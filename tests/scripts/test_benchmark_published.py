@@ -10,7 +10,7 @@ import pytest
 import torch
 from torch import nn
 
-from scripts.benchmark.published import PublishedTransfer, published_noises
+from scripts.benchmark.published import PublishedGKT, optimise_published_noises
 from tests.helpers.small_methods import small_gkt
 from unlearn.filters.compose import Product
 from unlearn.filters.gate import ForgetGate
@@ -54,7 +54,7 @@ def test_gkt_as_published_makes_our_student(
     parts = {} if gate is None else {"gate": ForgetGate(gate)}
     request = make_request(filter=Product(parts))
     method = gkt(**changes)
-    published = PublishedTransfer(method, make_request(), gate)
+    published = PublishedGKT(method, make_request(), gate)
     kept = []
     for _ in range(method.iterations):
         with torch.no_grad():
@@ -62,7 +62,7 @@ def test_gkt_as_published_makes_our_student(
             if gate is not None:
                 mass = request.teacher(images).softmax(dim=1)[:, 0]
                 kept.append((mass <= gate).float().mean().item())
-        published.iteration()
+        published.run_iteration()
     if gate is not None:
         assert 0.05 < sum(kept) / len(kept) < 0.95, "the gate must have something to do"
     student = ours(method, request)
@@ -91,7 +91,7 @@ def test_noises_as_published_are_our_noises(make_request: MakeRequest) -> None:
         valid=False,
     )
     request = make_request(forget=(1,))
-    steps = list(published_noises(settings, request, torch.Generator().manual_seed(3)))
+    steps = list(optimise_published_noises(settings, request, torch.Generator().manual_seed(3)))
     assert len(steps) == 4 * 30
     published = torch.stack([steps[30 * (label + 1) - 1] for label in range(4)])
     random = torch.Generator().manual_seed(3)

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from scripts.benchmark.published import PublishedTransfer
+from scripts.benchmark.published import PublishedGKT
 from tests.helpers.small_methods import small_gkt, small_noise
 from unlearn.filters.compose import gate_and_entropy
 from unlearn.methods.inversion import Inversion
@@ -90,9 +90,9 @@ def test_forward_passes_of_a_gkt_iteration(
 def test_forward_passes_and_waits_as_published(make_request: MakeRequest) -> None:
     """The counts can tell: the published loop asks the teacher 22 times and waits every step."""
     request = make_request()
-    published = PublishedTransfer(gkt(), request, gate=0.9)
+    published = PublishedGKT(gkt(), request, gate=0.9)
     with Calls(request.teacher) as calls, Operations() as operations:
-        published.iteration()
+        published.run_iteration()
     assert dict(calls.counts) == {"generator": 11, "teacher": 22, "student": 11}
     assert operations.waits >= 22
 
