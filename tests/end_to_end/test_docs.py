@@ -45,7 +45,9 @@ def test_the_readme(tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("page", ["quickstart.md", "guide/data.md", "guide/paper.md"])
+@pytest.mark.parametrize(
+    "page", ["quickstart.md", "concepts/measures.md", "guide/data.md", "guide/paper.md"]
+)
 def test_short_pages_run(page: str, tmp_path: Path) -> None:
     play(page, tmp_path)
 
