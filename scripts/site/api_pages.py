@@ -32,7 +32,8 @@ def api_pages(package: Path) -> dict[str, str]:
     pages = {"index.md": f"{head}{rows}\n"}
     for name in names:
         blocks = "\n".join(f"::: unlearn.{module}\n" for module in modules[name])
-        pages[_file(name)] = f"# {_title(name)}\n\n{_summary(package, name)}\n\n{blocks}"
+        summary = "" if modules[name] == [name] else f"{_summary(package, name)}\n\n"
+        pages[_file(name)] = f"# {_title(name)}\n\n{summary}{blocks}"
     return pages
 
 

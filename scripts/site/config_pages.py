@@ -197,6 +197,9 @@ def _section(option: Option) -> str:
 
 def _table(keys: list[Key] | tuple[Key, ...]) -> str:
     """The keys as a Markdown table."""
+    if not any(key.comment for key in keys):
+        rows = (f"| `{key.path}` | {_shown(key)} |" for key in keys)
+        return "\n".join(["| key | value |", "|---|---|", *rows])
     rows = (f"| `{key.path}` | {_shown(key)} | {_escaped(key.comment)} |" for key in keys)
     return "\n".join(["| key | value | comment |", "|---|---|---|", *rows])
 
