@@ -6,7 +6,6 @@ import os
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
-from pathlib import Path
 
 import hydra
 from hydra.core.hydra_config import HydraConfig
@@ -17,16 +16,15 @@ from omegaconf import DictConfig
 from unlearn.config.help import help_text
 from unlearn.config.hydra_errors import explain_hydra_error, is_hydra_error
 from unlearn.config.resolve import resolve_config
+from unlearn.config.tree import CONF
 from unlearn.errors import ConfigError, UnlearnError, say
 
-_HERE = Path(__file__).resolve().parent
 _HYDRA_TRACEBACK = "HYDRA_FULL_ERROR"
 _TRACEBACK = "UNLEARN_TRACEBACK"
 _TYPED = "command-line"  # Hydra's name for the provider of --config-dir
-_CONF = _HERE / "conf" if (_HERE / "conf").is_dir() else _HERE.parent / "conf"
 
 
-@hydra.main(version_base="1.3", config_path=str(_CONF), config_name="config")
+@hydra.main(version_base="1.3", config_path=str(CONF), config_name="config")
 def _task(composed: DictConfig) -> float | None:
     job = HydraConfig.get()
     if job.mode != RunMode.MULTIRUN:
@@ -73,7 +71,7 @@ def _list_own_trees() -> list[str]:
 def main() -> None:
     """Run the command line; exit 2 for the user's mistakes, 1 for runs that failed."""
     if {"--help", "-h"} & set(sys.argv[1:]):
-        sys.stdout.write(help_text(_CONF, sys.argv[1:]) + "\n")
+        sys.stdout.write(help_text(CONF, sys.argv[1:]) + "\n")
         return
     sys.argv[1:] = sorted(sys.argv[1:], key=_is_override)  # Hydra knows no option after one
     os.environ.setdefault(_TRACEBACK, os.environ.get(_HYDRA_TRACEBACK, "0"))
@@ -125,7 +123,7 @@ def _explained(error: Exception) -> tuple[str, int]:
     if isinstance(error, UnlearnError):
         return str(error), error.exit_code
     if is_hydra_error(error):
-        return explain_hydra_error(error, sys.argv[1:], _CONF), 2
+        return explain_hydra_error(error, sys.argv[1:], CONF), 2
     return f"{type(error).__name__}: {error}", 1
 
 
