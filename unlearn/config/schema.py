@@ -248,6 +248,7 @@ class EvaluationConfig(_Closed):
     """How often the student is looked at, and what is measured at the end."""
 
     every: PositiveInt | None
+    pictures: bool | None = None
     references: NonNegativeInt = 0
     metrics: dict[str, dict[str, Any]]
     audit_rows: PositiveInt = 1000
@@ -311,6 +312,7 @@ def config_hash(config: RunConfig, checkpoint_digest: str | None) -> str:
     values = {k: v for k, v in config.plain().items() if k not in _NOT_HASHED}
     values["model"]["checkpoint"] = checkpoint_digest
     values["dataset"].pop("memory", None)  # where images are kept decides no figure
+    values["evaluation"].pop("pictures", None)  # nor do pictures
     return digest(_with_first_paths(values))
 
 

@@ -31,6 +31,7 @@ class SamplePictures:
 
     most: PositiveInt
     needs_data: ClassVar[bool] = False
+    draws: ClassVar[bool] = True  # puts pictures of the class into the run folder
 
     def __call__(self, models: Models, context: MetricContext) -> Figures:
         """Draw the picture, if the method showed samples.
@@ -63,6 +64,7 @@ class InversionAttack(Inversion):
 
     images: PositiveInt
     needs_data: ClassVar[bool] = False
+    draws: ClassVar[bool] = True  # puts pictures of the class into the run folder
     figure_names: ClassVar[Mapping[str, FigureName]] = {
         "unlearned": FigureName("attack confidence")
     }

@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
+import hashlib
 import time
+from pathlib import Path
+
+from safetensors.torch import save
+from torch import nn
 
 from unlearn.evaluation.alarms import find_alarms
 from unlearn.evaluation.audit import AuditContext
@@ -10,6 +15,7 @@ from unlearn.evaluation.base import MetricContext, Models, StudentMetric, name_f
 from unlearn.evaluation.monitor import StudentMonitor
 from unlearn.evaluation.panel import run_audits
 from unlearn.protocol import Request
+from unlearn.records.card import digest_file, make_card, write_card
 from unlearn.records.record import merge
 from unlearn.runner.method import Result
 from unlearn.runner.networks import Networks
@@ -34,6 +40,8 @@ def evaluate(
     for name, metric in session.parts.metrics.items():
         if isinstance(metric, StudentMetric) or (metric.needs_data and context.data is None):
             continue
+        if getattr(metric, "draws", False) and not _may_draw(session):
+            continue
         with session.catching():
             merge(record, {name: metric(models, context)})
     with session.catching():
@@ -42,6 +50,23 @@ def evaluate(
         _run_audits(session, networks, request, models)
     record["alarms"] = find_alarms(record["accuracy"], context.history)
     record["seconds"]["evaluation"] = monitor.seconds + time.perf_counter() - start
+
+
+def write_evidence(session: Session, networks: Networks) -> None:
+    """Write the card of the run: what was asked, done and measured."""
+    weights_in = _describe_teacher(session.config.model.checkpoint, networks.teacher)
+    (student,) = session.folder.glob("student.*")
+    weights_out = {"file": student.name, "sha256": digest_file(student)}
+    write_card(session.folder, make_card(session.record, weights_in, weights_out))
+
+
+def _describe_teacher(checkpoint: str | None, teacher: nn.Module) -> dict[str, str]:
+    """Return the teacher's file and the SHA-256 of its weights, for the card."""
+    if checkpoint is not None:
+        path = Path(checkpoint).expanduser().absolute()
+        return {"file": str(path), "sha256": digest_file(path)}
+    state = {name: tensor.cpu().contiguous() for name, tensor in teacher.state_dict().items()}
+    return {"file": "(trained by this run)", "sha256": hashlib.sha256(save(state)).hexdigest()}
 
 
 def _make_context(session: Session, request: Request, result: Result) -> MetricContext:
@@ -54,6 +79,15 @@ def _make_context(session: Session, request: Request, result: Result) -> MetricC
         session.folder / "figures",
         session.parts.measurements,
     )
+
+
+def _may_draw(session: Session) -> bool:
+    """Return whether pictures of the forgotten class may be put into the run folder.
+
+    Without data a run usually answers a deletion request: pictures are drawn only if asked for.
+    """
+    asked = session.config.evaluation.pictures
+    return session.parts.data is not None if asked is None else asked
 
 
 def _run_audits(session: Session, networks: Networks, request: Request, models: Models) -> None:

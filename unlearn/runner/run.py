@@ -13,7 +13,7 @@ from unlearn.records.folder import fill_directory, find_finished, locate_run, lo
 from unlearn.records.record import check_objective
 from unlearn.records.template import new_record
 from unlearn.runner.build import build
-from unlearn.runner.evaluate import evaluate
+from unlearn.runner.evaluate import evaluate, write_evidence
 from unlearn.runner.method import run_method
 from unlearn.runner.networks import make_request, prepare_networks
 from unlearn.runner.session import Session
@@ -63,6 +63,7 @@ def run(config: RunConfig, command: Sequence[str] | None = None) -> Outcome:
                 )
                 result = run_method(session, request, monitor)
                 evaluate(session, networks, request, monitor, result)
+                write_evidence(session, networks)
     if session.errors:
         raise session.errors[0]
     return Outcome(record, directory)
