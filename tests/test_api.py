@@ -28,7 +28,7 @@ def test_a_network_in_memory_forgets_a_class(tmp_path: Path) -> None:
     before = {name: tensor.clone() for name, tensor in network.state_dict().items()}
     student, record = unlearn.forget(
         network,
-        ["cat"],
+        [1],
         **INPUT,
         class_names=["dog", "cat", "cow", "hen"],
         method="masked_logit",
