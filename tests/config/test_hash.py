@@ -1,0 +1,60 @@
+"""A run's hash names what determines its figures: it outlives moved files and new keys."""
+
+from __future__ import annotations
+
+import pytest
+from hydra import compose
+
+from unlearn.config.resolve import resolve_config
+from unlearn.config.schema import config_hash
+
+# As version 0.1 computed them: runs made then are still found done.
+FIRST = {
+    "": "e85519fef4625cea",
+    "method=gkt": "993a9e33ffb098bd",
+    "method=noise": "e2999a256c40461b",
+    "method=inversion": "597e605a3d9db7c0",
+    "method=delete": "07905c70f72d1dfd",
+    "method=delete_inverted": "fa46a14b4ad0bcd1",
+    "method=salun": "a886e028a629fb15",
+    "method=retrain": "587c050b663912ac",
+    "evaluation=audit": "2903635cf866b0a5",
+    "evaluation=quick": "4b5cf0825f274c00",
+    "experiment=leaderboard/digits": "ee2853c8913973c9",
+    "experiment=ablation/gate": "db97cb6162ea99b3",
+    "model=lenet": "77b0153dc1d8bd36",
+    "method=gkt method.as_published=true": "874eae0b97e2987e",
+    "method=regrow filter.gate=0.2 forget=[1,2] seed=3": "4fcc3af5aacd3000",
+    "dataset=fashion_mnist dataset.root=x model=lenet method=scrub": "0d93b9c2009b3269",
+}
+
+
+@pytest.mark.usefixtures("composing")
+@pytest.mark.parametrize("typed", sorted(FIRST))
+def test_runs_of_the_first_version_are_found(typed: str) -> None:
+    words = typed.split()
+    config = resolve_config(compose("config", overrides=words), words)
+    assert config_hash(config, None) == FIRST[typed]
+
+
+@pytest.mark.usefixtures("composing")
+@pytest.mark.parametrize(
+    "word",
+    ["outputs=elsewhere", "force=true", "evaluation.pictures=true", "tracking.mode=disabled"],
+)
+def test_where_and_how_loudly_a_run_happens_is_no_part_of_it(word: str) -> None:
+    plain, other = (
+        config_hash(resolve_config(compose("config", overrides=words), words), None)
+        for words in ([], [word])
+    )
+    assert plain == other
+
+
+@pytest.mark.usefixtures("composing")
+@pytest.mark.parametrize("word", ["seed=1", "forget=[1]", "method.start=0.5", "model.width=0.5"])
+def test_what_determines_the_figures_is(word: str) -> None:
+    plain, other = (
+        config_hash(resolve_config(compose("config", overrides=words), words), None)
+        for words in ([], [word])
+    )
+    assert plain != other
