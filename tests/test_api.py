@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import subprocess
 import sys
 from pathlib import Path
@@ -11,6 +12,7 @@ import torch
 
 import unlearn
 from tests.helpers.command_line import TINY
+from tests.helpers.paths import DOCS
 from tests.helpers.tiny import seeded_net
 from unlearn.errors import UnlearnError
 
@@ -68,3 +70,18 @@ def test_a_run_and_its_row(tmp_path: Path) -> None:
     row = table.iloc[0]
     assert (row["seed"], row["method.iterations"], row["status"]) == (4, 4, "complete")
     assert row["D_r"] == outcome.record["accuracy"]["unlearned"]["test"]["retain"]
+
+
+@pytest.mark.slow
+def test_the_notebook_runs_from_top_to_bottom() -> None:
+    notebook = json.loads((DOCS / "guide" / "python.ipynb").read_text())
+    cells = [cell for cell in notebook["cells"] if cell["cell_type"] == "code"]
+    names: dict[str, object] = {}
+    for cell in cells:
+        exec(compile("".join(cell["source"]), cell["id"], "exec"), names)
+    figures, table = names["figures"], names["table"]
+    assert isinstance(figures, dict)
+    assert figures["teacher"][1] > 0.95
+    assert figures["student"][1] < 0.05
+    assert figures["student"][0] > 0.8
+    assert list(table["status"]) == ["complete"]  # type: ignore[index]

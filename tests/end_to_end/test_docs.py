@@ -17,6 +17,7 @@ PLAYED = {
     "concepts/measures.md",
     "guide/checkpoint.md",
     "guide/data.md",
+    "guide/evidence.md",
     "guide/leaderboard.md",
     "guide/paper.md",
     "guide/report.md",
@@ -46,7 +47,14 @@ def test_the_readme(tmp_path: Path) -> None:
 
 @pytest.mark.slow
 @pytest.mark.parametrize(
-    "page", ["quickstart.md", "concepts/measures.md", "guide/data.md", "guide/paper.md"]
+    "page",
+    [
+        "quickstart.md",
+        "concepts/measures.md",
+        "guide/data.md",
+        "guide/evidence.md",
+        "guide/paper.md",
+    ],
 )
 def test_short_pages_run(page: str, tmp_path: Path) -> None:
     play(page, tmp_path)
