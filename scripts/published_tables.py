@@ -22,7 +22,7 @@ from hydra import compose, initialize_config_dir
 from unlearn.config.resolve import resolve_config
 from unlearn.errors import ConfigError, exit_on_error
 from unlearn.records.history import read_looks
-from unlearn.report.options import add_format, format_table
+from unlearn.report.options import add, format_table
 from unlearn.report.pivot import format_mean, pivot
 from unlearn.report.runs import DAGGER, as_text, flatten, load, only
 
@@ -142,7 +142,7 @@ def main(words: Sequence[str] | None = None) -> None:
     """Run the command line, or these words in its place; exit 2 if there are no such runs."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("outputs", type=Path, nargs="+", help="folders that hold run directories")
-    add_format(parser, "markdown")
+    add(parser, "--format", default="markdown")
     paper = pd.read_csv(PAPER, comment="#", dtype={"forget": str}).set_index(JOINED)
     with exit_on_error("published_tables"), initialize_config_dir(str(CONF), version_base="1.3"):
         options = parser.parse_args(words)

@@ -33,17 +33,21 @@ class Factor:
 
 @dataclass(frozen=True)
 class Contrast:
-    """A difference to be estimated.
+    """A difference to be estimated: of one factor's level, or of two factors' levels together."""
 
-    Args:
-        key: one, or two for an interaction.
-        level: of each key.
-        against: of each key, its reference.
-    """
-
-    key: tuple[str, ...]
+    factors: tuple[Factor, ...]
     level: tuple[str, ...]
-    against: tuple[str, ...]
+
+    @property
+    def against(self) -> tuple[str, ...]:
+        """The factors' reference levels."""
+        return tuple(factor.levels[0] for factor in self.factors)
+
+    def holds(self, texts: pd.DataFrame, level: Sequence[str]) -> NDArray[np.bool_]:
+        """Which rows have these levels of the factors."""
+        keys = [factor.key for factor in self.factors]
+        found: NDArray[np.bool_] = (texts[keys] == list(level)).all(axis=1).to_numpy()
+        return found
 
 
 def factors(runs: pd.DataFrame, words: Sequence[str]) -> list[Factor]:
@@ -92,24 +96,28 @@ def effects(
     """
     complete = runs[runs["status"] == "complete"]
     texts = complete[[factor.key for factor in named]].map(as_text)
-    pairs = list(combinations(named, 2)) if interactions else []
-    wanted = [*_main(named), *_together(pairs)]
-    columns = _columns(texts, named, pairs)
-    blocks = _blocks(complete, [factor.key for factor in named])
-    rows = _rows(wanted, named, pairs)
-    told = {
-        name: fitted(columns, blocks, rows, complete[name].to_numpy(dtype=float))
-        for name in figures
-    }
-    every = fitted(columns, blocks, rows, np.zeros(len(complete)))
+    groups = [*combinations(named, 1), *(combinations(named, 2) if interactions else ())]
+    wanted = [
+        Contrast(group, level)
+        for group in groups
+        for level in product(*(factor.levels[1:] for factor in group))
+    ]
+    # Each contrast is a column of the design too: the indicator of its levels.
+    columns = _indicators(texts, wanted)
+    design = columns, _blocks(complete, [factor.key for factor in named]), _rows(wanted, named)
+    every = fitted(*design, np.zeros(len(complete)))
     for contrast, estimate in zip(wanted, every["difference"], strict=True):
-        if len(contrast.key) == 1 and np.isnan(estimate):
-            word = f"{contrast.key[0]}={contrast.level[0]}"
+        if len(contrast.factors) == 1 and np.isnan(estimate):
+            word = f"{contrast.factors[0].key}={contrast.level[0]}"
             raise ConfigError("keys", word, "these runs cannot tell it from other differences")
-    cells = {"runs": [str(_count(texts, contrast)) for contrast in wanted]}
-    cells |= {name: [_cell(*pair) for pair in found.to_numpy()] for name, found in told.items()}
-    parts = [(c.key, c.level, c.against) for c in wanted]
-    index = [(" × ".join(k), ", ".join(level), ", ".join(a)) for k, level, a in parts]
+    cells = {"runs": [f"{count:.0f}" for count in columns.sum(axis=0)]}
+    for name in figures:
+        found = fitted(*design, complete[name].to_numpy(dtype=float))
+        cells[name] = [_cell(*pair) for pair in found.to_numpy()]
+    index = [
+        (" × ".join(f.key for f in c.factors), ", ".join(c.level), ", ".join(c.against))
+        for c in wanted
+    ]
     return pd.DataFrame(cells, pd.MultiIndex.from_tuples(index, names=["key", "level", "against"]))
 
 
@@ -145,58 +153,24 @@ def fitted(columns: Matrix, blocks: Matrix, rows: Matrix, values: Matrix) -> pd.
     return pd.DataFrame({"difference": difference, "half": quantile * np.sqrt(variance)})
 
 
-def _main(named: Sequence[Factor]) -> list[Contrast]:
-    return [
-        Contrast((factor.key,), (level,), (factor.levels[0],))
-        for factor in named
-        for level in factor.levels[1:]
-    ]
+def _indicators(texts: pd.DataFrame, contrasts: Sequence[Contrast]) -> Matrix:
+    """A column for each contrast: 1 in the rows that have its levels, else 0."""
+    return np.column_stack([c.holds(texts, c.level) for c in contrasts]).astype(float)
 
 
-def _together(pairs: Sequence[tuple[Factor, Factor]]) -> list[Contrast]:
-    return [
-        Contrast((one.key, other.key), level, (one.levels[0], other.levels[0]))
-        for one, other in pairs
-        for level in product(one.levels[1:], other.levels[1:])
-    ]
-
-
-def _columns(
-    texts: pd.DataFrame, named: Sequence[Factor], pairs: Sequence[tuple[Factor, Factor]]
-) -> Matrix:
-    """An indicator of each level but the reference, and of each two together for the pairs."""
-    single = {
-        factor.key: [(texts[factor.key] == level).to_numpy(float) for level in factor.levels[1:]]
-        for factor in named
-    }
-    joint = [a * b for one, other in pairs for a in single[one.key] for b in single[other.key]]
-    return np.column_stack([*(column for part in single.values() for column in part), *joint])
-
-
-def _rows(
-    wanted: Sequence[Contrast], named: Sequence[Factor], pairs: Sequence[tuple[Factor, Factor]]
-) -> Matrix:
+def _rows(wanted: Sequence[Contrast], named: Sequence[Factor]) -> Matrix:
     """Each contrast as a combination of the columns: means over the grid of all levels."""
-    grid = pd.DataFrame(
-        list(product(*(factor.levels for factor in named))), columns=[f.key for f in named]
-    )
-    columns = _columns(grid, named, pairs)
-
-    def mean(key: tuple[str, ...], level: Sequence[str]) -> Matrix:
-        at = (grid[list(key)] == list(level)).all(axis=1).to_numpy()
-        result: Matrix = columns[at].mean(axis=0)
-        return result
-
-    found = []
-    for contrast in wanted:
-        total = np.zeros(columns.shape[1])
-        # each key at its level counts +, at its reference −
-        for choice in product((True, False), repeat=len(contrast.key)):
-            both = zip(choice, contrast.level, contrast.against, strict=True)
-            level = [its if at else against for at, its, against in both]
-            total += (-1) ** choice.count(False) * mean(contrast.key, level)
-        found.append(total)
-    return np.array(found)
+    levels = product(*(factor.levels for factor in named))
+    grid = pd.DataFrame(list(levels), columns=[factor.key for factor in named])
+    columns = _indicators(grid, wanted)
+    found = np.zeros((len(wanted), columns.shape[1]))
+    for row, contrast in zip(found, wanted, strict=True):
+        # A factor at its level counts +, at its reference −.
+        pairs = zip(contrast.level, contrast.against, strict=True)
+        for chosen in product(*(((1, level), (-1, against)) for level, against in pairs)):
+            signs, level = zip(*chosen, strict=True)
+            row += np.prod(signs) * columns[contrast.holds(grid, level)].mean(axis=0)
+    return found
 
 
 def _blocks(complete: pd.DataFrame, keys: Sequence[str]) -> Matrix:
@@ -205,11 +179,6 @@ def _blocks(complete: pd.DataFrame, keys: Sequence[str]) -> Matrix:
         return np.ones((len(complete), 1))
     codes = complete[names].map(as_text).agg(" ".join, axis=1)
     return pd.get_dummies(codes).to_numpy(dtype=float)
-
-
-def _count(texts: pd.DataFrame, contrast: Contrast) -> int:
-    at = texts[list(contrast.key)] == list(contrast.level)
-    return int(at.all(axis=1).sum())
 
 
 def _cell(difference: Any, half: Any) -> str:

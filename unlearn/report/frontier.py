@@ -14,7 +14,6 @@ from unlearn.report.runs import as_text
 LEAST_STEPS = 0.5
 # Standard deviations to each side that hold 95% of a normal distribution.
 _HELD = 1.96
-ALONG = "method.start"  # the key whose values are the points of a line, unless another is named
 # Config keys on which a retrained model and its figures depend, besides seed and classes.
 _RETRAINING = (
     *("dataset.", "model.", "training."),

@@ -15,8 +15,7 @@ from unlearn.report.calibration import RULE, calibration
 
 def add_options(parser: ArgumentParser) -> None:
     """Add the options of the command."""
-    shared.add_runs(parser)
-    shared.add_table_output(parser)
+    shared.add(parser, "outputs", "--where", "--format", "--output")
 
 
 def run(options: Namespace) -> str:

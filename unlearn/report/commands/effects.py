@@ -15,7 +15,7 @@ from unlearn.report.notes import DIFFERENCES, remarks
 
 def add_options(parser: ArgumentParser) -> None:
     """Add the options of the command."""
-    shared.add_runs(parser)
+    shared.add(parser, "outputs", "--where")
     parser.add_argument(
         "--keys",
         type=shared.split_words,
@@ -26,9 +26,7 @@ def add_options(parser: ArgumentParser) -> None:
     parser.add_argument(
         "--interactions", action="store_true", help="also estimate interactions of two keys"
     )
-    shared.add_figures(parser)
-    shared.add_table_output(parser)
-    shared.add_runs_csv(parser)
+    shared.add(parser, "--figures", "--format", "--output", "--runs-csv")
 
 
 def run(options: Namespace) -> str:

@@ -17,19 +17,17 @@ from unlearn.report.notes import remarks
 
 def add_options(parser: ArgumentParser) -> None:
     """Add the options of the command."""
-    shared.add_runs(parser)
-    shared.add_rows(parser, ["method"])
-    shared.add_along(parser)
+    shared.add(parser, "outputs", "--where", "--along", "--columns", "--runs-csv")
+    shared.add(parser, "--rows", default="method")
+    shared.add(parser, "--output", required=True, help="write the picture to this file")
     parser.add_argument(
         "--against",
         type=shared.split_words,
-        default=["AIN"],
+        default="AIN",
         metavar="NAME,...",
-        help=f"what D_r is drawn against, one picture each: {', '.join(AGAINST)}; default: AIN",
+        help=f"draw D_r against each of these: {', '.join(AGAINST)}; default: %(default)s",
     )
     parser.add_argument("--title", help="title of the picture")
-    shared.add_output(parser, required=True)
-    shared.add_runs_csv(parser)
 
 
 def run(options: Namespace) -> str:
@@ -41,7 +39,7 @@ def run(options: Namespace) -> str:
     if unknown or not options.against:
         raise ConfigError("against", ",".join(unknown), f"allowed are {', '.join(AGAINST)}")
     against = [AGAINST[name] for name in options.against]
-    runs = shared.read_runs(options, rows=rows, columns=columns, along=[key])
+    runs = shared.read_runs(options, "rows", "columns", "along")
     shared.write_runs(runs, options, [*rows, *columns, key])
     usable = runs
     for other in against:

@@ -15,13 +15,11 @@ from unlearn.report.leaderboard import describe_ranking, leaderboard
 
 def add_options(parser: ArgumentParser) -> None:
     """Add the options of the command."""
-    shared.add_runs(parser)
-    shared.add_table_output(parser)
-    shared.add_runs_csv(parser)
+    shared.add(parser, "outputs", "--where", "--format", "--output", "--runs-csv")
 
 
 def run(options: Namespace) -> str:
     """The board as text."""
     runs = add_told_inside(shared.read_runs(options))
-    shared.write_runs(runs, options, [])
+    shared.write_runs(runs, options)
     return shared.format_table(leaderboard(runs), describe_ranking(runs), runs, options)

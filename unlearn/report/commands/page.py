@@ -12,19 +12,26 @@ from unlearn.errors import ConfigError
 from unlearn.report import options as shared
 from unlearn.report.calibration import add_told_inside
 from unlearn.report.figures import reference_of
-from unlearn.report.frontier import ALONG
 from unlearn.report.leaderboard import describe_ranking, leaderboard
 from unlearn.report.notes import remarks
 from unlearn.report.pivot import pivot
 
+_BOARD = ["dataset", "model", "method"]
+
 
 def add_options(parser: ArgumentParser) -> None:
     """Add the options of the command."""
-    shared.add_runs(parser)
-    shared.add_rows(parser)
-    parser.set_defaults(rows=None)  # a leaderboard has others
+    shared.add(parser, "outputs", "--where", "--columns", "--along", "--runs-csv")
+    shared.add(parser, "--output", required=True, help="write the page to this file")
+    shared.add(
+        parser,
+        "--rows",
+        default=None,
+        help="one row of the table and one line of the charts for each combination of these "
+        f"config keys; default: {','.join(_BOARD)}, and without --leaderboard forget too",
+    )
     shown = parser.add_mutually_exclusive_group()
-    shared.add_figures(shown)
+    shared.add(shown, "--figures")
     shown.add_argument(
         "--leaderboard", action="store_true", help="show the leaderboard in place of the table"
     )
@@ -35,10 +42,7 @@ def add_options(parser: ArgumentParser) -> None:
         metavar="KEY,...",
         help="also draw D_r, D_f and AIN against these numeric config keys",
     )
-    shared.add_along(parser)
     parser.add_argument("--title", default="Unlearning report", help="title of the page")
-    shared.add_output(parser, required=True)
-    shared.add_runs_csv(parser)
 
 
 def run(options: Namespace) -> str:
@@ -46,11 +50,12 @@ def run(options: Namespace) -> str:
     from unlearn.report.page import PageSettings, page
     from unlearn.report.sections import numeric, swept
 
-    default = shared.ROWS[:3] if options.leaderboard else shared.ROWS
-    rows, columns = options.rows or default, options.columns
+    if options.rows is None:
+        options.rows = _BOARD if options.leaderboard else [*_BOARD, "forget"]
+    rows, columns = options.rows, options.columns
     keys = [*rows, *columns]
-    along = [options.along] if options.along != ALONG else []
-    runs = shared.read_runs(options, rows=rows, columns=columns, curve=options.curve, along=along)
+    along = [] if options.along == shared.ALONG else ["along"]
+    runs = shared.read_runs(options, "rows", "columns", "curve", *along)
     complete = runs[runs["status"] == "complete"]
     words = [key for key in options.curve if not numeric(complete, key)]
     if words:

@@ -25,16 +25,15 @@ _SAID = (
 
 def add_options(parser: ArgumentParser) -> None:
     """Add the options of the command."""
-    shared.add_runs(parser)
+    shared.add(parser, "outputs", "--where")
     parser.add_argument(
         "--key",
         required=True,
         metavar="KEY=BASELINE",
         help="the config key that differs, and the value to compare the others with (null: off)",
     )
-    shared.add_figures(parser, ["D_r", "D_f", "AIN"])
-    shared.add_table_output(parser)
-    shared.add_runs_csv(parser)
+    shared.add(parser, "--figures", default="D_r,D_f,AIN")
+    shared.add(parser, "--format", "--output", "--runs-csv")
 
 
 def run(options: Namespace) -> str:
@@ -42,7 +41,7 @@ def run(options: Namespace) -> str:
     key, sign, baseline = options.key.partition("=")
     if not sign:
         raise ConfigError("key", options.key, "must be KEY=BASELINE")
-    runs = shared.read_runs(options, key=[key])
+    runs = shared.read_runs(options)
     shared.write_runs(runs, options, [key])
     table = differences(runs, key, baseline, options.figures)
     return shared.format_table(table, remarks(runs, [*_PAIRED_BY, key], _SAID), runs, options)

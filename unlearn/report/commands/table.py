@@ -15,17 +15,14 @@ from unlearn.report.pivot import pivot
 
 def add_options(parser: ArgumentParser) -> None:
     """Add the options of the command."""
-    shared.add_runs(parser)
-    shared.add_rows(parser)
-    shared.add_figures(parser)
-    shared.add_table_output(parser)
-    shared.add_runs_csv(parser)
+    names = ["--where", "--rows", "--columns", "--figures", "--format", "--output", "--runs-csv"]
+    shared.add(parser, "outputs", *names)
 
 
 def run(options: Namespace) -> str:
     """The table as text."""
     keys = [*options.rows, *options.columns]
-    runs = shared.read_runs(options, rows=options.rows, columns=options.columns)
+    runs = shared.read_runs(options, "rows", "columns")
     shared.write_runs(runs, options, keys)
     table = pivot(runs, options.rows, options.columns, options.figures)
     return shared.format_table(table, remarks(runs, keys), runs, options)
