@@ -1,10 +1,9 @@
-"""Which audits can tell: how often they pass retrained networks, and fail those that are not."""
+"""Which audits can tell networks that kept the forget classes from retrained networks."""
 
 from __future__ import annotations
 
 import json
-from collections import defaultdict
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -16,11 +15,13 @@ from unlearn.statistics import lies_inside
 
 _RELIABLY = 80.0  # percent of the sets of networks
 RULE = (
-    "Passes: inside the 95% prediction interval of retrained networks; a retrained one is left out "
-    "of the others' interval. Each set of networks counts once, whatever runs share it. An audit "
-    f"tells a network if it fails it in {_RELIABLY:.0f}% of the sets or more and passes as many of "
-    "those left out."
+    "A network passes an audit if it lies inside the 95% prediction interval of the retrained "
+    "networks; a retrained network that is left out is compared with the interval of the others. "
+    "Each set of networks counts once, however many runs share it. An audit tells a network if "
+    f"the network fails in {_RELIABLY:.0f}% of the sets or more, and the retrained networks that "
+    "are left out pass as often."
 )
+_NETWORKS = ("original", "masked")
 
 
 def calibration(runs: pd.DataFrame) -> pd.DataFrame:
@@ -30,138 +31,103 @@ def calibration(runs: pd.DataFrame) -> pd.DataFrame:
         runs: as `runs.load` gives them; the records of the complete ones are read.
 
     Returns:
-        A frame of text, percent: `sets` of networks, `retrained passes` (left out), `original
-        fails`, `masked fails`, what the audit `tells` from retrained, and for each method how
-        many of its networks are inside.
+        A frame of text: the number of `sets` of networks; in percent `retrained passes` (each
+        left out), `original fails`, `masked fails`; what the audit `tells` from retrained
+        networks; and in percent how many of each method's networks are inside.
 
     Raises:
         ConfigError: if no complete run was audited with two references or more.
     """
-    complete = runs[runs["status"] == "complete"]
-    found = _found(complete)
-    sets = _sets(found.values())
-    if not sets:
-        raise ConfigError(
-            "outputs", runs["directory"].iloc[0], "no complete run was made with evaluation=audit"
-        )
-    inside: dict[str, dict[str, list[bool]]] = defaultdict(lambda: defaultdict(list))
-    for index, entries in found.items():
-        for number, entry in entries.items():
-            inside[number][complete.loc[index, "method"]].append(entry["inside"])
-    methods = sorted(set(complete["method"]))
-    lines = [
-        _line(list(outcomes.values()))
-        | {f"{method} inside": _percent(inside[number][method]) for method in methods}
-        for number, outcomes in sets.items()
-    ]
-    index = pd.MultiIndex.from_tuples([(number,) for number in sets], names=["audit"])
-    return pd.DataFrame(lines, index=index)
+    found = _read_audits(runs[runs["status"] == "complete"])
+    if found.empty:
+        first = runs["directory"].iloc[0]
+        raise ConfigError("outputs", first, "no complete run was made with evaluation=audit")
+    shares = _shares(found)
+    table = shares.drop(columns="tells").map(_as_percent)
+    table.insert(0, "sets", found.groupby("number", sort=False)["set"].nunique().astype(str))
+    table["tells"] = [" and ".join(told) or "cannot tell" for told in shares["tells"]]
+    methods = _percent(found, ["number", "method"], "inside").unstack().reindex(shares.index)
+    table = table.join(methods.map(_as_percent).add_suffix(" inside"))
+    return table.set_axis(pd.MultiIndex.from_arrays([table.index], names=["audit"]))
 
 
 def add_told_inside(runs: pd.DataFrame) -> pd.DataFrame:
-    """The runs with the column `TOLD`.
+    """Add the column `TOLD`: the share of discriminating audits in which a run lies inside.
 
-    It is the share of what can tell networks apart in which a run lies inside, NaN if unknown.
-
-    Of the numbers that tell the original or the masked network from retrained ones over all sets
-    of networks of a run's data set and model: which these are depends on no method. Averaged over
-    the numbers of an audit, then over audits.
+    The audits that count are those that tell the original or the masked network from retrained
+    networks over all sets of networks of the run's data set and model. Which these are does not
+    depend on any method. The share is the mean over the numbers of an audit, then over audits.
 
     Args:
-        runs: as `runs.load` gives them; the records of the complete ones are read, but for those
-            whose share is known, since they are lines of a table that another report wrote.
+        runs: as `runs.load` gives them. The records of the complete ones are read, except where
+            the share is known from a CSV file.
     """
     unknown = pd.Series(float("nan"), index=runs.index)
     shares = runs[TOLD].astype(float) if TOLD in runs else unknown
     complete = runs[(runs["status"] == "complete") & shares.isna()]
     for _, board in complete.groupby(["dataset", "model"]):
-        found = _found(board)
-        telling = {
-            number
-            for number, outcomes in _sets(found.values()).items()
-            if _told(list(outcomes.values()))
-        }
-        for index, entries in found.items():
-            by_audit: dict[str, list[bool]] = defaultdict(list)
-            for number in entries.keys() & telling:
-                by_audit[number.partition("/")[0]].append(entries[number]["inside"])
-            if by_audit:
-                share = sum(sum(v) / len(v) for v in by_audit.values()) / len(by_audit)
-                shares[index] = share
+        found = _read_audits(board)
+        if len(found):
+            tells = _shares(found)["tells"]
+            counted = found[found["number"].map(tells).astype(bool)]
+            audits = counted.assign(audit=counted["number"].str.split("/").str[0])
+            by_audit = audits.groupby(["run", "audit"])["inside"].mean()
+            shares.update(by_audit.groupby("run").mean())
     # Not `assign`: it warns about fragmentation in a frame of many columns.
     return pd.concat([runs.drop(columns=TOLD, errors="ignore"), shares.rename(TOLD)], axis=1)
 
 
-def _found(runs: pd.DataFrame) -> dict[Any, dict[str, Mapping[str, Any]]]:
-    """What the audits of each run found, by its row and by number, where there is a spread."""
-    found = {}
-    for index, directory in runs["directory"].items():
-        entries = _audits(Path(directory)).items()
-        found[index] = {n: entry for n, entry in entries if entry["inside"] is not None}
-    return found
+def _read_audits(runs: pd.DataFrame) -> pd.DataFrame:
+    """A row for each number of each run that has a spread to lie inside of.
 
-
-def _sets(found: Iterable[Mapping[str, Mapping[str, Any]]]) -> dict[str, dict[str, Any]]:
-    """Who passes each number, once for each set of networks."""
-    sets: dict[str, dict[str, Any]] = defaultdict(dict)
-    for entries in found:
-        for number, entry in entries.items():
-            sets[number][_identity(entry)] = _outcomes(entry)
-    return sets
-
-
-def _audits(directory: Path) -> Mapping[str, Mapping[str, Any]]:
-    """What was found in a run, nothing where its record is not at hand."""
-    file = directory / "record.json"
-    if not file.is_file():
-        return {}
-    found: dict[str, Any] = json.loads(file.read_text()).get("audits", {})
-    return found
-
-
-def _identity(entry: Mapping[str, Any]) -> str:
-    """The same for runs that share all networks but the unlearned one."""
-    return json.dumps([entry[key] for key in ("original", "retrained", "references", "masked")])
+    Columns are `run` (its index label), `method`, `number`, `inside`; `set`, the same for runs
+    that share all networks but the unlearned one; whether each of `_NETWORKS` fails, None for a
+    network that was not audited; and `left_out`, whether each retrained network passes.
+    """
+    rows = []
+    for run, directory, method in runs[["directory", "method"]].itertuples():
+        file = Path(directory, "record.json")
+        audits = json.loads(file.read_text()).get("audits", {}) if file.is_file() else {}
+        for number, entry in audits.items():
+            if entry["inside"] is not None:
+                named = {"run": run, "method": method, "number": number, "inside": entry["inside"]}
+                rows.append(named | _outcomes(entry))
+    return pd.DataFrame(rows)
 
 
 def _outcomes(entry: Mapping[str, Any]) -> dict[str, Any]:
-    """Who passes: a list for those left out, else true or false, None for a network not there."""
-
-    def passes(value: float | None) -> bool | None:
-        return None if value is None else lies_inside(value, entry["low"], entry["high"])
-
-    networks = {name: passes(entry[name]) for name in ("original", "masked")}
-    return {"left_out": entry["left_out"], **networks}
-
-
-def _line(found: list[dict[str, Any]]) -> dict[str, str]:
-    return {
-        "sets": str(len(found)),
-        "retrained passes": _percent(_passed(found)),
-        "original fails": _percent(_failed(found, "original")),
-        "masked fails": _percent(_failed(found, "masked")),
-        "tells": " and ".join(_told(found)) or "cannot tell",
-    }
+    """Who fails and who passes one number of an audit."""
+    keys = ("original", "retrained", "references", "masked")
+    found = {"set": json.dumps([entry[key] for key in keys]), "left_out": entry["left_out"]}
+    for name in _NETWORKS:
+        value = entry[name]
+        passes = value is not None and lies_inside(value, entry["low"], entry["high"])
+        found[name] = None if value is None else not passes
+    return found
 
 
-def _told(found: list[dict[str, Any]]) -> list[str]:
-    """The networks that are reliably told from retrained ones."""
-    if _share(_passed(found)) < _RELIABLY:
-        return []
-    return [n for n in ("original", "masked") if _share(_failed(found, n)) >= _RELIABLY]
+def _shares(found: pd.DataFrame) -> pd.DataFrame:
+    """Percentages by number, each set of networks once, and the networks that the number tells."""
+    once = found.drop_duplicates(["number", "set"], keep="last")
+    shares = pd.DataFrame(
+        {
+            "retrained passes": _percent(once.explode("left_out"), ["number"], "left_out"),
+            **{f"{name} fails": _percent(once, ["number"], name) for name in _NETWORKS},
+        }
+    )
+    reliable = shares >= _RELIABLY
+    shares["tells"] = [
+        [name for name in _NETWORKS if line["retrained passes"] and line[f"{name} fails"]]
+        for _, line in reliable.iterrows()
+    ]
+    return shares
 
 
-def _passed(found: list[dict[str, Any]]) -> list[bool]:
-    return [passed for outcomes in found for passed in outcomes["left_out"] or ()]
+def _percent(rows: pd.DataFrame, by: list[str], column: str) -> pd.Series:
+    """The percentage of rows in which a column is true, of those in which it is known."""
+    groups = rows.groupby(by, sort=False)[column]
+    return 100 * groups.sum().astype(float) / groups.count()
 
 
-def _failed(found: list[dict[str, Any]], name: str) -> list[bool]:
-    return [not outcomes[name] for outcomes in found if outcomes[name] is not None]
-
-
-def _share(values: list[bool]) -> float:
-    return 100 * sum(values) / len(values) if values else 0.0
-
-
-def _percent(values: list[bool]) -> str:
-    return f"{_share(values):.0f}" if values else "-"
+def _as_percent(value: float) -> str:
+    return "-" if value != value else f"{value:.0f}"
