@@ -108,7 +108,7 @@ def _outcomes(entry: Mapping[str, Any]) -> dict[str, Any]:
 
 def _shares(found: pd.DataFrame) -> pd.DataFrame:
     """Percentages by number, each set of networks once, and the networks that the number tells."""
-    once = found.drop_duplicates(["number", "set"], keep="last")
+    once = found.drop_duplicates(["number", "set"])
     shares = pd.DataFrame(
         {
             "retrained passes": _percent(once.explode("left_out"), ["number"], "left_out"),

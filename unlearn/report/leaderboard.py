@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
-from dataclasses import dataclass
 
 import pandas as pd
 
@@ -35,25 +33,6 @@ _BY_FIGURES = (
 )
 
 
-@dataclass(frozen=True)
-class _Entry:
-    """A row: what it is ordered by, None where not known, and its cells."""
-
-    access: str
-    method: str
-    useless: bool
-    inside: float | None
-    gap: float | None
-    cells: dict[str, str]
-
-    @property
-    def order(self) -> tuple[bool, float, float]:
-        """Smaller is better: of use, more inside, a smaller gap; what is not known comes last."""
-        lowest = float("inf")
-        inside = lowest if self.inside is None else -round(self.inside, 1)
-        return self.useless, inside, lowest if self.gap is None else round(self.gap, 2)
-
-
 def leaderboard(runs: pd.DataFrame) -> pd.DataFrame:
     """A row for each method, in a board for each data set and model.
 
@@ -72,15 +51,10 @@ def leaderboard(runs: pd.DataFrame) -> pd.DataFrame:
         over the seeds, each the mean over its classes.
     """
     classed = runs.assign(access=_access(runs))
-    lines: dict[tuple[str, ...], dict[str, str]] = {}
-    for (dataset, model), part in classed.groupby(["dataset", "model"]):
-        entries = _entries(part)
-        for entry, rank in zip(entries, _ranks(entries), strict=True):
-            lines[str(dataset), str(model), entry.access, rank, entry.method] = entry.cells
-    table = pd.DataFrame.from_dict(lines, orient="index")
+    table = pd.concat([_board(part) for _, part in classed.groupby(["dataset", "model"])])
     if (table[_ON_GPU] == _UNKNOWN).all():
         table = table.drop(columns=_ON_GPU)
-    return table.set_axis(pd.MultiIndex.from_tuples(lines, names=list(KEYS)))
+    return table.set_index(list(KEYS))
 
 
 def describe_ranking(runs: pd.DataFrame) -> list[str]:
@@ -140,47 +114,52 @@ def _share(board: pd.DataFrame) -> pd.Series:
     return _inside_spread(board)
 
 
-def _entries(board: pd.DataFrame) -> list[_Entry]:
-    """The board's rows in their order."""
-    complete = board[board["status"] == "complete"]
+def _board(board: pd.DataFrame) -> pd.DataFrame:
+    """The rows of one data set and model in their order, with the columns of `KEYS`."""
+    scored = _scored(board[board["status"] == "complete"])
+    lines, orders = [], []
+    for (access, method), own in board.groupby(["access", "method"]):
+        done = scored.loc[own.index[own["status"] == "complete"]]
+        label = f"{method}{DAGGER}" if own["oracle"].any() else str(method)
+        keys = own[["dataset", "model"]].iloc[0].to_dict() | {"access": access, "method": label}
+        lines.append(keys | _cells(own, done))
+        orders.append(_order(str(access), label, done))
+    order = pd.DataFrame(orders)
+    ranked = order[(order["end"] == 0) & (order["gap"] < float("inf"))]
+    places = ranked.groupby(["useless", "inside", "gap"]).ngroup()
+    ranks = places.groupby(ranked["class"]).rank(method="min").map("{:.0f}".format)
+    table = pd.DataFrame(lines).assign(rank=ranks.reindex(order.index).fillna(_UNKNOWN))
+    return table.loc[order.sort_values([*order.columns]).index]
+
+
+def _scored(complete: pd.DataFrame) -> pd.DataFrame:
+    """The complete runs, with the figures that only the leaderboard has."""
     derived = {name: complete[f] - complete[_FLOORS[f]] for name, f in _EXCESSES.items()}
     derived["inside %"] = 100 * _share(complete)
     derived["all audits %"] = 100 * complete["audits inside"]
     derived["D_r - retrained"] = complete["D_r"] - complete["retrained D_r"]
     derived["× retraining"] = complete["s"] / complete["retrained s"]
-    scored = pd.concat([complete, pd.DataFrame(derived)], axis=1)
-    found = []
-    for (access, method), own in board.groupby(["access", "method"]):
-        done = scored.loc[own.index[own["status"] == "complete"]]
-        seeds = done.groupby("seed")[["inside %", "D_r - retrained"]].mean().mean()
-        inside, gap = (None if v != v else float(v) for v in seeds)
-        label = f"{method}{DAGGER}" if own["oracle"].any() else str(method)
-        cells = _cells(own, done)
-        entry = _Entry(str(access), label, _useless(done), inside, gap and abs(gap), cells)
-        found.append(entry)
-    return sorted(found, key=_place)
+    return pd.concat([complete, pd.DataFrame(derived)], axis=1)
 
 
-def _useless(done: pd.DataFrame) -> bool:
-    """Whether half of the runs or more collapsed, or changed nothing."""
-    return bool(len(done) and (done["alarms"].str.contains(_USELESS)).mean() >= _HALF)
+def _order(access: str, method: str, done: pd.DataFrame) -> dict[str, int | float | str]:
+    """What a method is ordered by, the first first; what is not known is infinite.
 
-
-def _place(entry: _Entry) -> tuple[int, int, tuple[bool, float, float], str]:
-    end = {_FIRST: -1, _LAST: 1}.get(entry.method, 0)
-    access = ACCESS.index(entry.access) if entry.access in ACCESS else len(ACCESS)
-    return end, access, entry.order, entry.method
-
-
-def _ranks(entries: Sequence[_Entry]) -> list[str]:
-    """Of each row among those of its access; equal ones share the better."""
-    ranked = [e for e in entries if e.method not in (_FIRST, _LAST) and e.gap is not None]
-    return [
-        str(1 + sum(o.access == e.access and o.order < e.order for o in ranked))
-        if e in ranked
-        else _UNKNOWN
-        for e in entries
-    ]
+    Args:
+        access: of the method.
+        method: its label.
+        done: its complete runs, as `_scored` gives them.
+    """
+    alarmed = done["alarms"].str.contains(_USELESS)
+    inside, gap = done.groupby("seed")[["inside %", "D_r - retrained"]].mean().mean()
+    return {
+        "end": {_FIRST: -1, _LAST: 1}.get(method, 0),
+        "class": ACCESS.index(access) if access in ACCESS else len(ACCESS),
+        "useless": int(len(done) > 0 and alarmed.mean() >= _HALF),
+        "inside": float("inf") if inside != inside else -round(float(inside), 1),
+        "gap": float("inf") if gap != gap else round(abs(float(gap)), 2),
+        "method": method,
+    }
 
 
 def _inside_spread(complete: pd.DataFrame) -> pd.Series:
