@@ -16,6 +16,7 @@ from scipy import stats
 from tests.helpers.synthetic import put, report
 from unlearn.errors import ConfigError
 from unlearn.report.effects import effects, factors
+from unlearn.report.notes import DIFFERENCES
 from unlearn.report.runs import as_text
 
 TARGET, GATE, NORM = "method.target", "filter.gate", "method.batch_norm"
@@ -173,7 +174,7 @@ def test_the_command_line_makes_the_table_from_records_and_from_lines(tmp_path: 
     assert report("effects", lines, *words, "--format", "csv").stdout == done.stdout
     told = report("effects", outputs, *words, "--format", "markdown", "--interactions").stdout
     assert "| method.target × filter.gate | raw, 0.01 | masked, null | 3 | +0.00 ± 0.00 |" in told
-    assert "Difference from the reference (against) ± 95% confidence interval" in told
+    assert DIFFERENCES in told
     assert "Failed: 1 of 13 runs" in told
     assert "Mixed" not in told
     assert "differ in filter.gate;" in report("effects", outputs, "--keys", "method.target").stdout

@@ -17,16 +17,16 @@ from unlearn.report.runs import as_text
 from unlearn.report.svg import FOREGROUND, ORIGINAL, OTHERS, RETRAINED, STYLES, Style, chart
 from unlearn.statistics import half_width
 
-# More points than this are drawn as one picture, fewer as shapes.
+# More points than this are drawn as one bitmap.
 _MANY_POINTS = 400
-# Room for the value that is off, as a share of the axis.
+# Room for the value `null` (off), as a share of the axis.
 _OFF = 0.18
-# More values than this have bands instead of error bars.
+# Above this many values, bands replace error bars.
 _MANY_VALUES = 8
 
 
 def against_iterations(name: str, title: str, curves: Sequence[Curve]) -> list[str]:
-    """D_r and D_f of the students on their way, with the retrained model's."""
+    """Draw D_r and D_f against iterations, with the retrained model's."""
     stages = sorted(set[str]().union(*(curve.stages for curve in curves)))
     x = f"iteration (stage {stages[0]})" if len(stages) == 1 else "iteration"
     charts = []
@@ -45,7 +45,7 @@ def against_iterations(name: str, title: str, curves: Sequence[Curve]) -> list[s
 
 
 def retain_against_forget(name: str, panel: Panel) -> str:
-    """Each run as a point, with the original and the retrained models."""
+    """Draw each run as a point, with the original and the retrained models."""
 
     def paint(axes: Axes) -> None:
         others = panel.others
@@ -62,7 +62,7 @@ def retain_against_forget(name: str, panel: Panel) -> str:
 
 
 def against_threshold(name: str, panel: Panel, key: str) -> list[str]:
-    """D_r less the retrained model's, D_f and AIN against a numeric key."""
+    """Draw D_r minus the retrained model's, D_f and AIN against a numeric key."""
     places = _places(panel.runs[key])
     at = panel.runs[key].map(as_text).map(places)
     difference = panel.runs["D_r"] - panel.runs["retrained D_r"]
@@ -98,7 +98,7 @@ def against_threshold(name: str, panel: Panel, key: str) -> list[str]:
 def _line(
     axes: Axes, curve: pd.DataFrame, style: Style, least: float = -np.inf, most: float = np.inf
 ) -> None:
-    """Means with their markers, and a band for the interval, cut at what there can be."""
+    """Draw means, and a band for the interval, cut at the least and the most possible value."""
     axes.plot(
         curve.index,
         curve["mean"],
@@ -112,7 +112,7 @@ def _line(
 
 
 def _references(axes: Axes, groups: Sequence[Group], figure: str) -> None:
-    """The retrained model's mean and interval: one line, or one a group where they differ."""
+    """Draw the retrained model's mean and interval: one line, or one a group if they differ."""
     known = {group.place: group.runs[figure].dropna() for group in groups}
     known = {place: values for place, values in known.items() if len(values)}
     shared = len({frozenset(values.round(6)) for values in known.values()}) == 1
@@ -128,7 +128,7 @@ def _references(axes: Axes, groups: Sequence[Group], figure: str) -> None:
 
 
 def _points(axes: Axes, x: pd.Series, y: pd.Series, style: Style) -> None:
-    hollow = style in (ORIGINAL, RETRAINED)  # what lies below stays to be seen
+    hollow = style in (ORIGINAL, RETRAINED)  # keeps the points below visible
     axes.scatter(
         x.astype(float),
         y.astype(float),
@@ -145,7 +145,7 @@ def _points(axes: Axes, x: pd.Series, y: pd.Series, style: Style) -> None:
 def _against(
     axes: Axes, group: Group, values: pd.Series, places: pd.Series, off: float | None, aside: float
 ) -> None:
-    """One group's means and intervals; what is off stands apart from the line."""
+    """Draw the means and intervals of a group; `null` (off) stands apart from the line."""
     style = STYLES[group.place]
     data = pd.DataFrame({"place": places, "value": values}).loc[group.runs.index]
     found = means(data, "place")
@@ -169,7 +169,7 @@ def _against(
 
 
 def _asides(groups: int, places: Iterable[float]) -> list[float]:
-    """How far each group stands aside, so that error bars at one value can be told apart."""
+    """Horizontal offset of each group, which keeps error bars at one value apart."""
     ordered = np.sort(list(places))
     gap = min(np.diff(ordered), default=0.0)
     step = min(0.5 * gap / groups, 0.015 * (ordered[-1] - ordered[0]))
@@ -177,7 +177,7 @@ def _asides(groups: int, places: Iterable[float]) -> list[float]:
 
 
 def _places(values: pd.Series) -> dict[str, float]:
-    """Where each value stands: on a linear or a logarithmic scale, what is off to the right."""
+    """The place of each value on a linear or logarithmic scale, `null` (off) at the right."""
     numbers = {as_text(v): float(v) for v in sorted(values.dropna().unique())}
     lowest, highest = min(numbers.values()), max(numbers.values())
     if lowest > 0 and highest / lowest >= 20:
@@ -189,7 +189,7 @@ def _places(values: pd.Series) -> dict[str, float]:
 
 
 def _threshold_axis(axes: Axes, places: dict[str, float]) -> None:
-    """A tick at each value that was run, as far as their labels have room."""
+    """Set a tick at each value, as far as the labels have room."""
     span = max(places.values()) - min(places.values())
     ticks: dict[str, float] = {}
     for text, place in sorted(places.items(), key=lambda pair: pair[0] != "null"):
@@ -204,12 +204,12 @@ def _threshold_axis(axes: Axes, places: dict[str, float]) -> None:
 
 
 def _room(axes: Axes, least: float, percent: bool) -> None:
-    """Let the axis span `least` at the least, so that noise does not look like a difference."""
+    """Widen the axis to span at least `least`, so that noise does not look like a difference."""
     low, high = axes.get_ylim()
     if high - low < least:
         middle = (low + high) / 2
         low, high = middle - least / 2, middle + least / 2
-    if percent:  # move the span into what there can be, and cut what remains
+    if percent:  # move the span into 0 to 100, and cut what remains
         shift = max(0.0, -low) - max(0.0, high - 100)
         low, high = max(0.0, low + shift), min(100.0, high + shift)
     margin = 0.03 * (high - low) if percent else 0
@@ -217,5 +217,5 @@ def _room(axes: Axes, least: float, percent: bool) -> None:
 
 
 def titled(title: str, panel: str) -> str:
-    """A chart's heading: its title, and what its panel is, in lines as long as the chart."""
+    """A chart's heading: its title, and its panel's, in lines that fit the chart."""
     return "\n".join([title, *textwrap.wrap(panel, 50)])

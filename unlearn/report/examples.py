@@ -1,4 +1,4 @@
-"""Pictures of a few runs, one a group, as they stand in the page."""
+"""Pictures of a few runs, one run a group, embedded in the page."""
 
 from __future__ import annotations
 
@@ -10,12 +10,11 @@ from pathlib import Path
 from unlearn.report.groups import Group, Panel
 
 MOST_EXAMPLES = 6
-# Of one run; and so many runs of a group are looked through for one that has any.
-_MOST_PICTURES = 4
-_TRIED = 20
+_MOST_PICTURES = 4  # of one run
+_TRIED = 20  # runs of a group that are searched for pictures
 _CAPTIONS = {
-    "samples": "synthesised images: what the teacher calls each, and the filter's verdict",
-    "inversion_attack": "what an attacker inverts from the networks as the forgotten class",
+    "samples": "synthesised images with the teacher's class and the filter's decision",
+    "inversion_attack": "images that an attacker inverts from the networks for the forget class",
 }
 
 
@@ -24,9 +23,9 @@ class Example:
     """The pictures of one run.
 
     Args:
-        label: of its group, and its seed.
-        command: what was typed after `unlearn` for it.
-        pictures: a caption and a data URI each.
+        label: group and seed of the run.
+        command: the words that were typed after `unlearn` for it.
+        pictures: a caption and a data URI for each.
     """
 
     label: str
@@ -35,7 +34,7 @@ class Example:
 
 
 def examples(panels: Sequence[Panel]) -> list[Example]:
-    """The pictures of the first run that has any, for each of the first groups."""
+    """For each of the first groups, the pictures of the first run that has any."""
     found: list[Example] = []
     for panel in panels:
         for group in panel.groups:

@@ -1,4 +1,4 @@
-"""What a key trades between D_r and another figure, and how far retrained models differ in both."""
+"""The trade-off of D_r and another figure along a key, and the spread of retrained models."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ import pandas as pd
 from unlearn.report.pivot import means, natural
 from unlearn.report.runs import as_text
 
-# A class that is back in less than half a step counts as half a step: a ratio axis has no 0.
+# Fewer steps of relearning count as this many: a logarithmic axis has no 0.
 LEAST_STEPS = 0.5
-# Standard deviations to each side that hold 95% of a normal distribution.
+# 95% of a normal distribution lie within this many standard deviations.
 _HELD = 1.96
-# Config keys on which a retrained model and its figures depend, besides seed and classes.
+# Config keys that determine a retrained model and its figures, besides seed and classes.
 _RETRAINING = (
     *("dataset.", "model.", "training."),
     *("evaluation.metrics.relearn.", "evaluation.metrics.probe."),
@@ -23,14 +23,14 @@ _RETRAINING = (
 
 @dataclass(frozen=True)
 class Against:
-    """What D_r is set against: a figure over, or less, the retrained model's.
+    """The figure on the horizontal axis: the unlearned model's compared with the retrained one's.
 
     Args:
-        name: of what comes out, as tables call it.
-        label: of its axis.
-        figure: the unlearned model's.
-        reference: the retrained model's.
-        ratio: whether the one is set over the other: means and spreads are of the logarithm.
+        name: short name of the comparison, as in tables.
+        label: of the axis.
+        figure: name of the unlearned model's figure.
+        reference: name of the retrained model's figure.
+        ratio: True divides the two and averages logarithms, False subtracts.
     """
 
     name: str
@@ -41,87 +41,71 @@ class Against:
 
     @property
     def aim(self) -> float:
-        """What a model that is as good as the retrained one has."""
+        """The value of a model that equals the retrained one."""
         return 1.0 if self.ratio else 0.0
 
     def compared(self, figure: pd.Series, reference: pd.Series) -> pd.Series:
-        """The figure against the reference, in the scale in which means are taken."""
+        """The comparison, in the scale in which means are taken."""
         if self.ratio:
             return pd.Series(np.log(figure.clip(lower=LEAST_STEPS) / reference))
         return figure - reference
 
     def shown(self, compared: pd.Series) -> pd.Series:
-        """What was compared, as the axis has it."""
+        """Compared values in the scale of the axis."""
         return pd.Series(np.exp(compared)) if self.ratio else compared
 
 
+_AIN = "AIN: steps of relearning / the retrained model's"
+_PROBE = "probe of the last features − the retrained model's (points)"
 AGAINST = {
-    "AIN": Against(
-        "AIN",
-        "AIN: steps of relearning / the retrained model's",
-        "relearn",
-        "retrained relearn",
-        ratio=True,
-    ),
-    "probe": Against(
-        "probe",
-        "probe of the last features − the retrained model's (points)",
-        "probe score",
-        "retrained probe score",
-        ratio=False,
-    ),
+    "AIN": Against("AIN", _AIN, "relearn", "retrained relearn", ratio=True),
+    "probe": Against("probe", _PROBE, "probe score", "retrained probe score", ratio=False),
 }
 
 
 @dataclass(frozen=True)
 class Region:
-    """Where 95% of retrained models lie against the others of their setting and classes.
+    """The region that holds 95% of retrained models, compared with others of the same setting.
 
     Args:
-        low: the least of what D_r is set against.
-        high: the most of it.
-        margin: D_r is within ± this, percentage points.
-        models: how many there are.
+        low: lower limit on the horizontal axis.
+        high: upper limit on the horizontal axis.
+        margin: D_r differs by at most this, percentage points.
     """
 
     low: float
     high: float
     margin: float
-    models: int
 
 
 def measured(runs: pd.DataFrame, against: Against) -> pd.DataFrame:
-    """The complete runs that have D_r, the figure and a retrained model to compare with."""
+    """The complete runs that have D_r and the figure, and both of the retrained model."""
     needed = ["D_r", "retrained D_r", against.name, against.figure, against.reference]
     return runs[runs["status"] == "complete"].dropna(subset=needed)
 
 
 def unmeasured(runs: pd.DataFrame, against: Against) -> list[str]:
-    """A sentence on the runs that cannot be drawn, if there are any."""
+    """A sentence on the runs that cannot be drawn, or none if there are no such runs."""
     without = len(runs) - len(measured(runs, against))
-    if not without:
-        return []
-    return [
-        f"{without} of {len(runs)} runs failed, are unfinished or have no {against.name}: "
-        "not drawn."
-    ]
+    why = f"failed, are unfinished or have no {against.name}: not drawn."
+    return [f"{without} of {len(runs)} runs {why}"] if without else []
 
 
 def points(runs: pd.DataFrame, key: str, against: Against) -> pd.DataFrame:
-    """Where the runs stand at each value of a key.
+    """Means over the runs at each value of a key.
 
     Args:
         runs: of one group, as `runs.load` gives them.
-        key: of the config.
-        against: what D_r is set against.
+        key: config key.
+        against: the figure on the horizontal axis.
 
     Returns:
-        A row a value as text, in natural order: `x`, the mean of what D_r is set against, of a
-        ratio the geometric one, with the ends `low` and `high` of its 95% confidence interval,
-        which is Student's, of a ratio's logarithms; `difference`, the mean of D_r - retrained D_r
-        in percentage points, with `half` of its interval; `bound`, whether a count of relearning
-        is a lower bound. Without an interval, where there is one run alone, `low`, `high` and
-        `half` are NaN.
+        A row for each value, as text in natural order. `x` is the mean on the horizontal axis
+        (of a ratio the geometric mean); `low` and `high` are the ends of its 95% confidence
+        interval (Student's t, of a ratio's logarithms). `difference` is the mean of
+        D_r - retrained D_r in percentage points, `half` is half of its interval. `bound` says
+        whether a count of relearning is a lower bound. `low`, `high` and `half` are NaN where
+        there is one run.
     """
     known = measured(runs, against)
     at = known[key].map(as_text)
@@ -142,15 +126,15 @@ def points(runs: pd.DataFrame, key: str, against: Against) -> pd.DataFrame:
 
 
 def retrained(runs: pd.DataFrame, against: Against) -> pd.DataFrame:
-    """Each retrained model against the mean of the others of its setting and classes.
+    """Compare each retrained model with the mean of the others of its setting and classes.
 
     Args:
-        runs: as `runs.load` gives them; many may share a retrained model.
-        against: what D_r is set against.
+        runs: as `runs.load` gives them; several may share a retrained model.
+        against: the figure on the horizontal axis.
 
     Returns:
-        A row a model, those without others left out: `x`, its figure against the mean of
-        theirs, and `difference`, its D_r less theirs in percentage points.
+        A row for each retrained model that has others: `x`, its figure compared with their mean,
+        and `difference`, its D_r minus their mean, percentage points.
     """
     known = measured(runs, against)
     keys = [key for key in map(str, known.columns) if key.startswith(_RETRAINING)]
@@ -158,27 +142,24 @@ def retrained(runs: pd.DataFrame, against: Against) -> pd.DataFrame:
     texts = known[setting].map(as_text)
     seed = known["training.seed"] if "training.seed" in known else known["seed"]
     once = ~texts.assign(trained=seed).duplicated()
-    groups = known[once].groupby([texts.loc[once, name] for name in setting])
-    others = {
-        name: (groups[name].transform("sum") - known.loc[once, name])
-        / (groups[name].transform("count") - 1)
-        for name in (against.reference, "retrained D_r")
-    }
-    figure = against.compared(known.loc[once, against.reference], others[against.reference])
-    found = pd.DataFrame(
-        {
-            "x": against.shown(figure),
-            "difference": known.loc[once, "retrained D_r"] - others["retrained D_r"],
-        }
-    )
-    return found[groups["retrained D_r"].transform("count") > 1]
+    models = known.loc[once, [against.reference, "retrained D_r"]]
+    groups = models.groupby([texts.loc[once, name] for name in setting])
+    count = groups["retrained D_r"].transform("count")
+    others = (groups.transform("sum") - models).div(count - 1, axis=0)
+    figure = against.compared(models[against.reference], others[against.reference])
+    difference = models["retrained D_r"] - others["retrained D_r"]
+    return pd.DataFrame({"x": against.shown(figure), "difference": difference})[count > 1]
 
 
 def region(models: pd.DataFrame, against: Against) -> Region | None:
-    """The target, from `retrained`'s models; None if there are none.
+    """The target region, None if there are no models.
 
-    The root mean square of what a model is off by is about no difference, which is known, rather
-    than about the models' own mean: unbiased for each setting with as few as two models.
+    It reaches 1.96 times the root mean square of the models' differences from the others. Their
+    expected difference is zero, so this is unbiased for as few as two models a setting.
+
+    Args:
+        models: as `retrained` gives them.
+        against: the figure on the horizontal axis.
     """
     if models.empty:
         return None
@@ -187,4 +168,4 @@ def region(models: pd.DataFrame, against: Against) -> Region | None:
         _HELD * float(np.sqrt((off**2).mean())) for off in (across, models["difference"])
     )
     low, high = against.shown(pd.Series([-held, held]))
-    return Region(float(low), float(high), margin, len(models))
+    return Region(float(low), float(high), margin)

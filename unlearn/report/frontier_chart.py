@@ -1,4 +1,4 @@
-"""The frontier as a picture: lines of points against the region where retrained models lie."""
+"""Pictures of the frontier: lines of points, and the region where retrained models lie."""
 
 from __future__ import annotations
 
@@ -22,22 +22,22 @@ from unlearn.report.groups import Panel, Panels
 from unlearn.report.svg import FOREGROUND, GREY, RETRAINED, STYLES, Style, chart, standalone
 
 _Y = "D_r − retrained D_r (% points)"
-# Where a label may stand from its point, the best first (points).
+# Offsets of a label from its point, the best first (points).
 _OFFSETS = [(5, 4), (-5, 4), (5, -10), (-5, -10), (0, 6), (0, -13), (7, -3), (-7, -3)]
-# D_r's axis is linear within this of the retrained model's and logarithmic beyond: all of the
-# way down from it, and the region around it, can be seen at once (percentage points).
+# The axis of D_r is linear within this many percentage points of the retrained model's D_r and
+# logarithmic beyond: large losses and the region around it are visible together.
 _LINEAR = 1.0
 _TICKS = (0.0, 0.5, 1.0, 2.0, 5.0, 10.0, 20.0, 50.0, 100.0)
-_LABEL = 7.5  # size of the labels' font, points
+_LABEL = 7.5  # font size of the labels, points
 _WIDTH, _HEIGHT = 8.3, 5.2  # inches: about 800 pixels in a browser
 _LINE_OF_TEXT = 135
 _LINE_OF_LEGEND = 105  # characters
-_MARK = 6  # what a line's sample takes beside its label, characters
-_WIDE = 2  # panels that have room for a whole label
+_MARK = 6  # width of a sample line beside its label, characters
+_WIDE = 2  # this many panels have room for a whole label
 
 
 def one_panel(name: str, panel: Panel, key: str, against: Against) -> str:
-    """One panel for the page: a point a value of the key, and the target."""
+    """Draw one panel for the page: a point for each value of the key, and the target region."""
 
     def paint(axes: Axes) -> None:
         _finished(axes, _drawn(axes, panel, key, against))
@@ -49,14 +49,14 @@ def one_panel(name: str, panel: Panel, key: str, against: Against) -> str:
 def picture(
     drawn: Panels, key: str, against: Sequence[Against], title: str, notes: Sequence[str]
 ) -> str:
-    """An SVG file with the panels side by side, a legend, and what a reader must know.
+    """Draw an SVG file with the panels side by side, a legend and a caption.
 
     Args:
         drawn: panels and groups, as `groups.panels` gives them.
-        key: whose values are the points of a line.
-        against: what D_r is set against: each panel is drawn once for each.
-        title: above all.
-        notes: sentences below all, after those that say what is drawn.
+        key: config key whose values are the points of a line.
+        against: figures for the horizontal axis; each panel is drawn once for each of them.
+        title: of the picture.
+        notes: sentences at the end of the caption.
     """
     words = " ".join([caption(drawn, key, against), *drawn.limits(), *notes])
     text = "\n".join(textwrap.wrap(words, _LINE_OF_TEXT))
@@ -65,11 +65,12 @@ def picture(
         figure.supxlabel(text, x=0.01, ha="left", fontsize=8, linespacing=1.4)
         charts = [(panel, other) for panel in drawn.drawn for other in against]
         shared = figure.subplots(1, len(charts), sharey=True, squeeze=False)[0]
+        handles = list(_handles(drawn))
         figure.legend(
             title=title,
             alignment="left",
             title_fontsize=11,
-            handles=(handles := list(_handles(drawn))),
+            handles=handles,
             loc="outside upper left",
             ncols=legend_columns([str(handle.get_label()) for handle in handles]),
             frameon=False,
@@ -88,7 +89,7 @@ def picture(
 
 
 def legend_columns(labels: Sequence[str]) -> int:
-    """Into how many columns labels fit, at most four."""
+    """The number of columns into which labels fit, at most four."""
     for count in (4, 3, 2):
         columns = np.array_split([len(label) + _MARK for label in labels], min(count, len(labels)))
         if sum(column.max() for column in columns) <= _LINE_OF_LEGEND:
@@ -117,7 +118,7 @@ def caption(drawn: Panels, key: str, against: Sequence[Against]) -> str:
 
 
 def _drawn(axes: Axes, panel: Panel, key: str, against: Against) -> dict[int, pd.DataFrame]:
-    """Draw all that the frame must hold; the points of each group by its place."""
+    """Draw everything that determines the frame; return the points of each group by its place."""
     axes.margins(0.08, 0.1)
     axes.set_xscale("log" if against.ratio else "linear")
     axes.set_yscale("symlog", linthresh=_LINEAR, linscale=0.8)
@@ -176,7 +177,7 @@ def _whiskers(axes: Axes, line: pd.DataFrame, style: Style) -> None:
 
 
 def _ticks(axes: Axes, ratio: bool) -> None:
-    """Plain numbers at 1, 2 and 5 of each power of ten, and at half a point of D_r."""
+    """Label 1, 2 and 5 times each power of ten, and half a point of D_r, with plain numbers."""
     if ratio:
         axes.xaxis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0)))
     axes.yaxis.set_major_locator(FixedLocator([side * at for at in _TICKS for side in (-1, 1)]))
@@ -194,7 +195,7 @@ def _places(line: pd.DataFrame) -> Iterator[tuple[float, float]]:
 
 
 def _boxes(axes: Axes, line: pd.DataFrame) -> Iterator[Bbox]:
-    """What points, whiskers and the line between them cover, pixels."""
+    """Boxes, in pixels, of the points, their whiskers and the line between them."""
     ends = axes.transData.transform(list(_places(line)))
     for begin, end in pairwise(ends):
         for share in np.linspace(0, 1, 30):
@@ -210,11 +211,11 @@ def _boxes(axes: Axes, line: pd.DataFrame) -> Iterator[Bbox]:
 
 
 def _finished(axes: Axes, lines: Mapping[int, pd.DataFrame]) -> None:
-    """Add whiskers and labels, which do not move the frame that all panels share by now."""
-    axes.autoscale(False)  # two runs alone have whiskers of decades
+    """Add whiskers and labels, which must not change the frame that all panels share."""
+    axes.autoscale(False)  # the whiskers of two runs can span decades
     for place, line in lines.items():
         _whiskers(axes, line, STYLES[place])
-    _root(axes).draw_without_rendering()  # so that labels know where the points are
+    _root(axes).draw_without_rendering()  # determines where the points are
     taken = [box for line in lines.values() for box in _boxes(axes, line)]
     for line in lines.values():
         _labels(axes, line, taken)
@@ -227,10 +228,10 @@ def _root(axes: Axes) -> Figure:
 
 
 def _labels(axes: Axes, line: pd.DataFrame, taken: list[Bbox]) -> None:
-    """Write each value beside its point, where it covers least of what is there."""
+    """Write each value beside its point, where it covers the least."""
     for value, (x, y) in zip(line.index, _places(line), strict=True):
         if value == "null" and len(line) == 1:
-            continue  # of a method without the key
+            continue  # the method does not have the key
         text = "off" if value == "null" else value
         size = (0.62 * _LABEL * len(text), _LABEL)
         spots = [_at(axes, x, y, *size, dx, dy) for dx, dy in _OFFSETS]
@@ -251,7 +252,7 @@ def _labels(axes: Axes, line: pd.DataFrame, taken: list[Bbox]) -> None:
 def _at(
     axes: Axes, x: float, y: float, width: float, height: float, dx: float = 0, dy: float = 0
 ) -> Bbox:
-    """The box of a text or marker beside a point of the data; sizes in points, box in pixels."""
+    """The box, in pixels, of a text or marker beside a point of the data; sizes in points."""
     scale = _root(axes).dpi / 72
     left, bottom = axes.transData.transform((x, y)) + np.array([dx, dy]) * scale
     left -= (width * scale) * {-1: 1.0, 0: 0.5, 1: 0.0}[int(np.sign(dx))]

@@ -1,4 +1,4 @@
-"""Complete runs in panels by the columns' keys, and in each panel in groups by the rows' keys."""
+"""Complete runs as charts show them: a panel for each column, a line for each row of the table."""
 
 from __future__ import annotations
 
@@ -10,19 +10,19 @@ import pandas as pd
 from unlearn.report.pivot import natural
 from unlearn.report.runs import DAGGER, as_text
 
-# More lines than this in one chart cannot be told apart, more panels cannot be compared.
+# More lines in a chart are hard to tell apart, more panels are hard to compare.
 MOST_GROUPS = 7
 MOST_PANELS = 4
 
 
 @dataclass(frozen=True)
 class Group:
-    """Runs that one line shows.
+    """The runs of one line.
 
     Args:
-        label: the values of the rows' keys that tell it from the other groups.
-        runs: complete ones, as `runs.load` gives them.
-        place: the group's among all groups of the page, the same in every panel.
+        label: the values of the row keys in which the groups differ.
+        runs: the complete ones, as `runs.load` gives them.
+        place: number of the group, the same in every panel; it chooses the style of the line.
     """
 
     label: str
@@ -32,12 +32,12 @@ class Group:
 
 @dataclass(frozen=True)
 class Panel:
-    """Groups to be drawn in one chart.
+    """The groups of one chart.
 
     Args:
-        title: the values of the columns' keys, empty if there are no columns.
-        groups: the first `MOST_GROUPS`, those without runs here left out.
-        others: runs of the groups that are not drawn.
+        title: the values of the column keys, empty if there are none.
+        groups: the first `MOST_GROUPS` groups, without those that have no runs here.
+        others: the runs of the groups that are not drawn.
     """
 
     title: str
@@ -52,7 +52,7 @@ class Panel:
 
 @dataclass(frozen=True)
 class Panels:
-    """The panels that are drawn, and how many groups and panels there would be."""
+    """The panels that are drawn, and how many groups and panels there are in all."""
 
     drawn: list[Panel]
     labels: list[str]
@@ -61,23 +61,31 @@ class Panels:
 
     def limits(self) -> list[str]:
         """Sentences on what is not drawn."""
-        lines = []
-        if self.total_groups > MOST_GROUPS:
-            lines.append(f"The first {MOST_GROUPS} of {self.total_groups} groups are drawn.")
-        if self.total_panels > MOST_PANELS:
-            lines.append(f"The first {MOST_PANELS} of {self.total_panels} columns are drawn.")
+        groups, columns = (MOST_GROUPS, self.total_groups), (MOST_PANELS, self.total_panels)
+        lines = [
+            f"The first {most} of {total} {name} are drawn."
+            for (most, total), name in ((groups, "groups"), (columns, "columns"))
+            if total > most
+        ]
         return [*lines, "Choose others with --where."] if lines else []
 
 
 def panels(runs: pd.DataFrame, rows: Sequence[str], columns: Sequence[str]) -> Panels:
-    """Panels and groups in the order of the table; runs without figures are left out."""
+    """The panels and groups of the complete runs, in the order of the table.
+
+    Args:
+        runs: as `runs.load` gives them.
+        rows: config keys; each combination of values is a group.
+        columns: config keys; each combination of values is a panel.
+    """
     complete = runs[runs["status"] == "complete"]
     lines, blocks = _grouped(complete, rows), _grouped(complete, columns)
     shown = list(lines)[:MOST_GROUPS]
     labels = [
-        marked(label, complete.loc[lines[name]])
+        f"{label}{DAGGER}" if complete.loc[lines[name], "oracle"].any() else label
         for name, label in zip(shown, _labels(rows, lines), strict=False)
     ]
+    used = {index for name in shown for index in lines[name]}
     drawn = []
     for block, indices in list(blocks.items())[:MOST_PANELS]:
         inside = complete.loc[indices]
@@ -86,41 +94,30 @@ def panels(runs: pd.DataFrame, rows: Sequence[str], columns: Sequence[str]) -> P
             for place, (name, label) in enumerate(zip(shown, labels, strict=True))
         ]
         groups = [group for group in groups if len(group.runs)]
-        used = [index for name in shown for index in lines[name]]
         title = ", ".join(f"{k}={v}" for k, v in zip(columns, block, strict=True))
+        if columns and inside["oracle"].all():
+            title += DAGGER
         if groups:
-            others = inside[~inside.index.isin(used)]
-            steered = columns and inside["oracle"].all()
-            drawn.append(Panel(f"{title}{DAGGER}" if steered else title, groups, others))
+            drawn.append(Panel(title, groups, inside[~inside.index.isin(used)]))
     return Panels(drawn, labels, len(lines), len(blocks))
-
-
-def marked(label: str, runs: pd.DataFrame) -> str:
-    """The label, with a dagger if real test accuracies steered some of the runs."""
-    return f"{label}{DAGGER}" if runs["oracle"].any() else label
 
 
 def _grouped(runs: pd.DataFrame, keys: Sequence[str]) -> dict[tuple[str, ...], list[int]]:
     """Index labels of the runs by the keys' values as text, in the order of the table."""
-    if runs.empty:
-        return {}
-    if not keys:
-        return {(): list(runs.index)}
-    names = zip(*(runs[key].map(as_text) for key in keys), strict=True)
     found: dict[tuple[str, ...], list[int]] = {}
-    for index, name in zip(runs.index, names, strict=True):
-        found.setdefault(name, []).append(index)
+    for index, *values in runs[[*keys]].map(as_text).itertuples():
+        found.setdefault(tuple(values), []).append(index)
     return {name: found[name] for name in sorted(found, key=natural)}
 
 
 def _labels(keys: Sequence[str], names: Iterable[tuple[str, ...]]) -> list[str]:
-    """What tells the groups apart; the values alone where the key would add nothing."""
+    """The values in which the groups differ, after their keys unless these are obvious."""
     every = list(names)
     varying = [i for i in range(len(keys)) if len({name[i] for name in every}) > 1]
-    words = ("dataset", "model", "method")
+    obvious = ("dataset", "model", "method")
     return [
         ", ".join(
-            name[i] if keys[i] in words else f"{keys[i]}={name[i]}"
+            name[i] if keys[i] in obvious else f"{keys[i]}={name[i]}"
             for i in varying or range(len(keys))
         )
         or "all runs"

@@ -1,4 +1,4 @@
-"""What a reader must know of a table: how it was averaged, what it mixes, what is missing."""
+"""Sentences below a table: how it was averaged, what its cells mix, and which runs are missing."""
 
 from __future__ import annotations
 
@@ -12,10 +12,11 @@ from unlearn.report.runs import DAGGER, mixed
 
 AVERAGES = "Mean ± 95% confidence interval (Student's t) over complete runs, test set."
 DIFFERENCES = (
-    "Difference from the reference (against) ± 95% confidence interval, averaged evenly over the "
-    "other keys' values; for two keys, how the one's difference differs with the other. Least "
-    "squares over complete runs, test set, with data set, model, method, classes and seed as "
-    "blocks where they are no keys; each run may have a spread of its own (HC3)."
+    "Difference from the reference level (against) ± 95% confidence interval, averaged evenly over "
+    "the levels of the other keys. A row of two keys is their interaction: how the difference of "
+    "one key depends on the other. Least squares over complete runs, test set. Data set, model, "
+    "method, forget classes and seed are blocks unless they are keys. The intervals allow each run "
+    "its own variance (HC3)."
 )
 
 
@@ -24,32 +25,34 @@ class Missing:
     """A run without figures.
 
     Args:
-        setting: what the run is, for people.
-        command: that does it again or goes on with it; None if it was started from Python.
-        error: what went wrong, None if it was cut off.
-        directory: of the run.
+        setting: data set, model, method, forget classes and seed of the run.
+        command: the command that repeats or resumes it, or where it is if Python started it.
+        error: the error that ended it, empty if it was cut off.
     """
 
     setting: str
-    command: str | None
-    error: str | None
-    directory: str
+    command: str
+    error: str
 
 
 def remarks(runs: pd.DataFrame, keys: Sequence[str], first: str = AVERAGES) -> list[str]:
-    """Sentences on what the cells are, and what they mix besides the keys."""
+    """Sentences on what the cells of a table are.
+
+    Args:
+        runs: as `runs.load` gives them.
+        keys: config keys whose values tell the cells apart; others that differ are named.
+        first: sentence on how the runs of a cell are summarised.
+    """
     lines = [first]
-    differing = mixed(runs, keys)
-    if differing:
+    if differing := mixed(runs, keys):
         lines.append(
             f"Mixed: some cells average runs that differ in {', '.join(differing)}; "
-            "name these as keys, or choose with --where."
+            "add these keys to the rows or columns, or choose with --where."
         )
-    oracle = runs["oracle"].sum()
-    if oracle:
+    if oracle := runs["oracle"].sum():
         lines.append(
-            f"Oracle{DAGGER}: real test figures steered {oracle} runs, or may have chosen their "
-            "settings."
+            f"Oracle{DAGGER}: in {oracle} runs, test accuracies steered the method or may have "
+            "chosen its settings."
         )
     loud = runs[(runs["status"] == "complete") & (runs["alarms"] != "")]
     if len(loud):
@@ -60,40 +63,33 @@ def remarks(runs: pd.DataFrame, keys: Sequence[str], first: str = AVERAGES) -> l
 
 
 def missing(runs: pd.DataFrame, status: str) -> list[Missing]:
-    """The runs that are `failed` or `unfinished`."""
+    """The runs whose status is `failed` or `unfinished`."""
     found = []
     for _, run in runs[runs["status"] == status].iterrows():
-        setting = " ".join(str(run[key]) for key in ("dataset", "model", "method"))
+        names = " ".join(str(run[key]) for key in ("dataset", "model", "method"))
         mark = DAGGER if run["oracle"] else ""
         words: list[str] | None = run["command"]
-        command = None if words is None else shlex.join(["unlearn", *words])
+        command = "" if words is None else shlex.join(["unlearn", *words])
         found.append(
             Missing(
-                f"{setting}, forget {run['forget']}, seed {run['seed']}{mark}",
-                command,
-                run["error"] if isinstance(run["error"], str) else None,
-                run["directory"],
+                f"{names}, forget {run['forget']}, seed {run['seed']}{mark}",
+                command or f"(started from Python: {run['directory']})",
+                run["error"] if isinstance(run["error"], str) else "",
             )
         )
     return found
 
 
 def as_lines(runs: pd.DataFrame, said: Sequence[str]) -> str:
-    """The remarks, and the runs that are missing, as text to put below a table."""
+    """Sentences and the missing runs, as text to put below a table."""
     lines = ["", *said]
-    failed, unfinished = missing(runs, "failed"), missing(runs, "unfinished")
-    if failed:
-        lines.append(f"Failed: {len(failed)} of {len(runs)} runs. To run them again:")
-    for run in failed:
-        lines += [f"  {_command(run)}", f"    {run.error}"]
-    if unfinished:
-        lines.append(
-            f"Unfinished: {len(unfinished)} of {len(runs)} runs were cut off, or are still "
-            "running. To go on with them:"
-        )
-    lines += [f"  {_command(run)}" for run in unfinished]
+    heads = {
+        "failed": "Failed: {} of {} runs. To run them again:",
+        "unfinished": "Unfinished: {} of {} runs were cut off or are still running. To resume:",
+    }
+    for status, head in heads.items():
+        found = missing(runs, status)
+        lines += [head.format(len(found), len(runs))] if found else []
+        for run in found:
+            lines += [f"  {run.command}", *([f"    {run.error}"] if run.error else [])]
     return "\n".join(lines) + "\n"
-
-
-def _command(run: Missing) -> str:
-    return run.command or f"(started from Python: {run.directory})"

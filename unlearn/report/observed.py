@@ -1,8 +1,7 @@
-"""What the runner saw of many students as they changed, read from the runs' histories."""
+"""Accuracies of students while they were unlearned, averaged over the histories of runs."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,21 +14,21 @@ from unlearn.records.history import last_stage
 from unlearn.report.groups import Group
 from unlearn.report.pivot import means
 
-# A line is the mean of this many runs at most: more would only take time.
+# A line is the mean of this many runs at most, to save time.
 MOST_RUNS = 50
 _COLUMNS = ["stage", "step", "retain", "forget"]
 
 
 @dataclass(frozen=True)
 class Curve:
-    """One group's accuracies against iterations.
+    """Accuracies of one group against iterations.
 
     Args:
-        group: whose.
-        retain: D_r, percent: `mean` and `half` of the 95% confidence interval by step.
-        forget: D_f, the same.
-        stages: names of the methods' stages in which the students were observed.
-        runs: how many histories there are in the means.
+        group: the runs.
+        retain: D_r in percent by step: its `mean`, and `half` of the 95% confidence interval.
+        forget: D_f, likewise.
+        stages: names of the stages of the methods in which the students were evaluated.
+        runs: number of histories in the means.
     """
 
     group: Group
@@ -40,7 +39,7 @@ class Curve:
 
 
 def curve(group: Group) -> Curve | None:
-    """The group's curve over its first `MOST_RUNS` runs, None if no student was observed."""
+    """The curve of a group over its first `MOST_RUNS` runs, None if there is no history."""
     with ThreadPoolExecutor(4) as pool:
         found = list(pool.map(_observed, group.runs["directory"][:MOST_RUNS]))
     histories = [history for history in found if len(history)]
@@ -53,13 +52,8 @@ def curve(group: Group) -> Curve | None:
     return Curve(group, retain, forget, frozenset(seen["stage"]), len(histories))
 
 
-def left_out(groups: Sequence[Group]) -> int:
-    """How many runs of these groups are not read."""
-    return sum(max(0, len(group.runs) - MOST_RUNS) for group in groups)
-
-
 def _observed(directory: str) -> pd.DataFrame:
-    """The steps at which the runner looked, of the last stage in which it did."""
+    """The steps at which a run evaluated its student, in the last stage in which it did so."""
     try:
         table = pq.ParquetFile(Path(directory, "history.parquet")).read(columns=_COLUMNS)
     except (OSError, pa.ArrowInvalid):  # there is none, or it is no history

@@ -1,10 +1,9 @@
-"""The report as one HTML page that needs nothing else: table, charts, pictures, failed runs."""
+"""The report as one self-contained HTML page: table, charts, pictures, failed runs."""
 
 from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from importlib.metadata import version
 from typing import Any
@@ -16,32 +15,11 @@ from unlearn.report.examples import MOST_EXAMPLES, examples
 from unlearn.report.figures import unit_of
 from unlearn.report.groups import panels
 from unlearn.report.notes import missing
-from unlearn.report.sections import sections
+from unlearn.report.sections import PageSettings, sections
 from unlearn.report.sweeps import folded
 
-# A longer list of failed runs is no longer read; the terminal's has them all.
+# The page lists this many missing runs at most; the terminal lists all of them.
 MOST_MISSING = 100
-
-
-@dataclass(frozen=True)
-class PageSettings:
-    """What the page shows.
-
-    Args:
-        rows: keys whose combinations are rows of the table, and lines of the charts.
-        columns: keys whose combinations stand side by side, as blocks and as charts.
-        curves: numeric keys against which figures are drawn.
-        along: the key whose values are the points of the frontier's lines.
-        title: of the page.
-        command: that makes the page.
-    """
-
-    rows: Sequence[str]
-    columns: Sequence[str]
-    curves: Sequence[str]
-    along: str
-    title: str
-    command: str
 
 
 def page(
@@ -71,7 +49,7 @@ def page(
         table=_table(table, runs),
         remarks=remarks,
         sweeps=folded(list(runs["command"])),
-        sections=sections(runs, drawn, wanted.rows, wanted.columns, wanted.curves, wanted.along),
+        sections=sections(runs, drawn, wanted),
         examples=shown,
         most_examples=MOST_EXAMPLES,
         examples_sweeps=folded([example.command for example in shown]),

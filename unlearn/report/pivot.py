@@ -1,4 +1,4 @@
-"""Runs as a table of mean ± 95% confidence interval, pivoted by any keys."""
+"""Runs as a table of means with 95% confidence intervals, grouped by any keys."""
 
 from __future__ import annotations
 
@@ -48,19 +48,20 @@ def means(values: pd.DataFrame, by: str) -> pd.DataFrame:
 def pivot(
     runs: pd.DataFrame, rows: Sequence[str], columns: Sequence[str], figures: Sequence[str]
 ) -> pd.DataFrame:
-    """A cell for each combination of rows, columns and figure, over complete runs.
+    """Average the figures of complete runs by rows and columns.
 
     Args:
         runs: as `runs.load` gives them.
-        rows: keys whose combinations are the rows.
-        columns: keys whose combinations stand side by side; none gives one block.
-        figures: names of figures.
+        rows: config keys; each combination of values is a row.
+        columns: config keys; each combination of values is a block of columns. None gives one
+            block.
+        figures: names of figures, which are columns of the runs.
 
     Returns:
-        A frame of text, its index the rows' values, its columns the figures under the columns'
-        values, each block with the number of `runs` and, where there are any, of `failed` and of
-        `unfinished` ones. A dagger marks what oracle runs are in: the row, and the block if there
-        are several.
+        A frame of text. Its index holds the values of the row keys. Each block has the number of
+        `runs`, of `failed` and `unfinished` ones if there are any, and the figures. With column
+        keys the columns have two levels: block and figure. A dagger marks rows, and blocks of
+        several, that include oracle runs.
     """
     texts = runs.assign(**{key: runs[key].map(as_text) for key in {*rows, *columns}})
     blocks = texts.groupby(list(columns), sort=False) if columns else [((), texts)]
@@ -95,7 +96,7 @@ def _block(
 
 
 def natural(values: Sequence[str]) -> list[tuple[int, float, str]]:
-    """Numbers in their order, before words, after what is off."""
+    """Sort key of values as text: `null` first, then numbers in order, then words."""
     return [_rank(value) for value in values]
 
 

@@ -1,9 +1,9 @@
-"""The page's sections of charts, each with what it leaves out and what made its runs."""
+"""The page's sections of charts, each with what it leaves out and the commands of its runs."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
 
 import pandas as pd
 
@@ -15,10 +15,31 @@ from unlearn.report.runs import as_text
 from unlearn.report.svg import ORIGINAL, OTHERS, RETRAINED, STYLES, Style, swatch
 from unlearn.report.sweeps import Sweep, folded
 
-_LINE = replace(RETRAINED, marker="")
-
-# Above these the page leaves the frontier, minutes of work, to the command `frontier`.
+_LINE = (replace(RETRAINED, marker=""), "retrained (target)")
+_POINT = (replace(RETRAINED, line="none"), "retrained (target)")
+# Above this many runs the page leaves out the frontier, which takes minutes.
 _FRONTIER_RUNS = 3000
+
+
+@dataclass(frozen=True)
+class PageSettings:
+    """What the page shows.
+
+    Args:
+        rows: config keys; each combination is a row of the table and a line of the charts.
+        columns: config keys; each combination is a block of the table and a chart.
+        curves: numeric config keys that are the axes of charts.
+        along: the config key whose values are the points of the frontier's lines.
+        title: of the page.
+        command: the command that makes the page.
+    """
+
+    rows: Sequence[str]
+    columns: Sequence[str]
+    curves: Sequence[str]
+    along: str
+    title: str
+    command: str
 
 
 @dataclass(frozen=True)
@@ -27,57 +48,47 @@ class Section:
 
     Args:
         title: of the section.
-        text: what they show.
+        text: what the charts show.
         charts: SVG elements.
-        sweeps: that made the runs behind them.
-        notes: sentences on what they leave out.
+        sweeps: commands that made the runs behind the charts.
+        notes: sentences on what the charts leave out.
         legend: an SVG element and a text for each line or marker.
-        abreast: charts that stand side by side where there is room.
+        abreast: how many charts stand side by side where there is room.
     """
 
     title: str
     text: str
     charts: list[str]
     sweeps: list[Sweep]
-    notes: list[str] = field(default_factory=list)
-    legend: list[tuple[str, str]] = field(default_factory=list)
+    notes: list[str]
+    legend: list[tuple[str, str]]
     abreast: int = 2
 
 
-def sections(
-    runs: pd.DataFrame,
-    drawn: Panels,
-    rows: Sequence[str],
-    columns: Sequence[str],
-    keys: Sequence[str],
-    along: str,
-) -> list[Section]:
-    """Those that have something to show.
+def sections(runs: pd.DataFrame, drawn: Panels, wanted: PageSettings) -> list[Section]:
+    """The sections that have something to show.
 
     Args:
         runs: as `runs.load` gives them.
         drawn: the same in panels and groups.
-        rows: keys whose combinations are lines.
-        columns: keys whose combinations are charts side by side.
-        keys: numeric keys against which figures are drawn.
-        along: the key whose values are the points of the frontier's lines.
+        wanted: what the page shows.
     """
 
     def others(key: str) -> list[list[str]]:
-        return [[name for name in names if name != key] for names in (rows, columns)]
+        return [[name for name in names if name != key] for names in (wanted.rows, wanted.columns)]
 
     found = [_iterations(drawn), _scatter(drawn)]
     for against in AGAINST.values():
-        usable = measured(runs, against)
+        usable, along = measured(runs, against), wanted.along
         if along in runs and usable[along].nunique() > 1 and len(usable) <= _FRONTIER_RUNS:
             found.append(_frontier(runs, panels(usable, *others(along)), along, against))
-    for number, key in enumerate(keys):
+    for number, key in enumerate(wanted.curves):
         found.append(_threshold(f"threshold-{number}", panels(runs, *others(key)), key))
     return [section for section in found if section.charts]
 
 
 def swept(runs: pd.DataFrame, keys: Sequence[str]) -> list[str]:
-    """Those of the keys that hold numbers, of which three or more were run, off among them."""
+    """The keys that hold numbers and have three values or more, `null` included."""
     complete = runs[runs["status"] == "complete"]
     return [
         key
@@ -89,53 +100,57 @@ def swept(runs: pd.DataFrame, keys: Sequence[str]) -> list[str]:
 
 
 def numeric(runs: pd.DataFrame, key: str) -> bool:
-    """Whether a key holds numbers in some runs, and nothing else but off in the others."""
+    """Whether a key holds numbers in some runs and is null in all others."""
     known = runs[key].dropna()
     numbers = [isinstance(v, int | float) and not isinstance(v, bool) for v in known]
     return bool(numbers) and all(numbers)
 
 
 def _iterations(drawn: Panels) -> Section:
-    pictured, notes, behind = list[str](), drawn.limits(), list[list[str] | None]()
+    pictured, behind = list[str](), list[pd.DataFrame]()
     unread = without = 0
     for number, panel in enumerate(drawn.drawn):
         curves = [found for group in panel.groups if (found := curve(group)) is not None]
         if curves:
             pictured += charts.against_iterations(f"iterations-{number}", panel.title, curves)
         read = [group.runs[:MOST_RUNS] for group in panel.groups]
-        behind += [command for part in read for command in part["command"]]
+        behind += read
         unread += len(panel.runs) - sum(map(len, read))
         without += sum(map(len, read)) - sum(found.runs for found in curves)
+    notes = drawn.limits()
     if unread:
         notes.append(f"A line is the mean of its first {MOST_RUNS} runs; {unread} are not read.")
     if without:
         notes.append(f"{without} runs have no history of accuracies.")
     text = (
-        "What the runner saw of the student on its way: mean over the runs that it looked at "
-        "there, and the 95% confidence interval as a band. A dotted line is the retrained model, "
-        "which is the target, with its own band; it has a group's colour where groups differ."
+        "Accuracies of the student while it was unlearned: mean over the runs that were evaluated "
+        "at an iteration, and the 95% confidence interval as a band. The dotted line is the "
+        "retrained model, which is the target, with its own band. It has a group's colour where "
+        "the groups differ."
     )
-    legend = _legend("iterations", drawn.labels, (_LINE, "retrained (target)"))
-    return Section("Accuracy against iterations", text, pictured, folded(behind), notes, legend)
+    legend = _legend("iterations", drawn.labels, _LINE)
+    title = "Accuracy against iterations"
+    return Section(title, text, pictured, _commands(behind), notes, legend)
 
 
 def _scatter(drawn: Panels) -> Section:
     text = (
-        "A point a run, at the end of the method. Up is better kept, left is better forgotten; "
-        "the retrained models are the target, and the original ones are where it began."
+        "Each point is a run at the end of its method. Higher means that more was retained, "
+        "further left that more was forgotten. The retrained models are the target, the original "
+        "ones the start."
     )
-    others = sum(len(panel.others) for panel in drawn.drawn)
-    models = [(ORIGINAL, "original"), (replace(RETRAINED, line="none"), "retrained (target)")]
-    models += [(OTHERS, "runs of the other groups")] if others else []
+    models = [(ORIGINAL, "original"), _POINT]
+    if any(len(panel.others) for panel in drawn.drawn):
+        models.append((OTHERS, "runs of the other groups"))
     pictured = [
         charts.retain_against_forget(f"scatter-{number}", panel)
         for number, panel in enumerate(drawn.drawn)
         if panel.runs["D_r"].notna().any()
     ]
-    behind = [c for p in drawn.drawn for part in (p.runs, p.others) for c in part["command"]]
+    sweeps = _commands(part for panel in drawn.drawn for part in (panel.runs, panel.others))
     legend = _legend("scatter", drawn.labels, *models)
     title = "Retain against forget accuracy"
-    return Section(title, text, pictured, folded(behind), drawn.limits(), legend)
+    return Section(title, text, pictured, sweeps, drawn.limits(), legend)
 
 
 def _frontier(runs: pd.DataFrame, drawn: Panels, key: str, against: Against) -> Section:
@@ -144,20 +159,19 @@ def _frontier(runs: pd.DataFrame, drawn: Panels, key: str, against: Against) -> 
         frontier_chart.one_panel(f"{name}-{number}", panel, key, against)
         for number, panel in enumerate(drawn.drawn)
     ]
-    behind = [command for panel in drawn.drawn for command in panel.runs["command"]]
-    models = (replace(RETRAINED, line="none"), "retrained models")
-    legend = _legend(name, drawn.labels, models)
+    sweeps = _commands(panel.runs for panel in drawn.drawn)
     notes = [*drawn.limits(), *unmeasured(runs, against)]
+    legend = _legend(name, drawn.labels, _POINT)
     text = frontier_chart.caption(drawn, key, [against])
-    return Section(
-        f"Frontier of D_r and {against.name}", text, pictured, folded(behind), notes, legend
-    )
+    title = f"Frontier of D_r and {against.name}"
+    return Section(title, text, pictured, sweeps, notes, legend)
 
 
 def _threshold(name: str, drawn: Panels, key: str) -> Section:
     text = (
-        f"Mean and 95% confidence interval over runs at each value of {key}; “off” stands apart. "
-        "The dotted line is the retrained model: no difference in D_r, its own D_f, an AIN of 1."
+        f"Mean and 95% confidence interval over runs at each value of {key}; null is drawn apart, "
+        "as off. The dotted line is the retrained model: no difference in D_r, its own D_f, an AIN "
+        "of 1."
     )
     pictured = [
         chart
@@ -165,10 +179,13 @@ def _threshold(name: str, drawn: Panels, key: str) -> Section:
         if numeric(panel.runs, key)
         for chart in charts.against_threshold(f"{name}-{number}", panel, key)
     ]
-    behind = [command for panel in drawn.drawn for command in panel.runs["command"]]
-    legend = _legend(name, drawn.labels, (_LINE, "retrained (target)"))
-    title, notes = f"Against {key}", drawn.limits()
-    return Section(title, text, pictured, folded(behind), notes, legend, abreast=3)
+    sweeps = _commands(panel.runs for panel in drawn.drawn)
+    legend = _legend(name, drawn.labels, _LINE)
+    return Section(f"Against {key}", text, pictured, sweeps, drawn.limits(), legend, abreast=3)
+
+
+def _commands(parts: Iterable[pd.DataFrame]) -> list[Sweep]:
+    return folded([command for part in parts for command in part["command"]])
 
 
 def _legend(name: str, labels: Sequence[str], *models: tuple[Style, str]) -> list[tuple[str, str]]:

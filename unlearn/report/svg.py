@@ -1,4 +1,4 @@
-"""matplotlib's charts as SVG, for a page in its font and colour, or alone: with real text."""
+"""matplotlib charts as SVG with real text, inside a page or as a file of their own."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
-# Stands for the page's own colour of text, which differs in the light and in the dark.
+# Placeholder that is replaced by `currentColor`: text differs in light and in dark mode.
 FOREGROUND = "#010203"
 GREY = "#8a8a8a"
 _RC: dict[Any, Any] = {
@@ -46,15 +46,15 @@ svg { color: #1d2024; font-family: system-ui, "Liberation Sans", Arial, sans-ser
 
 @dataclass(frozen=True)
 class Style:
-    """A colour that the colour-blind can tell, with a marker and a line of its own."""
+    """Colour, marker and line of a group."""
 
     colour: str
     marker: str
     line: str
 
 
-# The palette of Okabe and Ito, less its yellow and black, and a grey; no line is dotted, which is
-# the retrained model's.
+# The colour-blind safe palette of Okabe and Ito without yellow and black, and a grey. No line is
+# dotted: that is the retrained model's.
 STYLES = (
     Style("#0072B2", "o", "-"),
     Style("#D55E00", "s", "--"),
@@ -70,13 +70,13 @@ OTHERS = Style(GREY, ".", "none")
 
 
 def chart(name: str, title: str, x: str, y: str, paint: Callable[[Axes], None]) -> str:
-    """An SVG element.
+    """Draw a chart as an SVG element.
 
     Args:
-        name: unique in the page.
-        title: above the axes, and what a screen reader says.
-        x: label of the axis, with the unit.
-        y: the same.
+        name: prefix of the ids in it, unique in the page.
+        title: shown above the axes and read by a screen reader.
+        x: label of the horizontal axis, with the unit.
+        y: label of the vertical axis, with the unit.
         paint: draws into the axes.
     """
     with rc_context(_RC):
@@ -91,11 +91,11 @@ def chart(name: str, title: str, x: str, y: str, paint: Callable[[Axes], None]) 
 def standalone(
     name: str, title: str, size: tuple[float, float], compose: Callable[[Figure], None]
 ) -> str:
-    """An SVG file that brings its own ground, light or dark as its reader prefers.
+    """Draw an SVG file with a background that is light or dark as the reader prefers.
 
     Args:
-        name: before the ids in it.
-        title: what a screen reader says.
+        name: prefix of the ids in it.
+        title: read by a screen reader.
         size: width and height, inches.
         compose: draws into the figure.
     """
@@ -108,17 +108,13 @@ def standalone(
 
 
 def swatch(name: str, style: Style) -> str:
-    """An SVG element with a line and its marker, for a legend."""
+    """Draw a line with its marker as an SVG element, for a legend."""
     with rc_context(_RC):
         figure = Figure(figsize=(0.5, 0.18))
-        look: dict[str, Any] = {
-            "color": style.colour,
-            "marker": style.marker,
-            "linestyle": style.line,
-            "fillstyle": "none" if style.colour == FOREGROUND else "full",
-        }
-        line = Line2D([0.05, 0.5, 0.95], [0.5] * 3, markevery=[1], **look)
-        figure.add_artist(line)
+        look: dict[str, Any] = {"color": style.colour, "marker": style.marker}
+        fill = "none" if style.colour == FOREGROUND else "full"
+        look |= {"linestyle": style.line, "fillstyle": fill}
+        figure.add_artist(Line2D([0.05, 0.5, 0.95], [0.5] * 3, markevery=[1], **look))
         return _inline(figure, name, "")
 
 
@@ -133,14 +129,11 @@ def _inline(figure: Figure, name: str, title: str) -> str:
     text = re.sub(r'(\bid="|href="#|url\(#)', rf"\g<1>{name}-", text)
     text = re.sub(r"<!--.*?-->", "", text, flags=re.DOTALL)
     text = re.sub(r"<[^>]+>", _rounded, text)
-    spoken = (
-        f'role="img" aria-label="{escape(" ".join(title.split()))}"'
-        if title
-        else 'aria-hidden="true"'
-    )
+    label = f'role="img" aria-label="{escape(" ".join(title.split()))}"'
+    spoken = label if title else 'aria-hidden="true"'
     return text.replace("<svg ", f"<svg {spoken} ", 1)
 
 
 def _rounded(tag: re.Match[str]) -> str:
-    """The tag with its coordinates to a hundredth of a point, which is half the size."""
+    """A tag with coordinates rounded to 0.01 points, which halves the size of the file."""
     return re.sub(r"(\d\.\d\d)\d+", r"\1", tag[0])

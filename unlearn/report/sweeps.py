@@ -1,29 +1,28 @@
-"""The commands behind many runs, folded into multiruns where they form a full product."""
+"""The commands that made many runs, as multiruns where the settings form a full product."""
 
 from __future__ import annotations
 
 import math
 import shlex
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from unlearn.report.pivot import natural
 
-# A set of runs that is no product is told as this many multiruns at most.
-_MOST_PARTS = 6
-_SHOWN = 3
+_MOST_PARTS = 6  # multiruns that runs which form no product are split into
+_SHOWN = 3  # single commands that are shown of runs which cannot be split so
 
 _Words = dict[str, str]
 
 
 @dataclass(frozen=True)
 class Sweep:
-    """Commands that do some runs.
+    """The commands of some runs.
 
     Args:
-        commands: one multirun, or the first few of the single runs.
-        runs: how many runs there are.
-        whole: whether the commands do all of them.
+        commands: one multirun, or the commands of the first few runs.
+        runs: number of runs.
+        whole: whether the commands make all of the runs.
     """
 
     commands: list[str]
@@ -32,15 +31,15 @@ class Sweep:
 
 
 def folded(commands: Sequence[list[str] | None]) -> list[Sweep]:
-    """The sweeps that made the runs whose records hold these commands.
+    """Fold the commands of runs into sweeps.
 
     Args:
-        commands: what was typed after `unlearn` for each run; None for one started from Python.
+        commands: for each run the words typed after `unlearn`, None if Python started it.
     """
     known = {tuple(words): None for words in commands if words is not None}
     alike: dict[tuple[str, ...], list[_Words]] = {}
     for words in known:
-        typed = dict(_split(word) for word in words)
+        typed = dict(word.partition("=")[::2] for word in words)
         alike.setdefault(tuple(sorted(typed)), []).append(typed)
     sweeps = [sweep for part in alike.values() for sweep in _sweeps(part)]
     started = sum(words is None for words in commands)
@@ -48,7 +47,7 @@ def folded(commands: Sequence[list[str] | None]) -> list[Sweep]:
 
 
 def _sweeps(runs: list[_Words]) -> list[Sweep]:
-    """Sweeps of runs that set the same keys: as one product, or as a product for each value."""
+    """Sweeps of runs that set the same keys: one product, or a product for each value of a key."""
     if _is_product(runs):
         return [Sweep([_multirun(runs)], len(runs), whole=True)]
     for key, values in _values(runs).items():
@@ -74,16 +73,6 @@ def _values(runs: list[_Words]) -> dict[str, list[str]]:
 
 
 def _multirun(runs: list[_Words]) -> str:
-    words = [*_joined(runs)]
+    joined = {key: ",".join(values) for key, values in _values(runs).items()}
+    words = [f"{key}={text}" if text else key for key, text in joined.items()]
     return shlex.join(["unlearn", *(["-m"] if len(runs) > 1 else []), *words])
-
-
-def _joined(runs: list[_Words]) -> Iterator[str]:
-    for key, values in _values(runs).items():
-        text = ",".join(values)
-        yield f"{key}={text}" if text else key
-
-
-def _split(word: str) -> tuple[str, str]:
-    key, _, value = word.partition("=")
-    return key, value

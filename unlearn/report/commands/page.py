@@ -47,8 +47,8 @@ def add_options(parser: ArgumentParser) -> None:
 
 def run(options: Namespace) -> str:
     """The page as HTML."""
-    from unlearn.report.page import PageSettings, page
-    from unlearn.report.sections import numeric, swept
+    from unlearn.report.page import page
+    from unlearn.report.sections import PageSettings, numeric, swept
 
     if options.rows is None:
         options.rows = _BOARD if options.leaderboard else [*_BOARD, "forget"]
