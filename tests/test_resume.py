@@ -217,3 +217,25 @@ def test_a_null_interval_keeps_nothing(tmp_path: Path) -> None:
     ResumeFile(tmp_path / "resume.pt", None, {}).keep(progress)
     assert not (tmp_path / "resume.pt").exists()
     assert not progress.wanted
+
+
+def test_a_checkpoint_that_cannot_be_written_leaves_the_one_before(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    file = ResumeFile(tmp_path / "resume.pt", 0.0, {})
+    file.keep(Progress(taken={"loop": {"step": 1}}))
+
+    def fill_disk(values: Any, target: Any) -> None:
+        target.write(b"half of it")
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("torch.save", fill_disk)
+    progress = Progress(taken={"loop": {"step": 2}})
+    file.keep(progress)
+    assert progress.taken is None, "the run goes on"
+    file.keep(Progress(taken={"loop": {"step": 3}}))
+    kept = file.load()
+    assert kept is not None
+    assert kept["stages"] == {"loop": {"step": 1}}
+    assert [path.name for path in tmp_path.iterdir()] == ["resume.pt"]
+    assert capsys.readouterr().err.count("resume.pt") == 1, "said once"

@@ -68,6 +68,22 @@ class Hardware:
             compile_mode=_mode(config.compile),
         )
 
+    def describe_arithmetic(self) -> list[str | int | bool | None]:
+        """Return what decides the last bits of every sum, as plain values.
+
+        On a CPU the number of threads does, because each thread sums a part. On a GPU the choice
+        between deterministic and faster kernels does.
+        """
+        on_gpu = self.device.type == "cuda"
+        return [
+            torch.__version__,
+            self.device.type,
+            str(self.autocast_dtype),
+            self.channels_last,
+            self.compile_mode,
+            torch.are_deterministic_algorithms_enabled() if on_gpu else torch.get_num_threads(),
+        ]
+
     def place(self, network: Network) -> Network:
         """Move a network to the device, in the memory format."""
         if self.channels_last:

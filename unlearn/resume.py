@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import copy
-import os
 import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
@@ -12,6 +11,9 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+
+from unlearn.errors import is_disk_full, say
+from unlearn.files import replace_file, report_damage
 
 # A checkpoint may cost at most this share of the time between two.
 _SHARE = 0.05
@@ -169,23 +171,35 @@ class ResumeFile:
     def __init__(self, path: Path, every: float | None, versions: Mapping[str, Any]) -> None:
         self.path, self.every, self.versions = path, every, dict(versions)
         self._at, self._cost = time.monotonic(), 0.0
+        self._warned = False
 
     def load(self) -> dict[str, Any] | None:
         """What was kept last, or None if there is nothing that this program can go on from."""
-        try:
-            kept: dict[str, Any] = torch.load(self.path, weights_only=True)
-        except Exception:  # not there, not readable, not ours: the run begins anew
+        if not self.path.exists():
             return None
-        return kept if kept.get("versions") == self.versions else None
+        try:
+            kept = torch.load(self.path, weights_only=True)
+            versions, stages = kept["versions"], kept["stages"]
+        except Exception:  # whatever the bytes of a damaged file happen to mean
+            report_damage(self.path, "cannot be read", "what it kept is done again")
+            return None
+        return dict(kept) if versions == self.versions and isinstance(stages, dict) else None
 
     def keep(self, progress: Progress, **beside: Any) -> None:
-        """Write what the progress has taken, with plain values beside it; ask for the next."""
+        """Write what the progress has taken, with values and tensors beside it; ask for the next.
+
+        If it cannot be written, the one before stays, and the run goes on.
+        """
         if self.every is None:
             interruption.carry_out()
             return
         start = time.monotonic()
         if progress.taken is not None:
-            self._write({"stages": progress.taken, "versions": self.versions, **beside})
+            values = {"stages": progress.taken, "versions": self.versions, **beside}
+            try:
+                self._write(values)
+            except (OSError, RuntimeError) as error:
+                self._warn(error)
             progress.taken = None
             self._at = time.monotonic()
             self._cost = self._at - start
@@ -194,12 +208,17 @@ class ResumeFile:
         progress.wanted = due or interruption.requested
 
     def _write(self, values: dict[str, Any]) -> None:
-        temporary = self.path.with_name(f".{self.path.name}.tmp")
-        with temporary.open("wb") as file:
-            torch.save(values, file)
-            file.flush()
-            os.fsync(file.fileno())
-        temporary.replace(self.path)
+        def save(path: Path) -> None:
+            with path.open("wb") as file:  # torch hides the cause of an error if it opens the file
+                torch.save(values, file)
+
+        replace_file(self.path, save)
+
+    def _warn(self, error: Exception) -> None:
+        if not self._warned:
+            reason = "the disk is full" if is_disk_full(error) else str(error)
+            say(f"{self.path}: no checkpoint can be written ({reason}); the run goes on")
+        self._warned = True
 
     def remove(self) -> None:
         """There is nothing left to go on with."""

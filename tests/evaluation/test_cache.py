@@ -13,6 +13,7 @@ from torch import nn
 
 from unlearn.evaluation import cache
 from unlearn.evaluation.cache import MeasurementCache, hash_network
+from unlearn.files import report_damage
 
 
 def make_network(seed: int = 0) -> nn.Sequential:
@@ -90,3 +91,23 @@ def test_a_setting_without_a_repr_of_its_own_is_not_stored(tmp_path: Path) -> No
         )
         assert found == value
     assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize(
+    "content", ["", '{"measured": 1', "{}", "[]", '{"measured": 3, "digest": ""}']
+)
+def test_a_damaged_measurement_is_named_and_measured_again(
+    tmp_path: Path, content: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    report_damage.cache_clear()
+    found = []
+    for measured in (1, 2, 3):
+        kept = MeasurementCache(tmp_path)
+        found.append(
+            kept.get_or_measure([Setting()], [make_network()], lambda m=measured: {"a": m})
+        )
+        if measured == 1:
+            (file,) = tmp_path.iterdir()
+            file.write_text(content)
+    assert found == [{"a": 1}, {"a": 2}, {"a": 2}]
+    assert capsys.readouterr().err.count(str(file)) == 1

@@ -14,11 +14,14 @@ from omegaconf import DictConfig
 
 from tests.helpers.paths import CONF
 from unlearn.config.resolve import resolve_config
+from unlearn.config.schema import RunConfig
 from unlearn.errors import ConfigError
-from unlearn.records.folder import locate_run, lock_run, partial_directory
+from unlearn.records.folder import lock_run
+from unlearn.records.places import locate_run, partial_directory
 from unlearn.records.plan import Plan, inspect_run, plan_sweep
 from unlearn.records.queue import note_job
-from unlearn.records.record import RECORD, write_json
+from unlearn.records.record import RECORD, read_record, write_json
+from unlearn.records.template import new_record
 from unlearn.resume import Progress, ResumeFile, interruption
 
 pytestmark = pytest.mark.usefixtures("composing")
@@ -38,9 +41,15 @@ def product(tmp_path: Path, *choices: list[str]) -> list[list[str]]:
     return [[*words, f"outputs={tmp_path}"] for words in itertools.product(*choices)]
 
 
-def write(directory: Path, **values: object) -> None:
-    directory.mkdir(parents=True)
-    write_json(directory / RECORD, values)
+def write(config: RunConfig, status: str, directory: Path | None = None) -> Path:
+    """Write the record of a run that took 30 s to its directory, or to another."""
+    identity, usual = locate_run(config)
+    place = directory or usual
+    place.mkdir(parents=True)
+    record = new_record(config, identity)
+    record["seconds"]["total"] = 30.0
+    write_json(place / RECORD, record | {"status": status})
+    return place
 
 
 @pytest.mark.parametrize(
@@ -91,36 +100,78 @@ def test_every_run_is_checked_before_the_first_begins(tmp_path: Path) -> None:
 
 def test_runs_stand_where_their_files_say(tmp_path: Path) -> None:
     jobs = product(tmp_path, [f"seed={seed}" for seed in range(6)])
-    places = [locate_run(resolve_config(composed(job), job)) for job in jobs]
-    finished = {"status": "complete", "seconds": {"total": 30.0}}
-    write(places[0][1], config_hash=places[0][0], **finished)
-    write(places[1][1], config_hash="another", **finished)
-    write(places[2][1], config_hash=places[2][0], status="failed")
-    write(partial_directory(places[3][1]), status="unfinished")
-    write(partial_directory(places[4][1]), status="unfinished")
-    with lock_run(resolve_config(composed(jobs[4]), jobs[4]), places[4][1]):
+    configs = [resolve_config(composed(job), job) for job in jobs]
+    places = [locate_run(config)[1] for config in configs]
+    write(configs[0], "complete")
+    write(configs[1], "failed")
+    (write(configs[2], "complete") / RECORD).write_text("")
+    write(configs[3], "unfinished", partial_directory(places[3]))
+    write(configs[4], "unfinished", partial_directory(places[4]))
+    with lock_run(configs[4], places[4]):
         found = planned(jobs)
     assert [run.status for run in found.runs()] == [
         "done",
         "failed",
-        "failed",
+        "new",
         "cut off",
         "running",
         "new",
     ]
     assert found.missing() == [jobs[1], jobs[2], jobs[3], jobs[5]]
-    assert found.summary().startswith("6 runs: 1 done, 1 running, 1 cut off, 2 failed, 1 new; ")
+    assert found.summary().startswith("6 runs: 1 done, 1 running, 1 cut off, 1 failed, 2 new; ")
     assert "the 4 to do will take about 0.033 hours of one process, at 30 s each" in found.summary()
-    forced = resolve_config(composed([*jobs[0], "force=true"]), [])
-    assert inspect_run(forced).status == "failed", "it is to be run again"
+
+
+def test_with_force_what_is_done_is_to_be_run_again(tmp_path: Path) -> None:
+    jobs = product(tmp_path, ["seed=0", "seed=1", "seed=2"], ["force=true"])
+    configs = [resolve_config(composed(job), job) for job in jobs]
+    write(configs[0], "complete")
+    write(configs[1], "failed")
+    found = planned(jobs)
+    assert [run.status for run in found.runs()] == ["to be run again", "failed", "new"]
+    assert found.missing() == jobs
+    assert "at 30 s each" in found.summary()
+
+
+def test_a_complete_run_that_lacks_its_name_is_done(tmp_path: Path) -> None:
+    """A process was killed between the two renames that replace a run."""
+    config = resolve_config(composed([f"outputs={tmp_path}"]), [])
+    directory = locate_run(config)[1]
+    for hidden in ("partial", "old"):
+        place = write(config, "complete", directory.with_name(f".{directory.name}.{hidden}"))
+        assert inspect_run(config).status == "done"
+        place.rename(tmp_path / hidden)
+
+
+def test_a_directory_that_cannot_be_used_is_refused_in_the_plan(tmp_path: Path) -> None:
+    (tmp_path / "papers").mkdir()
+    (tmp_path / "papers" / "thesis.txt").write_text("years of work")
+    (tmp_path / "link").symlink_to(tmp_path / "nowhere")
+    jobs = [[f"run_dir={tmp_path}/{name}"] for name in ("papers", "link", "free")]
+    assert [run.status for run in planned(jobs).runs()] == ["refused", "refused", "new"]
+    assert planned(jobs).missing() == jobs, "each says what is wrong when it is run"
+
+
+def test_another_run_under_the_same_eight_digits_keeps_its_place(tmp_path: Path) -> None:
+    config = resolve_config(composed([f"outputs={tmp_path}"]), [])
+    identity, short = locate_run(config)
+    write(config, "complete")
+    record = read_record(short)
+    assert record is not None
+    for place in (short, partial_directory(short)):
+        place.mkdir(exist_ok=True)
+        write_json(place / RECORD, record | {"config_hash": f"{identity[:8]}00000000"})
+        directory = locate_run(config)[1]
+        assert directory == short.with_name(f"seed-{config.seed}-{identity}")
+        assert inspect_run(config).status == "new"
+        (place / RECORD).unlink()
 
 
 def test_the_data_of_what_is_to_do_are_named_once(tmp_path: Path) -> None:
     jobs = product(tmp_path, ["dataset=digits", "dataset=mnist"], ["seed=0", "seed=1"])
     assert [config.dataset.name for config in planned(jobs).datasets()] == ["digits", "mnist"]
     for job in jobs[:2]:
-        identity, place = locate_run(resolve_config(composed(job), job))
-        write(place, config_hash=identity, status="complete", seconds={"total": 1.0})
+        write(resolve_config(composed(job), job), "complete")
     assert [config.dataset.name for config in planned(jobs).datasets()] == ["mnist"]
 
 
@@ -135,7 +186,7 @@ def test_ten_thousand_runs_are_planned_in_seconds(tmp_path: Path) -> None:
     entropies = [f"filter.entropy={e}" for e in (0.1, 0.25, 0.5, 1.0, "null")]
     jobs = product(tmp_path, classes, entropies, seeds)
     for run in planned(jobs).runs()[::2]:
-        write(run.directory, status="complete", config_hash="x", seconds={"total": 1.0})
+        write(run.config, "complete")
     started = time.process_time()
     found = planned(jobs)
     spent = time.process_time() - started

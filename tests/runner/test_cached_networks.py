@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable
 from pathlib import Path
 
@@ -10,7 +9,7 @@ import pytest
 import torch
 from torch import nn
 
-from tests.helpers.tiny import TinyNet, seeded_net
+from tests.helpers.tiny import CPU, TinyNet, seeded_net
 from unlearn.runner.networks import train_once
 
 
@@ -59,6 +58,7 @@ DAMAGE: dict[str, tuple[str, Callable[[Path], object]]] = {
     "another network": ("model.safetensors", replace_weights),
     "note cut": ("model.json", lambda f: f.write_text('{"seconds": ')),
     "note empty": ("model.json", lambda f: f.write_text("")),
+    "note without digest": ("model.json", lambda f: f.write_text('{"seconds": 1}')),
     "note without keys": ("model.json", lambda f: f.write_text("{}")),
     "note of another type": ("model.json", lambda f: f.write_text("[]")),
     "note of bytes": ("model.json", lambda f: f.write_bytes(b"\xff\x00")),
@@ -84,10 +84,19 @@ def test_damaged_network_is_named_once_and_made_again(
     assert capsys.readouterr().err == ""
 
 
-def test_network_that_was_written_without_a_digest_is_read(tmp_path: Path) -> None:
+def test_whole_network_is_loaded_without_a_lock(tmp_path: Path) -> None:
     fetch(tmp_path)
-    (note,) = tmp_path.glob("teacher-*/model.json")
-    about = json.loads(note.read_text())
-    del about["sha256"]
-    note.write_text(json.dumps(about))
+    (place,) = tmp_path.iterdir()
+    (place / ".lock").unlink()
     assert fetch(tmp_path) == 0
+    assert sorted(path.name for path in place.iterdir()) == ["model.json", "model.safetensors"]
+
+
+def test_arithmetic_of_a_cpu_knows_the_number_of_threads() -> None:
+    """Sums over threads differ in their last bits, and so do the networks trained with them."""
+    before, found = torch.get_num_threads(), []
+    for threads in (1, 2, 1):
+        torch.set_num_threads(threads)
+        found.append(CPU.describe_arithmetic())
+    torch.set_num_threads(before)
+    assert found[0] == found[2] != found[1]

@@ -20,6 +20,7 @@ import torch
 from torch import nn
 
 from unlearn.config.schema import digest
+from unlearn.files import remove_leftovers, report_damage
 from unlearn.records.record import write_json
 
 Plain = TypeVar("Plain")
@@ -65,17 +66,33 @@ class MeasurementCache:
         hashes = [self._hash(network) for network in networks]
         name = digest({"what": what, "networks": hashes, "about": dict(self.determinants)})
         file = self.folder / f"{name}.json"
-        if not file.exists():
+        if not _is_whole(file):
             found = measure()
             self.folder.mkdir(parents=True, exist_ok=True)
-            write_json(file, found)
-        stored: Plain = json.loads(file.read_text())
+            remove_leftovers(self.folder, locked=False)
+            plain = json.loads(json.dumps(found))  # keys of a mapping become text
+            write_json(file, {"measured": plain, "digest": digest(plain)})
+        stored: Plain = json.loads(file.read_text())["measured"]
         return stored
 
     def _hash(self, network: nn.Module) -> str:
         if network not in self._hashes:
             self._hashes[network] = hash_network(network)
         return self._hashes[network]
+
+
+def _is_whole(file: Path) -> bool:
+    """Return whether a file holds a measurement and the digest that it was written with."""
+    try:
+        stored = json.loads(file.read_text())
+        whole: bool = digest(stored["measured"]) == stored["digest"]
+    except FileNotFoundError:
+        return False
+    except (OSError, ValueError, KeyError, TypeError):
+        whole = False
+    if not whole:
+        report_damage(file, "not what was written", "it is measured again")
+    return whole
 
 
 @cache

@@ -2,111 +2,69 @@
 
 from __future__ import annotations
 
-import hashlib
+import os
 import shutil
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
-from functools import cache
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
-from filelock import FileLock, Timeout
-
-from unlearn.config.schema import RunConfig, config_hash
-from unlearn.errors import ConfigError
+from unlearn.config.schema import RunConfig
+from unlearn.errors import ConfigError, RunError
+from unlearn.files import make_folder, remove_leftovers, sync_folder
+from unlearn.records.existing import check_names, is_complete, is_run
+from unlearn.records.locks import hold
+from unlearn.records.places import (
+    RESUME,
+    TOLD,
+    failed_directory,
+    lock_file,
+    name_place,
+    old_directory,
+    partial_directory,
+)
 from unlearn.records.record import RECORD, read_record, write_json
 
 _SPARE_BYTES = 8 * 2**20
-
-
-def locate_run(config: RunConfig) -> tuple[str, Path]:
-    """Return the hash that names a run, and its directory.
-
-    The directory is `run_dir` if that is set, otherwise one below `outputs`.
-    """
-    identity = config_hash(config, _digest_file(config.model.checkpoint))
-    if config.run_dir is not None:
-        return identity, Path(config.run_dir).expanduser().absolute()
-    forget = "forget-" + "-".join(str(c) for c in config.forget)
-    setting = f"{config.dataset.name}-{config.model.name}"
-    leaf = f"seed-{config.seed}-{identity[:8]}"
-    return identity, Path(config.outputs).absolute() / setting / config.method.name / forget / leaf
-
-
-def _digest_file(path: str | None) -> str | None:
-    if path is None:
-        return None
-    file = Path(path).expanduser()
-    if not file.is_file():
-        return path  # the missing file is reported when it is read
-    return _digest_contents(file, file.stat().st_mtime_ns)
-
-
-@cache
-def _digest_contents(file: Path, changed: int) -> str:
-    """Digest a file that was last changed at time `changed`; the runs of a sweep share it."""
-    return hashlib.sha256(file.read_bytes()).hexdigest()[:16]
-
-
-def partial_directory(directory: Path) -> Path:
-    """Return the hidden folder in which a run directory is filled before it gets its name."""
-    return directory.parent / f".{directory.name}.partial"
-
-
-def is_locked(directory: Path) -> bool:
-    """Return whether another process holds a run directory's lock, so that the run is going on."""
-    lock = directory.parent / f".{directory.name}.lock"
-    if not lock.exists():
-        return False
-    try:
-        with FileLock(lock, timeout=0):
-            return False
-    except Timeout:
-        return True
 
 
 @contextmanager
 def lock_run(config: RunConfig, directory: Path) -> Iterator[None]:
     """Hold a run directory's lock, so that parallel jobs do the same run only once.
 
+    What an attempt left that was killed while it renamed its results is put in order first.
+
     Raises:
-        ConfigError: If `outputs` or `run_dir` cannot be written.
+        ConfigError: If the results could not be stored there under their name.
     """
-    key = "run_dir" if config.run_dir is not None else "outputs"
-    value = config.run_dir or config.outputs
-    if directory.exists() and not directory.is_dir():
-        raise ConfigError(key, value, "is a file; allowed is a folder")
-    try:
-        directory.parent.mkdir(parents=True, exist_ok=True)
-        lock = FileLock(directory.parent / f".{directory.name}.lock")
-        lock.acquire()
-    except OSError as error:
-        raise ConfigError(key, value, f"cannot be written ({error.strerror})") from error
-    try:
+    key, value = name_place(config)
+    with ExitStack() as held:
+        try:
+            make_folder(directory.parent)
+            held.enter_context(hold(lock_file(directory), directory))
+        except OSError as error:
+            raise ConfigError(key, value, f"cannot be written ({error.strerror})") from error
+        try:
+            _settle(directory)
+        except OSError as error:
+            reason = f"{directory} cannot be replaced ({error.strerror})"
+            raise ConfigError(key, value, reason) from error
+        check_names(config, directory, settled=True)
         yield
-    finally:
-        lock.release()
 
 
-def find_finished(config: RunConfig, directory: Path, identity: str) -> dict[str, Any] | None:
-    """Return the complete record of this very run, or None if it has to be run.
-
-    Raises:
-        ConfigError: If the directory holds something that is no run, or holds another run and
-            `force` is not set.
-    """
-    record = read_record(directory)
-    if record is None or "config_hash" not in record:
-        if directory.exists() and any(directory.iterdir()):
-            raise ConfigError("run_dir", directory, "holds files that are no run; name another")
-        return None
-    if config.force:
-        return None
-    if record.get("config_hash") != identity:
-        raise ConfigError(
-            "run_dir", directory, "holds a run of another config; name another, or set force=true"
-        )
-    return record if record.get("status") == "complete" else None
+def _settle(directory: Path) -> None:
+    """Finish what a killed process had begun to rename; the caller holds the lock."""
+    work, old = partial_directory(directory), old_directory(directory)
+    if directory.is_symlink() or work.is_symlink() or old.is_symlink():
+        return
+    if is_complete(old) and not is_complete(directory):
+        if directory.exists():
+            _store(directory, failed_directory(directory))
+        old.rename(directory)
+    shutil.rmtree(old, ignore_errors=True)
+    if is_complete(work):
+        _give_name(work, directory)
 
 
 @contextmanager
@@ -114,37 +72,76 @@ def fill_directory(directory: Path, record: Mapping[str, Any], force: bool) -> I
     """Yield a hidden folder to fill, and rename it to `directory` when the block ends.
 
     A complete run is replaced only by another complete run: a failed attempt is stored beside it
-    as `NAME.failed`, until a later attempt ends. If the block raises, nothing is renamed. What a
-    killed attempt at the same run left in the hidden folder is kept, so that the run can go on
-    from it, unless `force` is set. The caller holds the lock.
+    as `NAME.failed`, until a later attempt ends. If the block raises, nothing is renamed. The run
+    goes on from the checkpoint that a killed or failed attempt left, unless `force` is set. The
+    caller holds the lock.
 
     Args:
         directory: The run directory.
         record: The record of the run as it starts; written into the folder at once.
         force: Whether to discard what an earlier attempt left.
+
+    Raises:
+        RunError: If the folder cannot be renamed at the end; the results stay in it.
     """
     work = partial_directory(directory)
-    old = directory.parent / f".{directory.name}.old"
-    shutil.rmtree(old, ignore_errors=True)
     left = read_record(work) or {}
     if force or left.get("config_hash") != record["config_hash"]:
         shutil.rmtree(work, ignore_errors=True)
     work.mkdir(exist_ok=True)
+    remove_leftovers(work, locked=True)
+    if not force and not (work / RESUME).exists():
+        for earlier in (failed_directory(directory), directory):
+            if (read_record(earlier) or {}).get("config_hash") == record["config_hash"]:
+                _take_over(earlier, work)
     write_json(work / RECORD, record)
     yield work
-    place, failed = directory, directory.with_name(f"{directory.name}.failed")
-    if read_record(failed) is not None:
-        shutil.rmtree(failed)
-    if _is_complete(directory) and not _is_complete(work):
-        place = failed
-    elif directory.exists():
+    remove_leftovers(work, locked=True)
+    try:
+        _give_name(work, directory)
+    except OSError as error:
+        raise RunError(
+            f"{directory}: the results cannot get this name ({error.strerror}); they are in {work}"
+        ) from error
+
+
+def _take_over(earlier: Path, work: Path) -> None:
+    """Let an attempt go on from the checkpoint of one that failed."""
+    for name in (RESUME, TOLD):
+        source, target = earlier / name, work / name
+        if source.is_file():
+            target.unlink(missing_ok=True)
+            try:
+                os.link(source, target)  # a checkpoint is only ever replaced, never changed
+            except OSError:
+                with suppress(OSError):
+                    shutil.copyfile(source, target)
+
+
+def _give_name(work: Path, directory: Path) -> None:
+    """Rename a filled folder to its run directory, or to that of a failed attempt."""
+    old, failed = old_directory(directory), failed_directory(directory)
+    if is_complete(work):
+        for name in (RESUME, TOLD):
+            (work / name).unlink(missing_ok=True)
+    if is_complete(directory) and not is_complete(work):
+        _store(work, failed)
+        return
+    if directory.exists():
         directory.rename(old)
-    work.rename(place)
+    work.rename(directory)
+    sync_folder(directory.parent)
     shutil.rmtree(old, ignore_errors=True)
+    if failed.is_dir() and is_run(failed):
+        shutil.rmtree(failed)
 
 
-def _is_complete(directory: Path) -> bool:
-    return (read_record(directory) or {}).get("status") == "complete"
+def _store(folder: Path, failed: Path) -> None:
+    """Rename a folder to that of a failed attempt, in place of an earlier one."""
+    if failed.is_dir() and is_run(failed):
+        shutil.rmtree(failed)
+    folder.rename(failed)
+    sync_folder(failed.parent)
 
 
 def require_space(key: str, value: str, folder: Path, needed: int) -> None:

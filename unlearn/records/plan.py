@@ -16,12 +16,14 @@ from omegaconf import DictConfig, OmegaConf
 from unlearn.config.resolve import check_values, resolve_config, resolve_values
 from unlearn.config.schema import RunConfig, digest
 from unlearn.errors import ConfigError
-from unlearn.records.folder import is_locked, locate_run, partial_directory
+from unlearn.records.existing import check_names, check_owner, find_record, is_finished
+from unlearn.records.places import is_locked, locate_run, partial_directory
 from unlearn.records.queue import Queue
-from unlearn.records.record import read_record
 
-Status = Literal["done", "running", "queued", "cut off", "failed", "new"]
-_TO_DO: tuple[Status, ...] = ("new", "cut off", "failed")
+Status = Literal[
+    "done", "running", "queued", "cut off", "failed", "to be run again", "refused", "new"
+]
+_TO_DO: tuple[Status, ...] = ("new", "cut off", "failed", "to be run again", "refused")
 Compose = Callable[[list[str]], DictConfig]
 
 _WHOLE = re.compile(r"\$\{([\w.]+)\}")  # a value that is one reference and nothing else
@@ -41,7 +43,9 @@ class PlannedRun:
         identity: the hash of its config.
         directory: of the run.
         status: `running` if a process holds its lock; `queued` if a SLURM job waits to do it;
-            `cut off` if a killed attempt left something to go on from.
+            `cut off` if a killed attempt left something to go on from; `to be run again` if it is
+            done and `force` is set; `refused` if its directory cannot be used, of which the run
+            itself says more.
         config: of the run.
         seconds: that it took, of a finished run.
     """
@@ -129,23 +133,38 @@ def plan_sweep(
 
 
 def inspect_run(config: RunConfig, queue: Queue | None = None) -> PlannedRun:
-    """Return how far a run has come, by its files and by SLURM's queue.
+    """Return how far a run has come, by its files and by SLURM's queue; nothing is written.
 
     Args:
         config: The run.
         queue: SLURM's queue; shared by the runs of a sweep, so that it is asked once.
     """
     identity, directory = locate_run(config)
-    record = read_record(directory)
-    complete = record is not None and record.get("status") == "complete"
-    if record is not None and complete and record["config_hash"] == identity and not config.force:
-        return PlannedRun(identity, directory, "done", config, record["seconds"].get("total"))
-    if (queue or Queue()).holds(directory) and not is_locked(directory):
-        return PlannedRun(identity, directory, "queued", config)
-    if not partial_directory(directory).exists():
-        return PlannedRun(identity, directory, "new" if record is None else "failed", config)
-    claimed = is_locked(directory)
-    return PlannedRun(identity, directory, "running" if claimed else "cut off", config)
+    folder, record = find_record(directory)
+    try:
+        check_owner(config, directory, record, identity)
+        if record is None or not is_finished(folder, record, identity):
+            seconds = None
+        elif config.force:
+            seconds = record["seconds"]["total"]
+        else:
+            return PlannedRun(identity, directory, "done", config, record["seconds"]["total"])
+        check_names(config, directory)
+    except ConfigError:
+        return PlannedRun(identity, directory, "refused", config)
+    status: Status = "new"
+    left, going_on = partial_directory(directory).exists(), is_locked(directory)
+    if (queue or Queue()).holds(directory) and not going_on:
+        status = "queued"
+    elif left and going_on:
+        status = "running"
+    elif seconds is not None:
+        status = "to be run again"
+    elif left and not config.force:
+        status = "cut off"
+    elif record is not None and record["status"] != "complete":
+        status = "failed"
+    return PlannedRun(identity, directory, status, config, seconds)
 
 
 def _compose_runs(

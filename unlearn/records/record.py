@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Mapping
 from functools import cache
 from pathlib import Path
@@ -11,6 +10,7 @@ from typing import Any
 
 from unlearn.config.schema import RunConfig
 from unlearn.errors import ConfigError
+from unlearn.files import replace_file, report_damage
 from unlearn.records.template import new_record
 
 RECORD = "record.json"
@@ -19,6 +19,18 @@ _FIGURES = (
     *("onset", "proxy", "selection", "seconds", "audits_inside"),
 )
 _WITHOUT_DATA = {"proxy", "seconds"}
+_STATUSES = ("unfinished", "failed", "complete")
+_NETWORKS = ("original", "retrained", "unlearned")
+_PARTS = ("test.retain", "test.forget", "train.retain", "train.forget")
+# What the record of a complete run holds at least: all that is printed of a run.
+_FACTS = ("dataset", "model", "method", "forget", "seed", "config", "alarms")
+_MEASURED = (
+    *(f"accuracy.{name}.{part}" for name in _NETWORKS for part in _PARTS),
+    *(f"membership.{name}.auc" for name in _NETWORKS),
+    *("relearn.retrained_steps", "relearn.unlearned_steps", "relearn.ain"),
+    *("divergence.retain", "divergence.forget", "proxy.retain", "proxy.forget"),
+    *("seconds.teacher", "seconds.retrained", "seconds.unlearn", "seconds.total"),
+)
 _NUMBERS = {"number", "integer", "boolean"}  # as the schema calls them
 _SCHEMA = Path(__file__).with_name("record.schema.json")
 
@@ -41,19 +53,61 @@ def look_up(record: Mapping[str, Any], path: str) -> Any:
 
 
 def read_record(directory: Path) -> dict[str, Any] | None:
-    """Return the record in a run directory, or None if there is none that can be read."""
+    """Return the record in a run directory, or None if there is none that can be used.
+
+    A record that is torn, or lacks what every record has, is reported once and counts as absent.
+    """
+    file = directory / RECORD
     try:
-        record: dict[str, Any] = json.loads((directory / RECORD).read_text())
-    except (OSError, ValueError):
+        record = json.loads(file.read_text())
+    except (FileNotFoundError, NotADirectoryError, PermissionError):
         return None
-    return record
+    except (OSError, ValueError, RecursionError) as error:
+        fault: str | None = "empty" if _is_empty(file) else f"not JSON: {error}"
+    else:
+        fault = _find_fault(record)
+    if fault is None:
+        return dict(record)
+    report_damage(file, fault, "the run counts as not done")
+    return None
+
+
+def _is_empty(file: Path) -> bool:
+    try:
+        return file.stat().st_size == 0
+    except OSError:
+        return False
+
+
+def _find_fault(record: Any) -> str | None:
+    """Return what is wrong with a record, None if nothing is."""
+    if not isinstance(record, dict):
+        return "not a JSON object"
+    if record.get("status") not in _STATUSES:
+        return "has no status"
+    if not isinstance(record.get("config_hash"), str):
+        return "has no config_hash"
+    if record["status"] == "complete":
+        absent = [name for name in _FACTS if record.get(name) is None]
+        absent += [path for path in _MEASURED if not _holds_figure(record, path)]
+        return f"has no {absent[0]}" if absent else None
+    return None
+
+
+def _holds_figure(record: Mapping[str, Any], path: str) -> bool:
+    """Return whether there is a number, or None for what was not measured, at a dotted path."""
+    value: Any = record
+    for part in path.split("."):
+        if not isinstance(value, Mapping) or part not in value:
+            return False
+        value = value[part]
+    return value is None or isinstance(value, int | float)
 
 
 def write_json(path: Path, values: Any) -> None:
-    """Write JSON to a temporary name of this process's own, then rename it."""
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    temporary.write_text(json.dumps(values, indent=2) + "\n")
-    os.replace(temporary, path)
+    """Write JSON so that a reader finds the old file or the whole new one."""
+    text = json.dumps(values, indent=2) + "\n"
+    replace_file(path, lambda temporary: temporary.write_text(text))
 
 
 def check_objective(config: RunConfig, *, searched: bool = False) -> None:

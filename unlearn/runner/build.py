@@ -123,7 +123,7 @@ def _open_measurements(
         "attention": plain["model"]["attention"],
         "forget": plain["forget"],
         "seeds": [config.seed, config.training.seed],
-        "hardware": [config.hardware.autocast, hardware.device.type],
+        "hardware": hardware.describe_arithmetic(),
     }
     return MeasurementCache(Path(config.outputs).absolute() / "cache" / "measured", about)
 

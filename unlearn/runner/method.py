@@ -46,9 +46,8 @@ def run_method(session: Session, request: Request, monitor: StudentMonitor) -> R
     usage = Usage(session.parts.data, session.parts.hardware.device)
     request = replace(request, progress=Progress())
     resume = session.open_resume_file(session.folder)
-    spent = _restore(session, request, usage, resume)
+    spent, samples = _restore(session, request, usage, resume)
     student: nn.Module | None = None
-    samples: Samples | None = None
     try:
         granted = usage.grant(method.access, config.forget)
         with _seed_torch(request.seed), closing(method.unlearn(request, granted)) as steps:
@@ -60,8 +59,8 @@ def run_method(session: Session, request: Request, monitor: StudentMonitor) -> R
                     spent += time.perf_counter() - start
                 if state is None:
                     break
-                _keep(session, request, usage, resume, spent)
                 student, samples = state.student or student, state.samples or samples
+                _keep(session, request, usage, resume, spent, samples)
                 observed = _observe(session, usage, monitor, state)
     finally:
         merge(session.record, usage.figures())
@@ -90,7 +89,12 @@ def _observe(
 
 
 def _keep(
-    session: Session, request: Request, usage: Usage, resume: ResumeFile, spent: float
+    session: Session,
+    request: Request,
+    usage: Usage,
+    resume: ResumeFile,
+    spent: float,
+    samples: Samples | None,
 ) -> None:
     """Write the state that the method has reached, if it is time to."""
     resume.keep(
@@ -99,14 +103,21 @@ def _keep(
         usage=usage.plain(),
         spent=spent,
         resumed=session.record["resumed"],
+        samples=None if samples is None else dict(vars(samples)),
     )
 
 
-def _restore(session: Session, request: Request, usage: Usage, resume: ResumeFile) -> float:
-    """Go on where a killed attempt stopped; return the seconds that the method has had so far."""
+def _restore(
+    session: Session, request: Request, usage: Usage, resume: ResumeFile
+) -> tuple[float, Samples | None]:
+    """Go on where an earlier attempt stopped.
+
+    Returns:
+        The seconds that the method has had so far, and the last samples that it has shown.
+    """
     kept = resume.load()
     if kept is None:
-        return 0.0
+        return 0.0, None
     session.record["resumed"] = kept["resumed"] + 1
     request.progress.saved = kept["stages"]
     trained_here = session.history.stages()
@@ -114,7 +125,9 @@ def _restore(session: Session, request: Request, usage: Usage, resume: ResumeFil
         if step["stage"] not in trained_here:
             session.notify(Step(**step))
     usage.restore(kept["usage"])
-    return float(kept["spent"])
+    device = session.parts.hardware.device
+    shown = kept["samples"] and {k: tensor.to(device) for k, tensor in kept["samples"].items()}
+    return float(kept["spent"]), Samples(**shown) if shown else None
 
 
 @contextmanager

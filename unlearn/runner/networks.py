@@ -5,26 +5,33 @@ Trained networks are kept in a cache under the hash of what determines them: eac
 
 from __future__ import annotations
 
-import hashlib
 import json
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import torch
-from filelock import FileLock
 from torch import nn
 
 from unlearn.config.schema import RunConfig, TrainingConfig, digest
 from unlearn.data.tensors import Data, Split
 from unlearn.errors import ConfigError, say
 from unlearn.evaluation.accuracy import measure_accuracy
+from unlearn.files import (
+    digest_file,
+    make_folder,
+    remove_leftovers,
+    replace_file,
+    report_damage,
+)
 from unlearn.models.checkpoint import CheckpointFormat, load_into, own_format
 from unlearn.models.copies import copy_network
 from unlearn.models.network import attention_layers, network_arguments
 from unlearn.protocol import Request
+from unlearn.records.locks import hold
 from unlearn.records.record import write_json
 from unlearn.resume import Progress
 from unlearn.roles import cached_as, derive_seed, list_roles, recorded_as, seed_offset
@@ -139,7 +146,12 @@ def train_network(session: Session, role: str) -> nn.Module:
         return measure_accuracy(network, parts.data.test, config.forget, parts.hardware)
 
     folder = Path(config.outputs).absolute() / "cache"
-    seconds = train_once(folder, cached_as(role), determinants, network, fit, measure)
+    try:
+        seconds = train_once(folder, cached_as(role), determinants, network, fit, measure)
+    except PermissionError as error:
+        reason = f"{error.filename or folder} cannot be written ({error.strerror})"
+        raise ConfigError("outputs", config.outputs, reason) from error
+    session.keep_told(role)
     spent, entry = session.record["seconds"], recorded_as(role)
     spent[entry] = (spent[entry] or 0) + seconds
     return network
@@ -170,7 +182,7 @@ def _determinants(
         "validation": config.dataset.validation,
         "model": {k: v for k, v in plain["model"].items() if k not in ignored},
         "training": plain["training"] | {"seed": training.seed},
-        "hardware": [config.hardware.autocast, session.parts.hardware.device.type],
+        "hardware": session.parts.hardware.describe_arithmetic(),
         "classes": list(classes),
     }
 
@@ -185,8 +197,7 @@ def train_once(
 ) -> float:
     """Load a network's weights from the cache, or train it and put it there.
 
-    Parallel callers wait for the first. A network in the cache that cannot be read is named and
-    trained again.
+    Parallel callers wait for the first. What is damaged in the cache is made again.
 
     Args:
         folder: The cache.
@@ -200,47 +211,50 @@ def train_once(
         The seconds that training took, whenever that was.
     """
     place = folder / f"{role}-{digest(determinants)}"
-    place.mkdir(parents=True, exist_ok=True)
+    place = folder / f"{role}-{digest(determinants)}"
     checkpoint_format = own_format(network)
-    weights, note = place / f"model{checkpoint_format.suffix}", place / "model.json"
-    with FileLock(place / ".lock"):
-        try:
-            seconds = _load_cached(network, weights, note)
-        except (ConfigError, OSError, ValueError, KeyError, TypeError) as error:
-            say(f"{place}: the network in the cache cannot be read ({error}); it is trained again")
-            seconds = None
-        if seconds is None:
-            start = time.perf_counter()
-            fit(place)
-            seconds = time.perf_counter() - start
-            temporary = place / f".{weights.name}"
-            checkpoint_format.save(network, temporary)
-            temporary.replace(weights)
-            about = {"seconds": seconds, "sha256": _digest_file(weights), "config": determinants}
-            write_json(note, about | {"accuracy": measure()})
-            load_into(network, str(weights))
-        network.eval()
-        return seconds
+    weights = place / f"model{checkpoint_format.suffix}"
+    if _find_fault(weights) is None:  # to load it needs no lock, and no right to write
+        return _load(weights, network)
+    make_folder(place)
+    with hold(place / ".lock", place):
+        remove_leftovers(place, locked=True)
+        fault = _find_fault(weights)
+        if fault is None:
+            return _load(weights, network)
+        if _note(weights).exists():
+            report_damage(*fault, "the network is trained again")
+        start = time.perf_counter()
+        fit(place)
+        seconds = time.perf_counter() - start
+        replace_file(weights, partial(checkpoint_format.save, network))
+        about = {"seconds": seconds, "sha256": digest_file(weights), "config": determinants}
+        write_json(_note(weights), about | {"accuracy": measure()})
+        return _load(weights, network)
 
 
-def _load_cached(network: nn.Module, weights: Path, note: Path) -> float | None:
-    """Load a network from the cache; return the seconds that its training took, None if absent.
+def _note(weights: Path) -> Path:
+    """Return the file beside a cached network's weights that vouches for them."""
+    return weights.with_name("model.json")
 
-    Raises:
-        ConfigError: If the weights cannot be read, or are not those that were written.
-        OSError, ValueError, KeyError, TypeError: If the note beside them cannot be read.
-    """
-    if not note.exists():
-        return None
-    about = json.loads(note.read_text())
-    seconds = float(about["seconds"])
-    found = _digest_file(weights)
-    if about.get("sha256", found) != found:
-        raise ValueError(f"{weights.name} has changed since it was written")
+
+def _load(weights: Path, network: nn.Module) -> float:
+    """Load a cached network's weights; return the seconds that its training took."""
     load_into(network, str(weights))
-    return seconds
+    network.eval()
+    return float(json.loads(_note(weights).read_text())["seconds"])
 
 
-def _digest_file(file: Path) -> str:
-    with file.open("rb") as opened:
-        return hashlib.file_digest(opened, "sha256").hexdigest()
+def _find_fault(weights: Path) -> tuple[Path, str] | None:
+    """Return which file of a cached network is damaged or absent, and how; None if none is."""
+    try:
+        about = json.loads(_note(weights).read_text())
+        float(about["seconds"])
+        wanted = about["sha256"]
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        return _note(weights), f"not whole: {type(error).__name__} {error}"
+    try:
+        found = digest_file(weights)
+    except OSError as error:
+        return weights, error.strerror or type(error).__name__
+    return None if found == wanted else (weights, "its SHA-256 is not the one in model.json")

@@ -9,7 +9,9 @@ from typing import Any
 
 from unlearn.config.schema import RunConfig
 from unlearn.evaluation.monitor import StudentMonitor
-from unlearn.records.folder import fill_directory, find_finished, locate_run, lock_run
+from unlearn.records.existing import find_finished
+from unlearn.records.folder import fill_directory, lock_run
+from unlearn.records.places import locate_run
 from unlearn.records.record import check_objective
 from unlearn.records.template import new_record
 from unlearn.runner.build import build
@@ -47,6 +49,9 @@ def run(config: RunConfig, command: Sequence[str] | None = None) -> Outcome:
     """
     check_objective(config)
     identity, directory = locate_run(config)
+    done = find_finished(config, directory, identity)
+    if done is not None:  # found without a lock, so on a disk that cannot be written too
+        return Outcome(done, directory, done_before=True)
     with lock_run(config, directory):
         done = find_finished(config, directory, identity)
         if done is not None:

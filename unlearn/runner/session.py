@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -13,6 +14,8 @@ from omegaconf import OmegaConf
 
 from unlearn.config.schema import RunConfig
 from unlearn.errors import explain_full_disk
+from unlearn.files import report_damage, sync_tree
+from unlearn.records.places import RESUME, TOLD
 from unlearn.records.record import RECORD, write_json
 from unlearn.resume import ResumeFile
 from unlearn.runner.build import Parts
@@ -50,10 +53,31 @@ class Session:
         for observer in self.observers:
             observer.step(step)
 
+    def keep_told(self, role: str) -> None:
+        """Keep the steps told of a network's training, or tell those that an attempt has kept.
+
+        Without this a killed run would lose the training from its history: the next attempt finds
+        the network in the cache.
+        """
+        file = self.folder / TOLD
+        if role in self.history.stages():
+            write_json(file, self.history.plain())
+            return
+        try:
+            kept = [Step(**step) for step in json.loads(file.read_text())]
+        except FileNotFoundError:
+            return
+        except (OSError, ValueError, TypeError) as error:
+            report_damage(file, str(error), "the history lacks what it kept")
+            return
+        for step in kept:
+            if step.stage == role:
+                self.notify(step)
+
     def open_resume_file(self, folder: Path) -> ResumeFile:
         """Return the file in `folder` in which a loop of this run keeps its state."""
         every, versions = self.config.checkpoint_every, self.record["versions"]
-        return ResumeFile(folder / "resume.pt", every, versions)
+        return ResumeFile(folder / RESUME, every, versions)
 
     @contextmanager
     def catching(self) -> Iterator[None]:
@@ -79,7 +103,10 @@ class Session:
         for observer in self.observers:
             with self.catching():
                 observer.finish(self.record, self.folder)
-        # The observers may take a minute, in which the run may be killed: until then it can resume.
-        self.open_resume_file(self.folder).remove()
+        with self.catching():  # the record vouches for the other files: they come first
+            sync_tree(self.folder)
         with self.catching():
             write_json(self.folder / RECORD, self.record)
+        if not self.errors:  # a failed run keeps its checkpoint: another attempt goes on from it
+            self.open_resume_file(self.folder).remove()
+            (self.folder / TOLD).unlink(missing_ok=True)
