@@ -53,7 +53,7 @@ BEFORE_TORCH = {
     "forget=[]": ["forget=[]", "0 to 9"],
     "forget=[0,0]": ["forget=[0, 0]", "twice"],
     "forget=[0,1,2,3,4,5,6,7,8,9]": ["forget", "every class"],
-    "forget=cat": ["forget=cat", "list"],
+    "forget=cat": ["forget=cat", "names 0, 1, 2"],
     "forget=[0": ["[0"],
     "method=null": ["method=null", "no such option", "gkt"],
     "method=": ["method=: no such option", "gkt"],

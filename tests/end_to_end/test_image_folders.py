@@ -16,7 +16,7 @@ QUICK = [
     *("dataset.shape=[3,16,16]", "training.epochs=1", "method=fine_tune", "method.epochs=1"),
     *("evaluation=quick", "hardware=cpu", "hardware.threads=1", "tracking.mode=disabled"),
 ]
-NAMES = ("10", "2", "dog", "[red]")
+NAMES = ("10", "2", "[red]", "dog")
 
 
 @pytest.fixture
@@ -47,3 +47,43 @@ def test_a_run_is_the_same_from_memory_and_from_disk(cli: Cli, tmp_path: Path) -
         found.append(figures | {"student": hashlib.sha256(student).hexdigest()})
         assert list((tmp_path / f"out{memory}/cache").glob("images-*/train.npy"))
     assert found[0] == found[1]
+
+
+@pytest.mark.usefixtures("own")
+def test_names_of_folders_stand_in_the_table_and_in_the_record(cli: Cli, tmp_path: Path) -> None:
+    done = cli(*QUICK, "forget=['2','[red]']", "run_dir=r")
+    assert done.returncode == 0, done.stderr
+    assert "forget 2, [red] (classes 1, 2)" in done.stdout
+    record = record_in(tmp_path / "r")
+    assert record["forget"] == [1, 2]
+    assert record["forget_names"] == ["2", "[red]"]
+    again = cli(*QUICK, "forget=[2,1]", "run_dir=r")
+    assert "was done before" in again.stderr
+
+
+@pytest.mark.usefixtures("own")
+def test_a_sweep_by_names_is_the_sweep_by_indices(cli: Cli) -> None:
+    named = cli("-m", *QUICK, "forget=dog,['2'],[dog,'10']", "launch=plan")
+    assert named.returncode == 0, named.stderr
+    assert "3 runs: 3 new" in named.stderr
+    cli(*QUICK, "forget=[0,3]")
+    assert "3 runs: 1 done, 2 new" in cli("-m", *QUICK, "forget=3,1,[3,0]", "launch=plan").stderr
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ["forget=wolf"],
+        ["forget=[dog,3]"],
+        ["forget=dog", "dataset.root=nowhere"],
+        ["dataset.num_classes=5"],
+        ["forget=dog", "dataset=digits"],
+        ["forget=cat", "dataset=none", "dataset.mean=[0]", "dataset.std=[1]", "model.checkpoint=c"],
+    ],
+    ids=" ".join,
+)
+@pytest.mark.usefixtures("own")
+def test_what_names_no_class_is_refused_in_one_line(words: list[str], cli: Cli) -> None:
+    done = cli(*QUICK, *words)
+    assert done.returncode == 2, done.stdout
+    assert len(done.stderr.splitlines()) == 1

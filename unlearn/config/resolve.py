@@ -10,6 +10,7 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 from pydantic import ValidationError
 
+from unlearn.config.class_names import find_names, number_classes
 from unlearn.config.schema import RunConfig
 from unlearn.errors import ConfigError
 
@@ -62,16 +63,32 @@ def check_values(values: Mapping[str, Any]) -> RunConfig:
     Raises:
         ConfigError: naming the first key that cannot be used, its value and what is allowed.
     """
+    names = _find_names(values)
+    values = {**values, "forget": number_classes(values.get("forget"), names)}
     try:
         run = RunConfig.model_validate(values)
     except ValidationError as error:
         raise refused(error) from error
     _check_dataset(run)
+    _check_names(run, names)
     _check_forget(run)
     _check_filter(run)
     _check_method(run)
     _check_audits(run)
-    return run.model_copy(update={"forget": tuple(sorted(run.forget))})
+    forget, dataset = tuple(sorted(run.forget)), run.dataset.with_names(names)
+    return run.model_copy(update={"forget": forget, "dataset": dataset})
+
+
+def _find_names(values: Mapping[str, Any]) -> tuple[str, ...] | None:
+    """Return the names of the classes; None if they are not known, or not here and not needed."""
+    dataset, forget = values.get("dataset"), values.get("forget")
+    try:
+        return find_names(dataset) if isinstance(dataset, Mapping) else None
+    except ConfigError:
+        typed = forget if isinstance(forget, list | tuple) else [forget]
+        if any(isinstance(c, str) for c in typed):
+            raise
+        return None  # the data may be on another machine; whoever reads them will say what is wrong
 
 
 def _use_own_network(config: DictConfig, typed: set[str]) -> None:
@@ -156,6 +173,13 @@ def _check_dataset(run: RunConfig) -> None:
             None,
             "must be given with dataset=none: there is nothing to train on",
         )
+
+
+def _check_names(run: RunConfig, names: tuple[str, ...] | None) -> None:
+    count = run.dataset.num_classes
+    if run.dataset.classes is None and names is not None and len(names) != count:
+        found = f"{run.dataset.root} holds {len(names)} class folders"
+        raise ConfigError("dataset.num_classes", count, f"{found}; the two must agree")
 
 
 def _check_forget(run: RunConfig) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Mapping
 from typing import Annotated, Any, Literal
 
 from pydantic import (
@@ -15,6 +16,7 @@ from pydantic import (
     NonNegativeInt,
     PositiveFloat,
     PositiveInt,
+    PrivateAttr,
 )
 
 Share = Annotated[float, Field(ge=0, le=1)]
@@ -32,6 +34,7 @@ _NOT_HASHED = {
     "tracking",
     "checkpoint_every",
 }
+_DATASET_NOT_HASHED = {"memory", "list_classes"}
 # Parts whose import path has changed, and the path that hashes were first computed with: a moved
 # file must not change the hash of a run.
 _FIRST_PATHS = {
@@ -94,11 +97,23 @@ class DatasetConfig(_Open):
     root: str | None = None
     download: bool = False
     memory: NonNegativeFloat = 4
+    list_classes: str | None = None
+    _found_names: tuple[str, ...] | None = PrivateAttr(None)
 
     @property
     def class_names(self) -> tuple[str, ...]:
-        """The names of the classes, their numbers where there are none."""
-        return self.classes or tuple(map(str, range(self.num_classes)))
+        """The names of the classes; their indices if the names are not known."""
+        found = self.classes or self._found_names
+        return found or tuple(map(str, range(self.num_classes)))
+
+    def with_names(self, names: tuple[str, ...] | None) -> DatasetConfig:
+        """Return this data set with the names that its files give to its classes.
+
+        They are no part of the config as it was typed, and so of no hash.
+        """
+        named = self.model_copy()
+        named._found_names = names
+        return named
 
     @classmethod
     def passed_on(cls) -> frozenset[str]:
@@ -311,9 +326,14 @@ def config_hash(config: RunConfig, checkpoint_digest: str | None) -> str:
     """
     values = {k: v for k, v in config.plain().items() if k not in _NOT_HASHED}
     values["model"]["checkpoint"] = checkpoint_digest
-    values["dataset"].pop("memory", None)  # where images are kept decides no figure
-    values["evaluation"].pop("pictures", None)  # nor do pictures
+    values["dataset"] = select_determinants(values["dataset"])
+    values["evaluation"].pop("pictures", None)  # pictures decide no figure
     return digest(_with_first_paths(values))
+
+
+def select_determinants(dataset: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the values of a data set that decide a run's figures."""
+    return {key: value for key, value in dataset.items() if key not in _DATASET_NOT_HASHED}
 
 
 def _with_first_paths(values: Any) -> Any:

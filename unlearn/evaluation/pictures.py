@@ -118,8 +118,9 @@ def _draw_grid(
             place = (c + 0.05, right, bottom, r + 0.3)
             axes.imshow(image.squeeze(), "gray", aspect="auto", vmin=0, vmax=1, extent=place)
             if titles:
-                axes.text(c + 0.5, r + 0.27, titles[r * columns + c], fontsize=7, ha="center")
-        axes.text(0.05, r + 0.27, labels[r], fontsize=8)
+                words = titles[r * columns + c]
+                axes.text(c + 0.5, r + 0.27, words, fontsize=7, ha="center", parse_math=False)
+        axes.text(0.05, r + 0.27, labels[r], fontsize=8, parse_math=False)
     axes.set(xlim=(0, columns), ylim=(len(rows), 0))
     path.parent.mkdir(parents=True, exist_ok=True)
     figure.savefig(path, dpi=110)

@@ -38,6 +38,7 @@ def new_record(
         "access": None,
         "oracle": config.allow_oracle,
         "forget": list(config.forget),
+        "forget_names": [config.dataset.class_names[c] for c in config.forget],
         "seed": config.seed,
         "command": None if command is None else list(command),
         "config": config.plain(),

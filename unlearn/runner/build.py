@@ -17,7 +17,7 @@ from pydantic import ValidationError
 from torch import nn
 
 from unlearn.config.resolve import refused
-from unlearn.config.schema import DatasetConfig, RunConfig, digest
+from unlearn.config.schema import DatasetConfig, RunConfig, digest, select_determinants
 from unlearn.data.shared import share
 from unlearn.data.source import RawImages
 from unlearn.data.tensors import Access, Data, prepare
@@ -119,7 +119,7 @@ def _open_measurements(
     plain = config.plain()
     about = {
         "data": data.fingerprint,
-        "dataset": {k: v for k, v in plain["dataset"].items() if k != "memory"},
+        "dataset": select_determinants(plain["dataset"]),
         "attention": plain["model"]["attention"],
         "forget": plain["forget"],
         "seeds": [config.seed, config.training.seed],

@@ -8,6 +8,7 @@ from typing import Any
 
 from rich.console import Console
 from rich.table import Table
+from rich.text import Text
 
 _CONTRACT = ("accuracy", "relearn", "membership", "divergence")
 
@@ -44,12 +45,11 @@ def print_run(record: Mapping[str, Any], directory: Path) -> None:
 
 
 def _table(record: Mapping[str, Any]) -> Table:
-    classes = ", ".join(map(str, record["forget"]))
-    table = Table(
-        title=f"{record['method']} on {record['dataset']} / {record['model']}: forget {classes}, "
-        f"seed {record['seed']}",
-        title_justify="left",
+    title = (
+        f"{record['method']} on {record['dataset']} / {record['model']}: "
+        f"forget {_list_classes(record)}, seed {record['seed']}"
     )
+    table = Table(title=Text(title, style="table.title"), title_justify="left")
     table.add_column("")
     headings = ("D_r test", "D_f test", "D_r train", "D_f train", "relearn", "AIN", "MIA AUC", "s")
     for heading in headings:
@@ -75,6 +75,15 @@ def _table(record: Mapping[str, Any]) -> Table:
             _number(spent, ".1f"),
         )
     return table
+
+
+def _list_classes(record: Mapping[str, Any]) -> str:
+    """Return the names of the forget classes, with their indices where the two differ."""
+    indices = [str(c) for c in record["forget"]]
+    names = record.get("forget_names", indices)
+    if names == indices:
+        return ", ".join(indices)
+    return f"{', '.join(names)} ({'class' if len(names) == 1 else 'classes'} {', '.join(indices)})"
 
 
 def _number(value: float | None, form: str) -> str:

@@ -1,0 +1,54 @@
+"""Classes by name: which index a name means, and what is said of a name that means none."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from unlearn.config.class_names import number_classes
+from unlearn.errors import ConfigError
+
+NAMES = ("cat", "dog", "3", "ankle boot", "twin", "twin")
+
+
+@pytest.mark.parametrize(
+    ("typed", "expected"),
+    [
+        ("dog", [1]),
+        (["dog", "cat"], [1, 0]),
+        (["ankle boot", 0], [3, 0]),
+        (["3"], [2]),
+        ([3], [3]),
+        (3, 3),
+        ([True, 1.5, None], [True, 1.5, None]),
+        ({"a": 1}, {"a": 1}),
+    ],
+)
+def test_names_become_indices_and_all_else_stays(typed: Any, expected: Any) -> None:
+    assert number_classes(typed, NAMES) == expected
+
+
+@pytest.mark.parametrize("typed", ["wolf", ["cat", "wolf"]])
+def test_an_unknown_name_is_answered_with_the_names(typed: Any) -> None:
+    with pytest.raises(ConfigError) as caught:
+        number_classes(typed, NAMES)
+    assert caught.value.key == "forget"
+    assert "\n" not in str(caught.value)
+    assert "wolf" in str(caught.value)
+    assert "0 to 5" in str(caught.value)
+    assert ", ".join(NAMES) in str(caught.value)
+
+
+def test_of_very_many_names_those_are_listed_that_are_near() -> None:
+    names = (*(f"n{i:08}" for i in range(999)), "tabby cat")
+    with pytest.raises(ConfigError) as caught:
+        number_classes(["tabby_cat"], names)
+    assert "tabby cat" in str(caught.value)
+    assert len(str(caught.value)) < 500
+
+
+@pytest.mark.parametrize(("name", "names"), [("twin", NAMES), ("cat", None), ("0", None)])
+def test_a_name_that_means_no_one_class_is_refused(name: str, names: Any) -> None:
+    with pytest.raises(ConfigError):
+        number_classes([name], names)
