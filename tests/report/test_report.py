@@ -94,6 +94,14 @@ def test_a_run_that_is_given_twice_counts_once(tmp_path: Path) -> None:
     assert len(load(twice)) == len(load([tmp_path])) == 2
 
 
+def test_names_of_forget_classes_make_rows_where_they_are_known(tmp_path: Path) -> None:
+    put(tmp_path, forget=[3, 5], forget_names=["cat", "dog"])
+    put(tmp_path, forget=[2])  # a record of before there were names
+    runs = load([tmp_path])
+    assert list(only(runs, ["forget_names=cat,dog"])["forget"]) == ["3,5"]
+    assert list(only(runs, ["forget_names=2"])["forget"]) == ["2"]
+
+
 def test_cells_that_mix_settings_say_so(tmp_path: Path) -> None:
     for start in (0.5, 0.95):
         for seed in (0, 1):

@@ -17,7 +17,7 @@ from unlearn.report.figures import FIGURES, add_figures, read_figures
 DAGGER = "†"  # marks whatever includes a run that real test accuracies steered
 TOLD = "told inside"  # share of the discriminating audits in which a run lies inside
 LINE = ("dataset", "model", "method", "access", "forget", "seed", "status")
-NOTED = ("oracle", "censored", "alarms")
+NOTED = ("oracle", "censored", "alarms", "forget_names")
 _IDENTITY = (*LINE, "error")
 _SETTINGS = ("dataset.", "evaluation.", "filter.", "hardware.", "method.", "model.", "training.")
 # Config keys in which the runs of one cell may differ: they are no settings of the method.
@@ -37,6 +37,7 @@ def load(folders: Sequence[Path], figures: Sequence[str] = ()) -> pd.DataFrame:
         (real test accuracies steered the run), `censored` (a count of relearning hit its limit)
         and `alarms` (names joined by semicolons); every config key with its dots
         (`method.start`); every figure of `FIGURES`, every declared figure, and those asked for.
+        `forget_names` are the names of the forget classes, their indices if they are not known.
         `status` is complete, failed or unfinished (cut off, or still running).
 
     Raises:
@@ -71,7 +72,7 @@ def _read_lines(path: Path) -> list[dict[str, Any]]:
         raise ConfigError("outputs", path, f"not written by --runs-csv: it has no {missing[0]}")
     absent: dict[str, Any] = {"access": None, "oracle": table.get("access", "") == "oracle"}
     absent |= {"censored": False, "alarms": "", "directory": str(path), "command": None}
-    absent |= {"error": None, **dict.fromkeys(FIGURES)}
+    absent |= {"forget_names": table["forget"], "error": None, **dict.fromkeys(FIGURES)}
     table = table.assign(**{key: v for key, v in absent.items() if key not in table})
     table["alarms"] = table["alarms"].astype(object).fillna("")
     return [{str(key): value for key, value in line.items()} for line in table.to_dict("records")]
@@ -95,6 +96,7 @@ def _read_run(path: Path, figures: Sequence[str]) -> dict[str, Any] | None:
         row: dict[str, Any] = {"directory": str(path.parent), "command": record.get("command")}
         row |= flatten(record.get("config") or {})
         row |= {key: _shown(record.get(key)) for key in _IDENTITY}
+        row["forget_names"] = _shown(record.get("forget_names") or record.get("forget"))
         row["oracle"] = bool(record.get("oracle")) or record.get("access") == "oracle"
         row["censored"] = bool((record.get("relearn") or {}).get("censored"))
         row["alarms"] = "; ".join(line.split(":")[0] for line in record.get("alarms") or [])
