@@ -54,22 +54,19 @@ def test_relearning_counts_batches_on_copies(networks: Networks, context: Metric
     assert steps == found["retrained_steps"] > 0
 
 
-def test_the_original_has_nothing_to_relearn(networks: Networks, context: MetricContext) -> None:
-    models = Models(networks.original, networks.retrained[0], networks.original)
-    found = make_metric()(models, context)
+def test_counts_at_their_ends_and_over_several_orders(
+    networks: Networks, context: MetricContext
+) -> None:
+    """Nothing to relearn, a limit that is reached, and a mean of four counts."""
+    known = Models(networks.original, networks.retrained[0], networks.original)
+    found = make_metric()(known, context)
     assert (found["unlearned_steps"], found["ain"]) == (0, 0)
-
-
-def test_a_count_at_its_limit_is_censored(networks: Networks, context: MetricContext) -> None:
     found = make_metric(max_steps=1, learning_rate=1e-6)(networks.models, context)
     assert (found["censored"], found["retrained_steps"]) == (True, 1)
     assert (found["ain"], found["resolution"]) == (None, None)
-
-
-def test_repeats_average_over_orders(networks: Networks, context: MetricContext) -> None:
-    several = make_metric(repeats=4)(networks.models, context)
-    assert several["resolution"] == pytest.approx(1 / (4 * several["retrained_steps"]))
-    assert (4 * several["retrained_steps"]) == int(4 * several["retrained_steps"])
+    found = make_metric(repeats=4)(networks.models, context)
+    assert found["resolution"] == pytest.approx(1 / (4 * found["retrained_steps"]))
+    assert (4 * found["retrained_steps"]) == int(4 * found["retrained_steps"])
 
 
 @pytest.mark.parametrize(("correct", "rows"), [(9, 11), (7, 18), (25, 60), (50, 60), (60, 60)])

@@ -70,9 +70,9 @@ class AuditContext:
         def select() -> Split:
             split = self.data.train if part == "members" else self.data.test
             classes = self.request.retain if part == "retain" else self.request.forget
-            found = split.only(classes)
-            rows = self._shuffle(len(found))[: self.max_rows]
-            return Split(found.images[rows], found.labels[rows])
+            found, random = split.only(classes), torch.Generator().manual_seed(self.request.seed)
+            rows = torch.randperm(len(found), generator=random)[: self.max_rows]
+            return found.at(rows.to(self.request.hardware.device))
 
         return _compute_once(self._splits, part, select)
 
@@ -88,11 +88,6 @@ class AuditContext:
             return self.data.train.at(draw_rows(self.data.train.labels, per_class, random))
 
         return _compute_once(self._splits, per_class, draw)
-
-    def _shuffle(self, count: int) -> Tensor:
-        """Row numbers (count,) in the random order that the request's seed gives."""
-        random = torch.Generator().manual_seed(self.request.seed)
-        return torch.randperm(count, generator=random).to(self.request.hardware.device)
 
 
 class AuditedNetwork:
