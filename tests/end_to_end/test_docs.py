@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ast
 import subprocess
 import sys
 from pathlib import Path
@@ -13,7 +12,6 @@ from tests.helpers.command_line import record_in
 from tests.helpers.pages import DOCS, play, write_files
 
 PLAYED = {
-    "add_a_method.md",
     "concepts/measures.md",
     "guide/checkpoint.md",
     "guide/data.md",
@@ -80,14 +78,6 @@ def test_launch_a_sweep(tmp_path: Path) -> None:
     again = next(run for text, run in done if "seed=0,1" in text)
     assert "8 runs: 4 done, 4 new" in again.stderr
     assert any("best proxy.score" in run.stderr for _, run in done)
-
-
-@pytest.mark.slow
-def test_add_a_method(tmp_path: Path) -> None:
-    (_, method), (_, parts) = play("add_a_method.md", tmp_path)
-    assert "mask" in method.stdout
-    sureness = ast.literal_eval(parts.stdout.splitlines()[-1])
-    assert 25 < sureness["forget"] <= 100
 
 
 @pytest.mark.slow
