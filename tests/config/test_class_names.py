@@ -1,12 +1,15 @@
-"""Classes by name: which index a name means, and what is said of a name that means none."""
+"""Classes by name, and other short forms that are resolved before a run."""
 
 from __future__ import annotations
 
 from typing import Any
 
 import pytest
+from hydra import compose
 
 from unlearn.config.class_names import number_classes
+from unlearn.config.resolve import resolve_config
+from unlearn.config.schema import config_hash
 from unlearn.errors import ConfigError
 
 NAMES = ("cat", "dog", "3", "ankle boot", "twin", "twin")
@@ -52,3 +55,22 @@ def test_of_very_many_names_those_are_listed_that_are_near() -> None:
 def test_a_name_that_means_no_one_class_is_refused(name: str, names: Any) -> None:
     with pytest.raises(ConfigError):
         number_classes([name], names)
+
+
+@pytest.mark.usefixtures("composing")
+def test_a_class_by_name_is_the_same_run_as_by_index() -> None:
+    hashes = set()
+    for forget in ("[3,5]", "[dog,cat]", "[cat,5]"):
+        words = ["dataset=cifar10", f"forget={forget}"]
+        config = resolve_config(compose("config", overrides=words), words)
+        assert config.forget == (3, 5)
+        hashes.add(config_hash(config, None))
+    assert len(hashes) == 1
+
+
+@pytest.mark.usefixtures("composing")
+@pytest.mark.parametrize(("channels", "levels"), [(1, (0.5,)), (3, (0.5, 0.5, 0.5))])
+def test_one_mean_stands_for_all_channels(channels: int, levels: tuple[float, ...]) -> None:
+    words = ["dataset=npz", "dataset.root=x.npz", "dataset.num_classes=9"]
+    words += [f"dataset.shape=[{channels},28,28]"]
+    assert resolve_config(compose("config", overrides=words), words).dataset.mean == levels

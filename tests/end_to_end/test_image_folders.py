@@ -16,6 +16,7 @@ QUICK = [
     *("dataset.shape=[3,16,16]", "training.epochs=1", "method=fine_tune", "method.epochs=1"),
     *("evaluation=quick", "hardware=cpu", "hardware.threads=1", "tracking.mode=disabled"),
 ]
+NPZ = ["dataset.num_classes=4", "dataset.classes=[left,right,up,down]", "forget=left"]
 NAMES = ("10", "2", "[red]", "dog")
 
 
@@ -47,6 +48,21 @@ def test_a_run_is_the_same_from_memory_and_from_disk(cli: Cli, tmp_path: Path) -
         found.append(figures | {"student": hashlib.sha256(student).hexdigest()})
         assert list((tmp_path / f"out{memory}/cache").glob("images-*/train.npy"))
     assert found[0] == found[1]
+
+
+def test_an_npz_file_with_a_validation_set_can_be_unlearned(cli: Cli, tmp_path: Path) -> None:
+    random = np.random.default_rng(0)
+    arrays = {}
+    for split, count in (("train", 40), ("val", 8), ("test", 16)):
+        arrays[f"{split}_images"] = random.integers(0, 256, (count, 16, 16), dtype=np.uint8)
+        arrays[f"{split}_labels"] = np.arange(count)[:, None] % 4
+    np.savez(tmp_path / "own.npz", **arrays)
+    words = ["dataset=npz", "dataset.root=own.npz", "dataset.shape=[1,16,16]", "dataset.memory=0"]
+    done = cli(*(word for word in QUICK if "dataset" not in word), *words, *NPZ, "run_dir=r")
+    assert done.returncode == 0, done.stderr
+    record = record_in(tmp_path / "r")
+    assert record["ledger"]["images_per_class"] == [0, 10, 10, 10]
+    assert record["forget_names"] == ["left"]
 
 
 @pytest.mark.usefixtures("own")

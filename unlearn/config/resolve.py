@@ -65,6 +65,7 @@ def check_values(values: Mapping[str, Any]) -> RunConfig:
     """
     names = _find_names(values)
     values = {**values, "forget": number_classes(values.get("forget"), names)}
+    values["dataset"] = _repeat_levels(values.get("dataset"))
     try:
         run = RunConfig.model_validate(values)
     except ValidationError as error:
@@ -161,7 +162,7 @@ def _check_dataset(run: RunConfig) -> None:
             raise ConfigError(
                 f"dataset.{key}",
                 list(values),
-                f"must hold {dataset.shape[0]} values, one a channel",
+                f"must hold {dataset.shape[0]} values, one a channel, or one for all channels",
             )
     if dataset.classes is not None and len(dataset.classes) != dataset.num_classes:
         raise ConfigError(
@@ -173,6 +174,17 @@ def _check_dataset(run: RunConfig) -> None:
             None,
             "must be given with dataset=none: there is nothing to train on",
         )
+
+
+def _repeat_levels(dataset: Any) -> Any:
+    """Return the data set with one mean and one std a channel, where one was given for all."""
+    shape = dataset.get("shape") if isinstance(dataset, Mapping) else None
+    channels = shape[0] if isinstance(shape, list | tuple) and shape else 1
+    if not isinstance(channels, int):
+        return dataset
+    levels = {key: dataset.get(key) for key in ("mean", "std")}
+    single = {k: v for k, v in levels.items() if isinstance(v, list | tuple) and len(v) == 1}
+    return {**dataset, **{key: [*value] * channels for key, value in single.items()}}
 
 
 def _check_names(run: RunConfig, names: tuple[str, ...] | None) -> None:

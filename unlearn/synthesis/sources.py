@@ -9,6 +9,7 @@ from typing import Literal, NamedTuple, Protocol
 import torch
 from torch import Tensor
 
+from unlearn.data.images import choose
 from unlearn.data.tensors import Access, Split, draw_rows
 from unlearn.models.network import has_batch_norm
 from unlearn.protocol import Request, State
@@ -26,12 +27,12 @@ class Examples(NamedTuple):
     def of(self, classes: tuple[int, ...]) -> Examples:
         """The rows of these classes, in their order."""
         rows = torch.isin(self.labels, torch.tensor(classes, device=self.labels.device))
-        return Examples(self.images[rows], self.labels[rows])
+        return Examples(choose(self.images, rows), self.labels[rows])
 
     def most(self, count: int, random: torch.Generator) -> Examples:
         """At most `count` rows of each class, drawn at random, class by class."""
         rows = draw_rows(self.labels, count, random)
-        return Examples(self.images[rows], self.labels[rows])
+        return Examples(choose(self.images, rows), self.labels[rows])
 
 
 class Source(Protocol):
