@@ -1,13 +1,17 @@
-"""How rows are cut into batches."""
+"""Sizes of the batches of one epoch."""
 
 from __future__ import annotations
 
 
 def batch_sizes(count: int, size: int) -> list[int]:
-    """How many rows each batch of one pass over `count` rows has, in order.
+    """Return the size of each batch of one epoch, in order.
 
-    All have `size` but the last, which has what is left. A single row that is left goes into the
-    batch before it: batch norm in train mode cannot take one value a channel.
+    All batches have `size` rows, except that the last one holds the remainder. A remainder of one
+    row joins the batch before it, because batch norm in train mode needs two values a channel.
+
+    Args:
+        count: Number of rows, 0 or more.
+        size: Rows a batch, 1 or more.
     """
     whole, left = divmod(count, size)
     if left == 1 and whole and size > 1:

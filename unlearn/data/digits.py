@@ -12,8 +12,8 @@ def load(test_fraction: float) -> RawImages:
     """Load the digits with a fixed, stratified test split.
 
     Args:
-        test_fraction: share held out as the test set. The split does not depend on the run's
-            seed, so that every run is measured on the same images.
+        test_fraction: Share of the test set, in (0, 1). The split does not depend on the seed of
+            the run, so that every run is measured on the same images.
     """
     from sklearn.datasets import load_digits
     from sklearn.model_selection import train_test_split

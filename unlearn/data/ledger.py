@@ -1,4 +1,4 @@
-"""Which real rows a method has read: of which the images, and of which the labels."""
+"""Counts the real images and labels that a method reads."""
 
 from __future__ import annotations
 
@@ -14,14 +14,13 @@ Read = Literal["images", "labels"]
 
 @dataclass(frozen=True)
 class Ledger:
-    """A mark for each row of a training set, (N,) bool, where it was read.
+    """Marks each row of a training set that was read.
 
-    It counts rows, however often each is read: a method may keep what it has read, and how often
-    it goes over that is not for the ledger to know.
+    A row counts once, however often it is read: a method may keep what it has read.
 
     Args:
-        images: rows whose image was read.
-        labels: rows whose label was read.
+        images: bool (N,), True where the image was read.
+        labels: bool (N,), True where the label was read.
     """
 
     images: Tensor
@@ -29,15 +28,20 @@ class Ledger:
 
     @classmethod
     def blank(cls, rows: int, device: torch.device) -> Ledger:
-        """One in which nothing is marked."""
+        """Return a ledger in which nothing is marked.
+
+        Args:
+            rows: Number of rows of the training set.
+            device: Where the marks are kept.
+        """
         return cls(*(torch.zeros(rows, dtype=torch.bool, device=device) for _ in range(2)))
 
     def __deepcopy__(self, memo: object) -> Ledger:
-        """Itself: what is read of a copied split goes into the same ledger."""
+        """Return this object, so that reads of a copied split are counted here too."""
         return self
 
     def plain(self) -> dict[str, Tensor]:
-        """The marks, to be kept for a run that is cut off."""
+        """Return the marks, for the checkpoint of a run that may be interrupted."""
         return {"images": self.images, "labels": self.labels}
 
     def restore(self, kept: Mapping[str, Tensor]) -> None:
@@ -46,11 +50,11 @@ class Ledger:
         self.labels.logical_or_(kept["labels"].to(self.labels.device))
 
     def counts(self, labels: Tensor, num_classes: int) -> dict[str, int | list[int]]:
-        """How many rows were read, and of how many of each class the image.
+        """Return the numbers of images and labels read, and of images read of each class.
 
         Args:
-            labels: of all rows, (N,).
-            num_classes: K.
+            labels: Classes of all rows, (N,).
+            num_classes: Number of classes.
         """
         each = torch.bincount(labels[self.images], minlength=num_classes)
         return {
@@ -62,21 +66,26 @@ class Ledger:
 
 @dataclass(frozen=True)
 class Page:
-    """Some rows of a training set, and the ledger that their reading goes into.
+    """Some rows of a training set, and the ledger that counts how they are read.
 
     Args:
-        ledger: shared by all that was handed out of the training set.
-        rows: their numbers in it, (n,).
+        ledger: Of the whole training set.
+        rows: Numbers of these rows in the training set, (n,).
     """
 
     ledger: Ledger
     rows: Tensor
 
     def enter(self, what: Read, some: Tensor | None = None) -> None:
-        """Mark these rows, or `some` of them (their places here), as read."""
+        """Mark rows as read.
+
+        Args:
+            what: Whether their images or their labels were read.
+            some: Positions of the rows on this page, (m,). None: all rows.
+        """
         rows = self.rows if some is None else self.rows[some]
         getattr(self.ledger, what)[rows] = True
 
     def only(self, some: Tensor) -> Page:
-        """The page of some of the rows, by their places here."""
+        """Return a page of the rows at some positions on this page, (m,)."""
         return Page(self.ledger, self.rows[some])

@@ -1,4 +1,4 @@
-"""MNIST and Fashion-MNIST from idx files, through torchvision or straight from a folder."""
+"""MNIST and Fashion-MNIST from idx files: in torchvision's folders, or side by side in one."""
 
 from __future__ import annotations
 
@@ -21,12 +21,20 @@ _IDX_FILES = {
 
 
 def load_mnist(root: str, download: bool) -> RawImages:
-    """Load MNIST (LeCun et al., 1998) with torchvision from `root`."""
+    """Load MNIST (LeCun et al., 1998).
+
+    Args:
+        root: Folder in which torchvision looks, or one that holds the four `.gz` files.
+        download: Whether torchvision may download missing files.
+
+    Raises:
+        ConfigError: If the files are missing or damaged.
+    """
     return _load(datasets.MNIST, "mnist", root, download)
 
 
 def load_fashion_mnist(root: str, download: bool) -> RawImages:
-    """Load Fashion-MNIST (Xiao et al., 2017) with torchvision from `root`."""
+    """Load Fashion-MNIST (Xiao et al., 2017); the arguments are those of `load_mnist`."""
     return _load(datasets.FashionMNIST, "fashion_mnist", root, download)
 
 
@@ -44,7 +52,7 @@ def _load(kind: type[datasets.MNIST], name: str, root: str, download: bool) -> R
 
 
 def _from_idx_folder(folder: Path) -> RawImages:
-    """Read the four idx.gz files lying flat in a folder, as Debian packages Fashion-MNIST."""
+    """Read four idx.gz files from one folder, as Debian's package of Fashion-MNIST has them."""
     tensors = []
     for images_file, labels_file in _IDX_FILES.values():
         tensors += [_read_idx(folder / images_file).unsqueeze(1)]

@@ -1,4 +1,4 @@
-"""Values that the runs of one sweep share while they run in one process. Needs no torch."""
+"""Values that the runs of a sweep share while they run in one process. Needs no torch."""
 
 from __future__ import annotations
 
