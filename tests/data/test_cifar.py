@@ -13,9 +13,8 @@ import pytest
 import torch
 from torchvision import datasets
 
+from tests.helpers.refusals import refusal
 from unlearn.data.cifar import load_cifar10, load_cifar100
-from unlearn.data.source import RawImages
-from unlearn.errors import ConfigError
 
 _GENERATOR = np.random.default_rng(8)
 BATCHES = [f"data_batch_{i}" for i in range(1, 6)]
@@ -85,19 +84,6 @@ def accept(monkeypatch: pytest.MonkeyPatch) -> Callable[[Path], None]:
     return restamp
 
 
-def refusal(load: Callable[[str, bool], RawImages], root: Path) -> str:
-    """The one line that a loader refuses a folder with."""
-    with pytest.raises(ConfigError) as caught:
-        load(str(root), False)
-    name = "cifar10" if load is load_cifar10 else "cifar100"
-    message = str(caught.value)
-    assert caught.value.key == "dataset.root"
-    assert "\n" not in message
-    assert message.startswith(f"dataset.root={root}: no readable {name} data in {root} (")
-    assert "dataset.download=true" in message
-    return message
-
-
 def assert_is(images: torch.Tensor, labels: torch.Tensor, names: list[str]) -> None:
     """The images are those of the named batches, one after the other."""
     rows = np.concatenate([PIXELS[name] for name in names])
@@ -132,7 +118,7 @@ def test_one_does_not_stand_in_for_the_other(
     tmp_path: Path, accept: Callable[[Path], None]
 ) -> None:
     accept(write10(tmp_path))
-    refusal(load_cifar100, tmp_path)
+    refusal(load_cifar100, "cifar100", tmp_path)
 
 
 @pytest.mark.parametrize("name", ["data_batch_1", "data_batch_5", "test_batch", "batches.meta"])
@@ -140,19 +126,19 @@ def test_missing_file(name: str, tmp_path: Path, accept: Callable[[Path], None])
     folder = write10(tmp_path)
     accept(folder)
     (folder / name).unlink()
-    refusal(load_cifar10, tmp_path)
+    refusal(load_cifar10, "cifar10", tmp_path)
 
 
-@pytest.mark.parametrize("load", [load_cifar10, load_cifar100])
-def test_missing_folder(load: Callable[[str, bool], RawImages], tmp_path: Path) -> None:
-    refusal(load, tmp_path / "nowhere")
+def test_missing_folder(tmp_path: Path) -> None:
+    refusal(load_cifar10, "cifar10", tmp_path / "nowhere")
+    refusal(load_cifar100, "cifar100", tmp_path / "nowhere")
 
 
 def test_files_that_are_not_the_published_ones(tmp_path: Path) -> None:
     write10(tmp_path)
     write100(tmp_path)
-    assert "corrupted" in refusal(load_cifar10, tmp_path)
-    assert "corrupted" in refusal(load_cifar100, tmp_path)
+    assert "corrupted" in refusal(load_cifar10, "cifar10", tmp_path)
+    assert "corrupted" in refusal(load_cifar100, "cifar100", tmp_path)
 
 
 DAMAGE: dict[str, Callable[[bytes], bytes]] = {
@@ -168,27 +154,23 @@ DAMAGE: dict[str, Callable[[bytes], bytes]] = {
 
 
 @pytest.mark.parametrize("damage", DAMAGE)
-@pytest.mark.parametrize("name", ["data_batch_3", "test_batch", "batches.meta"])
+@pytest.mark.parametrize(
+    ("name", "hundred"),
+    [
+        *((name, False) for name in ("data_batch_3", "test_batch", "batches.meta")),
+        *((name, True) for name in ("train", "test", "meta")),
+    ],
+)
 def test_damaged_file(
-    damage: str, name: str, tmp_path: Path, accept: Callable[[Path], None]
+    damage: str, name: str, hundred: bool, tmp_path: Path, accept: Callable[[Path], None]
 ) -> None:
-    path = write10(tmp_path) / name
+    load, kind = (load_cifar100, "cifar100") if hundred else (load_cifar10, "cifar10")
+    path = (write100 if hundred else write10)(tmp_path) / name
     accept(path.parent)
     path.write_bytes(DAMAGE[damage](path.read_bytes()))
-    refusal(load_cifar10, tmp_path)
+    refusal(load, kind, tmp_path)
     accept(path.parent)
-    refusal(load_cifar10, tmp_path)
-
-
-@pytest.mark.parametrize("damage", DAMAGE)
-@pytest.mark.parametrize("name", ["train", "test", "meta"])
-def test_damaged_file_of_cifar100(
-    damage: str, name: str, tmp_path: Path, accept: Callable[[Path], None]
-) -> None:
-    path = write100(tmp_path) / name
-    path.write_bytes(DAMAGE[damage](path.read_bytes()))
-    accept(path.parent)
-    refusal(load_cifar100, tmp_path)
+    refusal(load, kind, tmp_path)
 
 
 @pytest.mark.parametrize(
@@ -206,4 +188,4 @@ def test_batch_that_does_not_fit(
     folder = write10(tmp_path)
     (folder / "test_batch").write_bytes(pickle.dumps(batch))
     accept(folder)
-    refusal(load_cifar10, tmp_path)
+    refusal(load_cifar10, "cifar10", tmp_path)

@@ -13,8 +13,8 @@ import torch
 from scipy.io import savemat
 from torchvision import datasets
 
+from tests.helpers.refusals import refusal
 from unlearn.data import svhn
-from unlearn.errors import ConfigError
 
 _GENERATOR = np.random.default_rng(5)
 IMAGES = {
@@ -53,18 +53,6 @@ def accept(folder: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[], None]:
     return restamp
 
 
-def refusal(folder: Path) -> str:
-    """The one line that the loader refuses the folder with."""
-    with pytest.raises(ConfigError) as caught:
-        svhn.load(str(folder), False)
-    message = str(caught.value)
-    assert caught.value.key == "dataset.root"
-    assert "\n" not in message
-    assert message.startswith(f"dataset.root={folder}: no readable svhn data in {folder} (")
-    assert "dataset.download=true" in message
-    return message
-
-
 @pytest.mark.usefixtures("accept")
 def test_images_and_labels_are_what_was_written(folder: Path) -> None:
     raw = svhn.load(str(folder), False)
@@ -88,15 +76,15 @@ def test_images_and_labels_are_what_was_written(folder: Path) -> None:
 @pytest.mark.parametrize("part", ["train", "test"])
 def test_missing_file(part: str, folder: Path) -> None:
     (folder / f"{part}_32x32.mat").unlink()
-    refusal(folder)
+    refusal(svhn.load, "svhn", folder)
 
 
 def test_missing_folder(tmp_path: Path) -> None:
-    refusal(tmp_path / "nowhere")
+    refusal(svhn.load, "svhn", tmp_path / "nowhere")
 
 
 def test_file_that_is_not_the_published_one(folder: Path) -> None:
-    assert "corrupted" in refusal(folder)
+    assert "corrupted" in refusal(svhn.load, "svhn", folder)
 
 
 def flipped(packed: bytes) -> bytes:
@@ -119,9 +107,9 @@ DAMAGE: dict[str, Callable[[bytes], bytes]] = {
 def test_damaged_file(damage: str, part: str, folder: Path, accept: Callable[[], None]) -> None:
     path = folder / f"{part}_32x32.mat"
     path.write_bytes(DAMAGE[damage](path.read_bytes()))
-    refusal(folder)
+    refusal(svhn.load, "svhn", folder)
     accept()
-    refusal(folder)
+    refusal(svhn.load, "svhn", folder)
 
 
 @pytest.mark.parametrize(
@@ -139,4 +127,4 @@ def test_other_variables(
 ) -> None:
     savemat(folder / "test_32x32.mat", variables)
     accept()
-    refusal(folder)
+    refusal(svhn.load, "svhn", folder)
