@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import json
-import os
 import shutil
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -17,6 +17,7 @@ from torch import Tensor
 
 from unlearn.data.source import RawImages
 from unlearn.errors import ConfigError, is_disk_full, say
+from unlearn.files import remove_leftovers, replace_file
 
 _SPARE_BYTES = 8 * 2**20
 _NOTE = "images.json"
@@ -62,6 +63,7 @@ def load_decoded(
         with _locked(folder):
             found = _read(folder, parts, shape, memory)
             if found is None:
+                remove_leftovers(folder, locked=True)
                 _write(folder, parts, shape)
                 found = _read(folder, parts, shape, memory)
     except OSError as error:
@@ -136,29 +138,18 @@ def _write(folder: Path, parts: Mapping[str, Part], shape: tuple[int, int, int])
     note.unlink(missing_ok=True)
     _require_space(folder, sum(len(p.labels) for p in parts.values()) * int(np.prod(shape)))
     for name, part in parts.items():
-        with open(folder / f"{name}.npy", "wb") as file:
-            header = {"descr": "|u1", "fortran_order": False, "shape": (len(part.labels), *shape)}
-            np.lib.format.write_array_header_1_0(file, header)
-            for images in part.decode():
-                file.write(np.ascontiguousarray(images).data)
-            file.flush()
-            os.fsync(file.fileno())
+        replace_file(folder / f"{name}.npy", partial(_write_part, part, shape))
     mapped = {name: np.load(folder / f"{name}.npy", mmap_mode="c") for name in parts}
-    temporary = folder / f".{_NOTE}.tmp"
-    with open(temporary, "w") as text:
-        json.dump({"digest": _as_raw(mapped, parts).fingerprint}, text)
-        text.flush()
-        os.fsync(text.fileno())
-    os.replace(temporary, note)
-    _sync_folder(folder)
+    about = json.dumps({"digest": _as_raw(mapped, parts).fingerprint})
+    replace_file(note, lambda path: path.write_text(about))
 
 
-def _sync_folder(folder: Path) -> None:
-    handle = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)
+def _write_part(part: Part, shape: tuple[int, int, int], path: Path) -> None:
+    header = {"descr": "|u1", "fortran_order": False, "shape": (len(part.labels), *shape)}
+    with path.open("wb") as file:
+        np.lib.format.write_array_header_1_0(file, header)
+        for images in part.decode():
+            file.write(np.ascontiguousarray(images).data)
 
 
 def _require_space(folder: Path, needed: int) -> None:
