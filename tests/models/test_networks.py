@@ -21,7 +21,8 @@ from unlearn.models.network import attention_layers, batch_norms, builder, has_b
 from unlearn.models.resnet9 import ResNet9
 from unlearn.models.resnet18 import small_image_resnet18
 
-NAMES = sorted(path.stem for path in (CONF / "model").glob("*.yaml") if path.stem != "custom")
+ANY = {"custom", "timm", "torchvision", "huggingface"}  # networks that the user names
+NAMES = sorted({path.stem for path in (CONF / "model").glob("*.yaml")} - ANY)
 SIZES = [(name, size) for name in NAMES for size in (8, 28, 32) if (name, size) != ("resnet18", 8)]
 
 

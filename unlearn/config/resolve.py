@@ -6,6 +6,7 @@ import math
 from collections.abc import Mapping
 from typing import Any
 
+from hydra.utils import get_object
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 from pydantic import ValidationError
@@ -46,6 +47,7 @@ def resolve_values(composed: DictConfig, overrides: list[str]) -> dict[str, Any]
     try:
         _use_own_network(config, typed)
         _use_own(config, "method", typed)
+        _use_zoo(config)
         _use_presets(config, typed)
         values = OmegaConf.to_container(config, resolve=True, throw_on_missing=True)
     except OmegaConfBaseException as error:
@@ -97,6 +99,34 @@ def _use_own_network(config: DictConfig, typed: set[str]) -> None:
     if _use_own(config, "model", typed):
         for key in ("checkpoint", "batch_norm", "attention"):
             config.model.setdefault(key, None)
+
+
+def _use_zoo(config: DictConfig) -> None:
+    """Fill in what the data set leaves open from what a model zoo knows of its network.
+
+    The key `model.describe` of a zoo's YAML names the function that knows. It is called, and the
+    zoo imported, only if the shape, the number of classes, the mean or the std is not given.
+    """
+    describe = config.model.pop("describe", None)
+    given = [key for key in config.model if not OmegaConf.is_missing(config.model, key)]
+    open_keys = [
+        key
+        for key in ("shape", "num_classes", "mean", "std")
+        if OmegaConf.is_missing(config.dataset, key)
+    ]
+    if describe is None or not open_keys or not {"architecture", "path"} & set(given):
+        return
+    own = {key: config.model[key] for key in ("architecture", "path") if key in given}
+    found = get_object(describe)(**own)
+    channels = len(found.get("mean", ())) or None
+    for key in open_keys:
+        if key in ("mean", "std") and channels != config.dataset.shape[0]:
+            continue
+        if key in found:
+            OmegaConf.update(config, f"dataset.{key}", found[key])
+    names = found.get("classes")
+    if config.dataset.classes is None and names and len(names) == config.dataset.num_classes:
+        config.dataset.classes = names
 
 
 def _use_own(config: DictConfig, group: str, typed: set[str]) -> bool:

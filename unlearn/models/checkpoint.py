@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import io
 import os
+import shutil
 from collections import OrderedDict
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -35,6 +36,7 @@ class CheckpointFormat:
         dropped: Keys of the file that are not written again, because their values hold tensors.
         metadata: Texts in the header of a safetensors file.
         zipped: False for a torch file in the format that was usual before torch 1.6.
+        companions: Small files beside the weights in a Hugging Face folder, as `config.json`.
     """
 
     suffix: str = ".safetensors"
@@ -45,11 +47,13 @@ class CheckpointFormat:
     dropped: tuple[str, ...] = ()
     metadata: dict[str, str] | None = None
     zipped: bool = True
+    companions: tuple[Path, ...] = ()
 
     def save(self, network: nn.Module, path: Path) -> None:
         """Write the network's state to `path` in this format.
 
-        The file is on the disk when this returns, and its mode follows the umask.
+        The file is on the disk when this returns, and its mode follows the umask. If the teacher
+        was a Hugging Face folder, a folder is made as well, named as the file without its suffix.
         """
         state = self._state(network.state_dict())
         if self.suffix == ".safetensors":
@@ -58,10 +62,10 @@ class CheckpointFormat:
             buffer = io.BytesIO()
             torch.save(self._wrap(state), buffer, _use_new_zipfile_serialization=self.zipped)
             content = buffer.getvalue()
-        with path.open("wb") as file:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
+        write_bytes(path, content)
+        if self.companions:
+            safe = self.suffix == ".safetensors"
+            fill_folder(path, "model.safetensors" if safe else "pytorch_model.bin", self.companions)
 
     def _state(self, found: Mapping[str, Any]) -> dict[str, Any]:
         """Return a network's state under the file's names, in its order and with its types."""
@@ -87,6 +91,34 @@ class CheckpointFormat:
         place.clear()
         place.update(state | extra)
         return content
+
+
+def write_bytes(path: Path, content: bytes) -> None:
+    """Write a file that is on the disk when this returns; its mode follows the umask."""
+    with path.open("wb") as file:
+        file.write(content)
+        file.flush()
+        os.fsync(file.fileno())
+
+
+def fill_folder(path: Path, name: str, companions: tuple[Path, ...]) -> None:
+    """Make a Hugging Face folder of weights and of what lay beside the teacher's.
+
+    Args:
+        path: The file with the weights. The folder has its name without the suffix.
+        name: The name of the weights in the folder; a hard link where there are such.
+        companions: Files to copy.
+    """
+    folder = path.with_suffix("")
+    folder.mkdir(exist_ok=True)
+    for file in companions:
+        shutil.copyfile(file, folder / file.name)
+    weights = folder / name
+    weights.unlink(missing_ok=True)
+    try:
+        weights.hardlink_to(path)
+    except OSError:  # a file system without hard links
+        shutil.copyfile(path, weights)
 
 
 def own_format(network: nn.Module) -> CheckpointFormat:
@@ -123,7 +155,7 @@ def load_into(network: nn.Module, path: str) -> CheckpointFormat:
     reading = choose_reading(readings, network)
     if isinstance(reading, str):
         raise ConfigError(KEY, path, reading)
-    network.load_state_dict(reading.renamed(), strict=False)
+    reading.load_into(network, strict=False)
     return _describe_format(file, reading)
 
 
@@ -142,6 +174,7 @@ def _describe_format(file: CheckpointFile, reading: Reading) -> CheckpointFormat
         dropped=tuple(dropped),
         metadata=file.metadata,
         zipped=file.zipped,
+        companions=file.companions,
     )
 
 

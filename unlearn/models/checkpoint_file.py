@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import argparse
+import json
 import pathlib
 import pickle
 import re
 import warnings
 import zipfile
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -30,12 +31,14 @@ class CheckpointFile:
         suffix: The file's suffix, as in `.safetensors`.
         metadata: Texts in the header of a safetensors file; None if there are none.
         zipped: False for a torch file in the format that was usual before torch 1.6.
+        companions: Small files beside the weights in a Hugging Face folder, as `config.json`.
     """
 
     values: dict[str, Any]
     suffix: str
     metadata: dict[str, str] | None = None
     zipped: bool = True
+    companions: tuple[Path, ...] = ()
 
 
 def read_file(path: str) -> CheckpointFile:
@@ -45,12 +48,14 @@ def read_file(path: str) -> CheckpointFile:
     hold NumPy scalars and arrays, paths and `argparse.Namespace`.
 
     Args:
-        path: A safetensors file or a torch file; `~` is the user's home.
+        path: A safetensors file, a torch file, or a Hugging Face folder; `~` is the user's home.
 
     Raises:
         ConfigError: Naming `model.checkpoint` if the file is missing, damaged or unsafe.
     """
     file = Path(path).expanduser()
+    if file.is_dir():
+        return _read_folder(file, path)
     if not file.is_file():
         raise ConfigError(KEY, path, f"no such file; looked at {file.absolute()}")
     try:
@@ -74,6 +79,24 @@ def read_file(path: str) -> CheckpointFile:
             f"it holds an object of type {type(values).__name__}",
         )
     return CheckpointFile(values, file.suffix or ".pt", zipped=zipfile.is_zipfile(file))
+
+
+def _read_folder(folder: Path, path: str) -> CheckpointFile:
+    """Read the weights in a Hugging Face folder: one file, or several with an index."""
+    companions = tuple(
+        file for file in sorted(folder.glob("*.json")) if not file.name.endswith(".index.json")
+    )
+    for name in ("model.safetensors", "pytorch_model.bin"):
+        index = folder / f"{name}.index.json"
+        if (folder / name).is_file():
+            return replace(read_file(str(folder / name)), companions=companions)
+        if index.is_file():
+            names = sorted(set(json.loads(index.read_text())["weight_map"].values()))
+            parts = [read_file(str(folder / part)) for part in names]
+            values = {key: value for part in parts for key, value in part.values.items()}
+            return replace(parts[0], values=values, companions=companions)
+    detail = f"no such file: the folder {folder.absolute()} holds neither model.safetensors nor"
+    raise ConfigError(KEY, path, f"{detail} pytorch_model.bin")
 
 
 def _read_safetensors(file: Path) -> CheckpointFile:

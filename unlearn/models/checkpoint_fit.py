@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
+from collections import OrderedDict, defaultdict
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -34,9 +34,38 @@ class Reading:
     state: Mapping[str, Any]
     names: dict[str, str]
 
-    def renamed(self) -> dict[str, Any]:
+    def renamed(self) -> OrderedDict[str, Any]:
         """Return the state dict under the network's names."""
-        return {name: self.state[given] for given, name in self.names.items()}
+        found = {name: self.state[given] for given, name in self.names.items()}
+        return OrderedDict(found)
+
+    def load_into(self, network: nn.Module, *, strict: bool) -> None:
+        """Load the state dict as torch does; some layers ask with which version it was written.
+
+        A file that says nothing of versions is read as written by the network's own ones if torch
+        does not load it otherwise.
+
+        Raises:
+            Exception: Whatever a layer's own loading raises.
+        """
+        state = self.renamed()
+        stripped = next(iter(self.names)).removesuffix(next(iter(self.names.values())))
+        given = getattr(self.state, "_metadata", None)
+        if given is not None:
+            prefix = stripped.removesuffix(".")
+            state._metadata = {  # type: ignore[attr-defined]
+                name.removeprefix(prefix).removeprefix("."): versions
+                for name, versions in given.items()
+                if name.startswith(prefix)
+            }
+        try:
+            network.load_state_dict(state, strict=strict)
+        except Exception:
+            if given is not None:
+                raise
+            state = self.renamed()
+            state._metadata = network.state_dict()._metadata  # type: ignore[attr-defined]
+            network.load_state_dict(state, strict=strict)
 
     def describe(self) -> str:
         """Say where the state dict was found and what was stripped from its names."""
@@ -142,7 +171,7 @@ def choose_reading(readings: list[Reading], network: nn.Module) -> Reading | str
 def _try_to_load(network: nn.Module, reading: Reading, *, strict: bool) -> str | None:
     """Return None if torch loads a reading into a copy of the network, or the reason why not."""
     try:
-        copy_network(network).load_state_dict(reading.renamed(), strict=strict)
+        reading.load_into(copy_network(network), strict=strict)
     except Exception as error:  # whatever a layer's own loading raises
         return str(error).splitlines()[0] if str(error) else type(error).__name__
     return None

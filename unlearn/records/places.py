@@ -6,7 +6,7 @@ import hashlib
 from functools import cache
 from pathlib import Path
 
-from unlearn.config.schema import RunConfig, config_hash
+from unlearn.config.schema import RunConfig, config_hash, digest
 from unlearn.records.locks import is_held
 from unlearn.records.record import read_record
 
@@ -36,6 +36,9 @@ def _digest_file(path: str | None) -> str | None:
     if path is None:
         return None
     file = Path(path).expanduser()
+    if file.is_dir():  # a Hugging Face folder
+        parts = [part for part in sorted(file.iterdir()) if part.is_file()]
+        return digest([(p.name, _digest_contents(p, p.stat().st_mtime_ns)) for p in parts])
     if not file.is_file():
         return path  # the missing file is reported when it is read
     return _digest_contents(file, file.stat().st_mtime_ns)

@@ -27,8 +27,8 @@ from unlearn.evaluation.base import Metric, StudentMetric
 from unlearn.evaluation.cache import MeasurementCache
 from unlearn.filters.base import Filter
 from unlearn.hardware import Hardware
-from unlearn.models.checkpoint import load_into
 from unlearn.models.network import attention_layers, builder
+from unlearn.models.zoo import load_teacher
 from unlearn.protocol import ChecksNetwork, Method
 from unlearn.records.folder import require_space
 from unlearn.tracking.base import Observer
@@ -130,7 +130,7 @@ def _open_measurements(
 
 def _check_network(config: RunConfig, network: nn.Module) -> None:
     if config.model.checkpoint is not None:
-        load_into(network, config.model.checkpoint)
+        load_teacher(network, config.model)
     known = dict(network.named_modules())
     for layer in attention_layers(config.model, network, config.dataset.shape):
         if layer not in known:

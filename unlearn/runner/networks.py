@@ -30,6 +30,7 @@ from unlearn.files import (
 from unlearn.models.checkpoint import CheckpointFormat, load_into, own_format
 from unlearn.models.copies import copy_network
 from unlearn.models.network import attention_layers, network_arguments
+from unlearn.models.zoo import load_teacher
 from unlearn.protocol import Request
 from unlearn.records.locks import hold
 from unlearn.records.record import write_json
@@ -78,7 +79,7 @@ def prepare_networks(session: Session) -> Networks:
     if checkpoint is None:
         return Networks(trained["teacher"], trained, own_format(trained["teacher"]))
     network = session.parts.new_network(0)
-    checkpoint_format = load_into(network, checkpoint)
+    checkpoint_format = load_teacher(network, session.config.model)
     if checkpoint_format.dropped:
         dropped = ", ".join(checkpoint_format.dropped)
         say(
