@@ -28,6 +28,10 @@ if TYPE_CHECKING:
 _ATTEMPTS = 3  # at a sweep whose worker processes are killed
 
 
+class _NothingToLaunch(Exception):
+    """Leaves Hydra's sweep before it makes a folder, which a disk may not allow."""
+
+
 class Resume(BasicSweeper):
     """The grid sweeper, launching only what is missing; `launch=plan` launches nothing.
 
@@ -57,6 +61,8 @@ class Resume(BasicSweeper):
             try:
                 with sharing():
                     return super().sweep(arguments)
+            except _NothingToLaunch:
+                return []
             except BrokenProcessPool:
                 say("a worker process was killed; going on with the runs that are left")
         raise RunError(f"worker processes were killed in {_ATTEMPTS} attempts; see the memory")
@@ -64,7 +70,11 @@ class Resume(BasicSweeper):
     def split_arguments(  # type: ignore[override]
         self, overrides: list[Override], max_batch_size: int | None
     ) -> list[list[list[str]]]:
-        """The missing jobs, in batches of at most `max_batch_size`."""
+        """Return the missing jobs, in batches of at most `max_batch_size`.
+
+        Raises:
+            _NothingToLaunch: If there are none.
+        """
         if self._design not in _DESIGNS:
             allowed = f"allowed are {', '.join(_DESIGNS)}"
             raise ConfigError("hydra.sweeper.design", self._design, allowed)
@@ -83,7 +93,7 @@ class Resume(BasicSweeper):
         if not missing:
             if self.config.launch == "run" and (elsewhere := found.elsewhere()):
                 raise RunError(f"nothing to launch: {elsewhere} runs are on their way elsewhere")
-            return []
+            raise _NothingToLaunch
         if not self._on_cluster():
             _try(found)
         os.environ.setdefault("WANDB_RUN_GROUP", self._name(overrides))

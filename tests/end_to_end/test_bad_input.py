@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import pickle
-import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -12,7 +11,16 @@ from typing import Any
 import pytest
 import torch
 
-from tests.helpers.command_line import TINY, Cli, command, record_in, said_in, surroundings
+from tests.helpers.command_line import (
+    PRIVATELY,
+    TINY,
+    Cli,
+    can_mount,
+    command,
+    record_in,
+    said_in,
+    surroundings,
+)
 from unlearn.models.lenet import LeNet
 
 NOWHERE = (
@@ -227,9 +235,6 @@ def test_no_gpu_when_one_is_asked_for(cli: Cli) -> None:
     one_line(done, 2, ["hardware.device=cuda", "no CUDA GPU", "cpu"])
 
 
-PRIVATELY = ["unshare", "--mount", "--map-root-user", "sh", "-c"]
-
-
 class Evil:
     """A pickle that writes a file when it is loaded."""
 
@@ -308,15 +313,6 @@ def test_a_traceback_if_asked_for(cli: Cli) -> None:
     assert done.returncode != 0
     assert "Traceback" in done.stderr
     assert "ConfigError" in done.stderr
-
-
-def can_mount() -> bool:
-    """Whether a private tmpfs can be mounted here: Linux, root or user namespaces."""
-    if shutil.which("unshare") is None:
-        return False
-    tried = "mount -t tmpfs -o size=1m tmpfs /mnt"
-    mounted = subprocess.run([*PRIVATELY, tried], capture_output=True, check=False)
-    return mounted.returncode == 0
 
 
 @pytest.mark.skipif(not can_mount(), reason="a tmpfs of 12 MiB cannot be mounted here")

@@ -10,7 +10,16 @@ from pathlib import Path
 
 import pytest
 
-from tests.helpers.command_line import TINY, Cli, command, record_in, said_in, surroundings
+from tests.helpers.command_line import (
+    PRIVATELY,
+    TINY,
+    Cli,
+    can_mount,
+    command,
+    record_in,
+    said_in,
+    surroundings,
+)
 
 
 def run_directories(outputs: Path) -> list[Path]:
@@ -187,3 +196,62 @@ def test_a_killed_run_goes_on_and_ends_bit_for_bit_the_same(
     assert record["accuracy"] == unbroken["accuracy"]
     assert record["onset"] == unbroken["onset"], "the history before the cut is kept"
     assert not (tmp_path / "parts" / "resume.pt").exists()
+
+
+def shell(tmp_path: Path, *calls: list[str]) -> list[subprocess.CompletedProcess[str]]:
+    """Run calls one after another on a copy of `outputs` that nobody can write."""
+    found = []
+    quoted = [" ".join(f"'{word}'" for word in command(*words)) for words in calls]
+    for call in quoted:
+        script = (
+            "mkdir -p disk && mount -t tmpfs tmpfs disk && cp -r outputs disk && "
+            f"mount -o remount,ro disk && cd disk && {call}"
+        )
+        found.append(
+            subprocess.run(
+                [*PRIVATELY, script],
+                cwd=tmp_path,
+                env=surroundings(),
+                capture_output=True,
+                text=True,
+                timeout=200,
+                check=False,
+            )
+        )
+    return found
+
+
+@pytest.mark.skipif(not can_mount(), reason="nothing can be mounted here")
+def test_a_finished_run_is_found_on_a_disk_that_nobody_can_write(cli: Cli, tmp_path: Path) -> None:
+    assert cli(*TINY).returncode == 0
+    one, plan, sweep, new = shell(
+        tmp_path,
+        [*TINY],
+        [*TINY, "launch=plan"],
+        ["-m", *TINY, "seed=0,1", "launch=plan"],
+        [*TINY, "seed=1"],
+    )
+    assert one.returncode == 0, one.stderr
+    assert "was done before" in one.stderr
+    assert plan.stderr == "unlearn: 1 runs: 1 done\n"
+    assert sweep.returncode == 0
+    assert sweep.stderr.startswith("unlearn: 2 runs: 1 done, 1 new; ")
+    assert (new.returncode, new.stderr.count("\n")) == (2, 1)
+    assert "outputs=outputs: cannot be written" in new.stderr
+
+
+def test_a_folder_without_locks_is_refused_at_once(cli: Cli) -> None:
+    for words in (["run_dir=/proc/nope"], ["outputs=/proc/nope"]):
+        refused = cli(*TINY, *words)
+        assert (refused.returncode, refused.stderr.count("\n")) == (2, 1)
+        assert refused.stderr.startswith(f"unlearn: {words[0]}: cannot be written")
+
+
+def test_a_job_that_cannot_store_its_result_leaves_the_others_alone(
+    cli: Cli, tmp_path: Path
+) -> None:
+    (tmp_path / "run-0").symlink_to(tmp_path / "nowhere")
+    swept = cli("-m", *TINY, "seed=0,1", "run_dir=run-${seed}")
+    assert swept.returncode == 2
+    assert f"{tmp_path}/run-0 is a link" in swept.stderr
+    assert record_in(tmp_path / "run-1")["status"] == "complete"

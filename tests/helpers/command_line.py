@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import re
+import shutil
 import subprocess
 import sys
 from collections.abc import Callable
@@ -26,6 +27,9 @@ TINY = [
 ]
 
 _PROGRESS = re.compile(r"^unlearn: (preparing$|\w[\w.-]* has begun, |\w[\w.-]*: step \d+ of )")
+# Runs a script of the shell that may mount what nobody else sees.
+PRIVATELY = ["unshare", "--mount", "--map-root-user", "sh", "-c"]
+
 Cli = Callable[..., subprocess.CompletedProcess[str]]
 Warm = Callable[..., subprocess.CompletedProcess[str]]
 
@@ -49,3 +53,12 @@ def record_in(directory: Path) -> dict[str, Any]:
     """The record of a run directory."""
     record: dict[str, Any] = json.loads((directory / "record.json").read_text())
     return record
+
+
+def can_mount() -> bool:
+    """Whether a private tmpfs can be mounted here: Linux, root or user namespaces."""
+    if shutil.which("unshare") is None:
+        return False
+    tried = "mount -t tmpfs -o size=1m tmpfs /mnt"
+    mounted = subprocess.run([*PRIVATELY, tried], capture_output=True, check=False)
+    return mounted.returncode == 0

@@ -87,7 +87,11 @@ def check_names(config: RunConfig, directory: Path, *, settled: bool = False) ->
     """
     key, value = name_place(config)
     if directory.is_symlink():
-        raise ConfigError(key, value, f"{directory} is a link; give the folder that it points to")
+        raise ConfigError(
+            key,
+            value,
+            f"{directory} is a link; remove it, or set run_dir to the folder that it points to",
+        )
     if directory.is_dir() and os.path.ismount(directory):
         raise ConfigError(key, value, f"{directory} is a mount point; give a folder inside it")
     work, old, failed = (
