@@ -102,6 +102,18 @@ def test_names_of_forget_classes_make_rows_where_they_are_known(tmp_path: Path) 
     assert list(only(runs, ["forget_names=2"])["forget"]) == ["2"]
 
 
+def test_tables_show_names_beside_indices(tmp_path: Path) -> None:
+    put(tmp_path, forget=[3], forget_names=["cat"])
+    put(tmp_path, forget=[3])
+    put(tmp_path, forget=[2], forget_names=["2"])
+    put(tmp_path, forget=[10], forget_names=["ship"], dataset="a")
+    put(tmp_path, forget=[10], forget_names=["boot"], dataset="a")
+    table = pivot(load([tmp_path]), ["dataset", "forget"], [], ["D_r"])
+    expected = [("a", "10 (boot)"), ("a", "10 (ship)"), ("digits", "2"), ("digits", "3 (cat)")]
+    assert list(table.index) == expected
+    assert list(table["runs"]) == ["1", "1", "1", "2"]
+
+
 def test_cells_that_mix_settings_say_so(tmp_path: Path) -> None:
     for start in (0.5, 0.95):
         for seed in (0, 1):

@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from unlearn.report.runs import DAGGER, as_text
+from unlearn.report.runs import DAGGER, as_text, label_classes
 from unlearn.statistics import half_width, student_quantile
 
 
@@ -64,6 +64,8 @@ def pivot(
         several, that include oracle runs.
     """
     texts = runs.assign(**{key: runs[key].map(as_text) for key in {*rows, *columns}})
+    if "forget" in {*rows, *columns}:
+        texts["forget"] = label_classes(runs)
     blocks = texts.groupby(list(columns), sort=False) if columns else [((), texts)]
     found = {}
     for name, block in blocks:

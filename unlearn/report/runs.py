@@ -64,7 +64,7 @@ def load(folders: Sequence[Path], figures: Sequence[str] = ()) -> pd.DataFrame:
 def _read_lines(path: Path) -> list[dict[str, Any]]:
     """The runs of a CSV file. Columns that older versions did not write get a neutral value."""
     try:
-        table = pd.read_csv(path, dtype={"forget": str})
+        table = pd.read_csv(path, dtype={"forget": str, "forget_names": str})
     except (OSError, ValueError) as error:
         raise ConfigError("outputs", path, f"cannot be read ({error})") from error
     missing = [key for key in LINE if key not in table and key != "access"]
@@ -74,6 +74,7 @@ def _read_lines(path: Path) -> list[dict[str, Any]]:
     absent |= {"censored": False, "alarms": "", "directory": str(path), "command": None}
     absent |= {"forget_names": table["forget"], "error": None, **dict.fromkeys(FIGURES)}
     table = table.assign(**{key: v for key, v in absent.items() if key not in table})
+    table["forget_names"] = table["forget_names"].fillna(table["forget"])
     table["alarms"] = table["alarms"].astype(object).fillna("")
     return [{str(key): value for key, value in line.items()} for line in table.to_dict("records")]
 
@@ -178,6 +179,21 @@ def as_text(value: Any) -> str:
     if isinstance(value, bool):
         return str(value).lower()
     return f"{value:g}" if isinstance(value, float) else str(value)
+
+
+def label_classes(runs: pd.DataFrame) -> pd.Series:
+    """Return the forget classes as tables show them: indices, and names where they are known.
+
+    A record from before there were names gets those of the other runs, if these agree.
+
+    Args:
+        runs: as `load` gives them.
+    """
+    indices, names = (runs[key].map(as_text) for key in ("forget", "forget_names"))
+    known = (indices + " (" + names + ")").where(names != indices)
+    groups = known.groupby([runs["dataset"], indices])
+    agreed = groups.transform("first").where(groups.transform("nunique") == 1)
+    return known.fillna(agreed).fillna(indices)
 
 
 def mixed(runs: pd.DataFrame, keys: Sequence[str]) -> list[str]:
