@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import copy
+import csv
 import io
 import json
 import subprocess
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import redirect_stderr, redirect_stdout
 from pathlib import Path
 from typing import Any
@@ -28,18 +29,22 @@ CONFIG: dict[str, Any] = {
 }
 
 
-def put(outputs: Path, **changes: Any) -> Path:
-    """One run directory; keyword arguments are D_r, seed, forget, status, or a config key."""
-    config = copy.deepcopy(CONFIG)
-    words = changes.pop("config", {})
+def put(outputs: Path, *, at: Mapping[str, Any] | None = None, **changes: Any) -> Path:
+    """Write one run directory.
+
+    Args:
+        outputs: the folder that gets it.
+        at: values of the record by dotted path.
+        changes: D_r, seed, forget, `config` (values by dotted key), or top-level keys of the
+            record.
+    """
+    config, words = copy.deepcopy(CONFIG), changes.pop("config", {})
     for key, value in words.items():
-        group, name = key.split(".")
-        config[group][name] = value
+        _set(config, key, value)
     typed = [pair for pair in words.items() if pair[0] != "method.name"]
     seed, forget = changes.pop("seed", 0), changes.pop("forget", [0])
     config |= {"seed": seed, "forget": forget}
-    parts = {"train": {"retain": 99.0, "forget": 0.0}}
-    test = {"retain": changes.pop("D_r", 97.0), "forget": 0.0}
+    train, test = {"retain": 99.0, "forget": 0.0}, {"retain": changes.pop("D_r", 97.0)}
     record = {
         "status": "complete",
         "dataset": "digits",
@@ -55,7 +60,7 @@ def put(outputs: Path, **changes: Any) -> Path:
             *(f"{key}={'null' if value is None else value}" for key, value in typed),
         ],
         "config": config,
-        "accuracy": {name: {**parts, "test": test} for name in MODELS},
+        "accuracy": {n: {"train": {**train}, "test": {**test, "forget": 0.0}} for n in MODELS},
         "relearn": {"unlearned_steps": 6.0, "retrained_steps": 12.0, "ain": 0.5},
         "membership": {"unlearned": {"auc": 0.5}, "retrained": {"auc": 0.6}},
         "divergence": {"retain": 0.1, "forget": 0.2},
@@ -64,10 +69,19 @@ def put(outputs: Path, **changes: Any) -> Path:
         "error": None,
         **changes,
     }
+    for path, value in (at or {}).items():
+        _set(record, path, value)
     directory = outputs / f"run-{len(list(outputs.glob('*')))}"
     directory.mkdir(parents=True)
     (directory / "record.json").write_text(json.dumps(record))
     return directory
+
+
+def _set(values: dict[str, Any], path: str, value: Any) -> None:
+    *parts, last = path.split(".")
+    for part in parts:
+        values = values.setdefault(part, {})
+    values[last] = value
 
 
 def add_history(run: Path, forget: Sequence[float], retain: Sequence[float] = ()) -> None:
@@ -96,24 +110,27 @@ def sweep(outputs: Path) -> None:
         for entropy in (0.5, 1.0, None):
             for forget in ([0], [1]):
                 for seed in range(3):
-                    run = put(
-                        outputs,
-                        seed=seed,
-                        forget=forget,
-                        D_r=float(random.uniform(80, 99)),
-                        config={"method.name": method, "filter.entropy": entropy},
-                    )
+                    config = {"method.name": method, "filter.entropy": entropy}
+                    D_r = float(random.uniform(80, 99))
+                    run = put(outputs, seed=seed, forget=forget, D_r=D_r, config=config)
                     add_history(run, random.uniform(0, 9, 4))
                     add_pictures(run)
 
 
-def report(*arguments: str | Path) -> subprocess.CompletedProcess[str]:
+def report(*words: str | Path) -> subprocess.CompletedProcess[str]:
     """`unlearn-report` in this process, which spares each call the start of Python and pandas."""
-    words, code = [str(word) for word in arguments], 0
+    typed, code = [str(word) for word in words], 0
     out, errors = io.StringIO(), io.StringIO()
     with redirect_stdout(out), redirect_stderr(errors):
         try:
-            main(words)
+            main(typed)
         except SystemExit as stop:
             code = int(stop.code or 0)
-    return subprocess.CompletedProcess(words, code, out.getvalue(), errors.getvalue())
+    return subprocess.CompletedProcess(typed, code, out.getvalue(), errors.getvalue())
+
+
+def rows(*words: str | Path) -> list[dict[str, str]]:
+    """The rows that `unlearn-report` prints, each by the headings of its columns."""
+    done = report(*words, "--format", "csv")
+    assert done.returncode == 0, done.stderr
+    return list(csv.DictReader(io.StringIO(done.stdout)))

@@ -26,14 +26,16 @@ def audits(shift: float, unlearned: float) -> dict[str, Any]:
 
 
 def test_the_matrix_counts_each_set_of_networks_once(tmp_path: Path) -> None:
-    """Two methods share the networks of one seed; another seed has its own."""
+    """Two methods share the networks of one seed; another seed has its own, not audited in one."""
     ours, hidden = {"method.name": "gkt"}, {"method.name": "masked_logit"}
+    last = audits(1, 0.5)
+    last["sees/original"] |= {"masked": None, "left_out": None}
+    last["sees/late"] = entry(0.5, None, 0.5)  # type: ignore[arg-type]
     put(tmp_path, audits=audits(0, 0.5), config=ours)
     put(tmp_path, audits=audits(0, -5), config=hidden)
-    put(tmp_path, audits=audits(1, 0.5), config=ours, seed=1)
+    put(tmp_path, audits=last, config=ours, seed=1)
     put(tmp_path, status="failed", error="no", audits=audits(2, 0.5), config=ours, seed=2)
     done = report("calibration", tmp_path, "--format", "csv")
-    assert done.returncode == 0, done.stderr
     assert done.stdout.splitlines() == [
         "audit,sets,retrained passes,original fails,masked fails,tells,"
         "gkt inside,masked_logit inside",
@@ -41,26 +43,12 @@ def test_the_matrix_counts_each_set_of_networks_once(tmp_path: Path) -> None:
         "sees/original,2,100,100,0,original,100,100",
         "sees/nothing,2,100,0,0,cannot tell,100,100",
         "fails/retrained,2,67,100,100,cannot tell,100,100",
+        "sees/late,1,100,0,-,cannot tell,100,-",
     ]
-    shown = report("calibration", tmp_path, "--format", "markdown").stdout
-    assert "| sees/nothing | 2 | 100 | 0 | 0 | cannot tell |" in shown
-    assert "95% prediction interval" in shown
 
 
-def test_runs_without_audits_are_refused_in_one_line(tmp_path: Path) -> None:
+def test_runs_without_audits_are_refused(tmp_path: Path) -> None:
     put(tmp_path)
-    for words in ([], ["--rows", "method"]):
-        done = report("calibration", tmp_path, *words)
-        assert done.returncode == 2
-        assert len(done.stderr.splitlines()) == 1
-    assert "evaluation=audit" in report("calibration", tmp_path).stderr
-
-
-def test_a_table_says_how_many_runs_raised_an_alarm(tmp_path: Path) -> None:
-    put(tmp_path, alarms=["collapse: D_r is 10.00", "no change: D_f is 80.00"])
-    put(tmp_path, alarms=["no change: D_f is 70.00"], seed=1)
-    put(tmp_path, alarms=[], seed=2)
-    shown = report(tmp_path).stdout
-    assert "Alarms: in 2 runs (collapse in 1, no change in 2)." in shown
-    quiet = report(tmp_path, "--where", "seed=2").stdout
-    assert "Alarms" not in quiet
+    done = report("calibration", tmp_path)
+    assert (done.returncode, len(done.stderr.splitlines())) == (2, 1)
+    assert "evaluation=audit" in done.stderr

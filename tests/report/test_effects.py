@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import csv
-import io
 from itertools import product
 from pathlib import Path
 from typing import Any
@@ -13,7 +11,7 @@ import pandas as pd
 import pytest
 from scipy import stats
 
-from tests.helpers.synthetic import put, report
+from tests.helpers.synthetic import put, report, rows
 from unlearn.errors import ConfigError
 from unlearn.report.effects import effects, factors
 from unlearn.report.notes import DIFFERENCES
@@ -160,42 +158,19 @@ def sweep(outputs: Path) -> None:
     put(outputs, seed=7, status="failed", error="RunError: x", config={"method.target": "raw"})
 
 
-def test_the_command_line_makes_the_table_from_records_and_from_lines(tmp_path: Path) -> None:
+def test_the_table_is_made_from_records_and_from_lines(tmp_path: Path) -> None:
     outputs, lines = tmp_path / "outputs", tmp_path / "runs.csv"
     sweep(outputs)
     words = ["--keys", "method.target=masked,filter.gate", "--figures", "D_r"]
-    done = report("effects", outputs, *words, "--format", "csv", "--runs-csv", str(lines))
-    assert done.returncode == 0, done.stderr
-    assert list(csv.reader(io.StringIO(done.stdout))) == [
-        ["key", "level", "against", "runs", "D_r"],
+    found = rows("effects", outputs, *words, "--interactions", "--runs-csv", lines)
+    assert [list(row.values()) for row in found] == [
         ["method.target", "raw", "masked", "6", "+4.00 ± 0.00"],
         ["filter.gate", "0.01", "null", "6", "-2.00 ± 0.00"],
+        ["method.target × filter.gate", "raw, 0.01", "masked, null", "3", "+0.00 ± 0.00"],
     ]
-    assert report("effects", lines, *words, "--format", "csv").stdout == done.stdout
-    told = report("effects", outputs, *words, "--format", "markdown", "--interactions").stdout
-    assert "| method.target × filter.gate | raw, 0.01 | masked, null | 3 | +0.00 ± 0.00 |" in told
-    assert DIFFERENCES in told
-    assert "Failed: 1 of 13 runs" in told
-    assert "Mixed" not in told
+    assert rows("effects", lines, *words) == found[:2]
+    shown = report("effects", outputs, *words).stdout
+    assert DIFFERENCES in shown
+    assert "Failed: 1 of 13 runs" in shown
+    assert "Mixed" not in shown
     assert "differ in filter.gate;" in report("effects", outputs, "--keys", "method.target").stdout
-
-
-@pytest.mark.parametrize(
-    ("arguments", "message"),
-    [
-        (["--keys", "method.tarket"], "keys=method.tarket: no record has it; near it are "),
-        (["--keys", "method.start"], "keys=method.start: must have two values or more"),
-        (
-            ["--keys", "method.target=soft"],
-            "keys=method.target=soft: allowed are masked, raw",
-        ),
-        (["--keys", "method.target", "--rows", "method"], "unrecognized arguments: --rows"),
-        ([], "the following arguments are required: --keys"),
-    ],
-)
-def test_bad_input(tmp_path: Path, arguments: list[str], message: str) -> None:
-    sweep(tmp_path)
-    done = report("effects", tmp_path, *arguments)
-    assert done.returncode == 2
-    (line,) = done.stderr.strip().splitlines()
-    assert line.startswith(f"unlearn-report: {message}")

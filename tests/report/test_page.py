@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
-import json
 import re
-from collections.abc import Sequence
 from html.parser import HTMLParser
 from pathlib import Path
 
@@ -15,12 +13,13 @@ import pandas as pd
 import pytest
 from scipy import stats
 
-from tests.helpers.synthetic import add_history, add_pictures, put, report, sweep
+from tests.helpers.synthetic import MODELS, add_history, add_pictures, put, report, sweep
 from unlearn.report.groups import MOST_GROUPS, panels
 from unlearn.report.observed import curve
 from unlearn.report.runs import load
 from unlearn.report.sections import swept
-from unlearn.report.sweeps import folded
+
+KEYS = ["--rows", "method,filter.entropy", "--columns", "forget"]
 
 
 class Page(HTMLParser):
@@ -62,11 +61,10 @@ class Page(HTMLParser):
             self.rows[-1][-1] += data.strip()
 
 
-def made(outputs: Path, *arguments: str) -> tuple[str, Page]:
+def made(outputs: Path, *words: str) -> tuple[str, Page]:
     target = outputs.parent / "report.html"
-    done = report("page", outputs, *arguments, "--output", target)
-    assert done.returncode == 0, done.stderr
-    assert done.stdout == ""
+    done = report("page", outputs, *words, "--output", target)
+    assert (done.returncode, done.stdout) == (0, ""), done.stderr
     text = target.read_text()
     return text, Page(text)
 
@@ -80,7 +78,7 @@ def swept_runs(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def swept_page(swept_runs: Path) -> tuple[str, Page]:
-    return made(swept_runs, "--rows", "method,filter.entropy", "--columns", "forget")
+    return made(swept_runs, *KEYS, "--title", "Entropy & forgetting")
 
 
 def test_the_page_needs_nothing_else(swept_page: tuple[str, Page]) -> None:
@@ -95,10 +93,10 @@ def test_the_page_needs_nothing_else(swept_page: tuple[str, Page]) -> None:
 
 
 def test_the_table_is_that_of_the_other_formats(swept_runs: Path) -> None:
-    keys = ["--rows", "method,filter.entropy", "--columns", "forget"]
-    _, page = made(swept_runs, *keys, "--figures", "D_r,AIN")
+    """And figures have the retrained model's beside them."""
+    _, page = made(swept_runs, *KEYS, "--figures", "D_r,AIN")
     figures = ["--figures", "D_r,retrained D_r,AIN"]
-    text = report(swept_runs, *keys, *figures, "--format", "csv").stdout
+    text = report(swept_runs, *KEYS, *figures, "--format", "csv").stdout
     (heading, *lines) = csv.reader(io.StringIO(text))
     blocks, shown, *rows = page.rows
     assert blocks[1:] == ["forget=0", "forget=1"]
@@ -107,24 +105,24 @@ def test_the_table_is_that_of_the_other_formats(swept_runs: Path) -> None:
     assert len(rows) == 6
 
 
-def test_figures_have_the_retrained_models_beside_them(swept_page: tuple[str, Page]) -> None:
-    names = swept_page[1].rows[1]
-    for figure in ("D_r", "D_f", "s"):
-        assert f"retrained {figure}" in names
-
-
 def test_charts_name_what_they_show(swept_page: tuple[str, Page]) -> None:
     text, page = swept_page
     labels = re.findall(r'role="img" aria-label="([^"]*)"', text)
-    for forget in (0, 1):
-        for title in ("D_r against iterations", "D_f against iterations"):
-            assert f"{title} forget={forget}" in labels
-        assert f"Retain against forget accuracy forget={forget}" in labels
-        for figure in ("D_r − retrained D_r", "D_f", "AIN"):
-            assert f"{figure} against filter.entropy forget={forget}" in labels
+    names = ["D_r against iterations", "D_f against iterations", "Retain against forget accuracy"]
+    names += [f"{name} against filter.entropy" for name in ("D_r − retrained D_r", "D_f", "AIN")]
+    assert {f"{name} forget={forget}" for name in names for forget in (0, 1)} <= set(labels)
     ticks = page.texts["text"]
     assert {"0.5", "1", "off", "iteration (stage transfer)", "D_f, test (%)"} <= set(ticks)
     assert page.texts["h2"].count("Against filter.entropy") == 1
+
+
+def test_the_page_says_what_made_it(swept_page: tuple[str, Page]) -> None:
+    _, page = swept_page
+    sweep = "unlearn -m method=gkt,noise 'forget=[0],[1]' seed=0,1,2"
+    assert sum(line.startswith(sweep) for line in page.texts["pre"]) >= 4
+    command = "--title 'Entropy & forgetting' --output"
+    assert sum(command in line for line in page.texts["pre"]) >= 5
+    assert page.texts["h1"] == ["Entropy & forgetting"]
 
 
 def test_any_numeric_key_can_be_an_axis(tmp_path: Path) -> None:
@@ -137,7 +135,7 @@ def test_any_numeric_key_can_be_an_axis(tmp_path: Path) -> None:
 
 
 def test_a_curve_is_the_mean_over_runs_of_the_last_stage(tmp_path: Path) -> None:
-    looks = [[4.0, 3.0, 1.0], [8.0, 0.0, 0.5], [6.0, 1.0, 0.2]]
+    looks = np.array([[4.0, 3.0, 1.0], [8.0, 0.0, 0.5], [6.0, 1.0, 0.2]])
     for seed, forget in enumerate(looks):
         add_history(put(tmp_path, seed=seed), forget)
     put(tmp_path, seed=3)  # has no history
@@ -146,12 +144,19 @@ def test_a_curve_is_the_mean_over_runs_of_the_last_stage(tmp_path: Path) -> None
     assert found is not None
     assert (found.runs, found.stages) == (3, {"transfer"})
     assert list(found.forget.index) == [2, 4, 6]
-    expected = np.array(looks)
-    half = stats.sem(expected) * stats.t.ppf(0.975, 2)
-    np.testing.assert_allclose(found.forget["mean"], expected.mean(axis=0))
+    half = stats.sem(looks) * stats.t.ppf(0.975, 2)
+    np.testing.assert_allclose(found.forget["mean"], looks.mean(axis=0))
     np.testing.assert_allclose(found.forget["half"], half)
     np.testing.assert_allclose(found.retain["mean"], [90, 91, 92])
-    assert curve(panels(load([put(tmp_path / "bare")]), ["method"], []).drawn[0].groups[0]) is None
+
+
+def test_a_history_that_cannot_be_read_is_none(tmp_path: Path) -> None:
+    broken, blind = put(tmp_path, seed=0), put(tmp_path, seed=1)
+    (broken / "history.parquet").write_text("not parquet")
+    frame = pd.DataFrame({"stage": ["transfer"], "step": [1], "loss": [0.5]})
+    frame.to_parquet(blind / "history.parquet")
+    (panel,) = panels(load([tmp_path]), ["method"], []).drawn
+    assert curve(panel.groups[0]) is None
 
 
 def test_groups_are_those_of_the_table(tmp_path: Path) -> None:
@@ -170,60 +175,14 @@ def test_groups_are_those_of_the_table(tmp_path: Path) -> None:
     assert drawn.limits()[0] == f"The first {MOST_GROUPS} of 10 groups are drawn."
 
 
-def commands(**keys: Sequence[object]) -> list[list[str]]:
-    """The commands of a full product."""
-    found: list[list[str]] = [[]]
-    for key, values in keys.items():
-        found = [[*words, f"{key}={value}"] for words in found for value in values]
-    return found
-
-
-def test_a_full_product_is_one_multirun() -> None:
-    runs = commands(method=["gkt", "noise"], forget=["[2]", "[10]", "[1,3]"], seed=[1, 0])
-    (told,) = folded(runs)
-    line = "unlearn -m method=gkt,noise 'forget=[1,3],[2],[10]' seed=0,1"
-    assert (told.commands, told.runs, told.whole) == ([line], 12, True)
-    assert folded([*runs, runs[0]]) == [told]
-    (single,) = folded([["seed=3", "+a.b=null"]])
-    assert single.commands == ["unlearn seed=3 +a.b=null"]
-
-
-def test_what_is_no_product_is_told_in_parts() -> None:
-    first, second = commands(a=[1, 2], b=[1, 2]), commands(a=[3], b=[1, 2, 3])
-    assert [sweep.commands for sweep in folded([*first, *second])] == [
-        ["unlearn -m a=1 b=1,2"],
-        ["unlearn -m a=2 b=1,2"],
-        ["unlearn -m a=3 b=1,2,3"],
-    ]
-    other = commands(a=[1], c=[5, 6])
-    assert [sweep.commands[0] for sweep in folded([*first, *other])] == [
-        "unlearn -m a=1,2 b=1,2",
-        "unlearn -m a=1 c=5,6",
-    ]
-    diagonal = [[f"a={n}", f"b={n}", f"c={n % 3}"] for n in range(9)]
-    (few,) = folded([*diagonal, ["a=0", "b=1", "c=1"]])
-    assert (len(few.commands), few.runs, few.whole) == (3, 10, False)
-    assert [(sweep.commands, sweep.runs) for sweep in folded([None, None])] == [([], 2)]
-
-
-def test_the_page_says_what_made_it(swept_runs: Path) -> None:
-    _, page = made(swept_runs, "--rows", "method,filter.entropy", "--title", "Entropy & forgetting")
-    told = page.texts["pre"]
-    sweep = "unlearn -m method=gkt,noise 'forget=[0],[1]' seed=0,1,2"
-    assert sum(line.startswith(sweep) for line in told) >= 4
-    assert sum("--title 'Entropy & forgetting' --output" in line for line in told) >= 5
-    assert page.texts["h1"] == ["Entropy & forgetting"]
-
-
 def test_pictures_are_embedded_and_few(swept_page: tuple[str, Page], tmp_path: Path) -> None:
-    text, _ = swept_page
-    assert text.count('<img src="data:image/png;base64,') == 12
-    assert "at most 6 runs" in text
+    image = '<img src="data:image/png;base64,'
+    assert swept_page[0].count(image) == 12  # of six runs
     put(tmp_path / "outputs", seed=0)
     add_pictures(put(tmp_path / "outputs", seed=1))
     text, page = made(tmp_path / "outputs")
     assert page.texts["h3"][0].endswith("seed 1")
-    assert text.count('<img src="data:image/png;base64,') == 2
+    assert text.count(image) == 2
 
 
 def test_failed_and_cut_off_runs_are_told_and_cannot_write_markup(tmp_path: Path) -> None:
@@ -244,16 +203,12 @@ def test_failed_and_cut_off_runs_are_told_and_cannot_write_markup(tmp_path: Path
 
 
 def test_runs_without_figures_make_a_page_too(tmp_path: Path) -> None:
-    failed = tmp_path / "failed"
+    failed, without = tmp_path / "failed", tmp_path / "without"
     put(failed, status="failed", error="RunError: the loss is not finite")
     _, page = made(failed, "--rows", "method,filter.gate")
     assert page.texts["h2"] == ["Table", "Failed runs"]
-    without = tmp_path / "without"  # as dataset=none leaves a record
-    path = put(without, command=None) / "record.json"
-    record = json.loads(path.read_text())
-    for name in record["accuracy"]:
-        record["accuracy"][name]["test"] = {"retain": None, "forget": None}
-    path.write_text(json.dumps(record))
+    nothing = {"retain": None, "forget": None}  # as dataset=none leaves it
+    put(without, command=None, at={f"accuracy.{name}.test": nothing for name in MODELS})
     text, page = made(without)
     assert page.texts["h2"] == ["Table"]
     assert "1 run started from Python" in text
@@ -272,12 +227,3 @@ def test_oracle_runs_are_marked_wherever_they_appear(tmp_path: Path) -> None:
     assert "gkt†" not in page.texts["span"]
     assert "published†, seed 0" in page.texts["h3"]
     assert any("seed 7†" in text for text in page.texts["dt"])
-
-
-def test_a_history_that_cannot_be_read_is_none(tmp_path: Path) -> None:
-    broken, blind = put(tmp_path, seed=0), put(tmp_path, seed=1)
-    (broken / "history.parquet").write_text("not parquet")
-    frame = pd.DataFrame({"stage": ["transfer"], "step": [1], "loss": [0.5]})
-    frame.to_parquet(blind / "history.parquet")
-    (panel,) = panels(load([tmp_path]), ["method"], []).drawn
-    assert curve(panel.groups[0]) is None

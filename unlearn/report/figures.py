@@ -111,8 +111,11 @@ def unit_of(runs: pd.DataFrame, figure: str) -> str:
     if figure in UNITS:
         return UNITS[figure]
     of_path = UNITS.get(_NAMES.get(figure, ""), "")
-    declared = (unit for _, path, name, unit in _declared(runs) if figure in (path, name))
-    return next(declared, of_path)
+    for _, path, name, unit in _declared(runs):
+        number = path.rpartition(".")[0] if path.startswith("audits.") else path
+        if figure in (path, name) or figure.rpartition(".")[0] == number:
+            return unit
+    return of_path
 
 
 def declared_columns(runs: pd.DataFrame) -> list[str]:
