@@ -14,8 +14,8 @@ import torch
 from hydra import compose, initialize_config_dir
 from safetensors.torch import load_file
 
-import unlearn.__main__ as entry
 from tests.helpers.command_line import Cli
+from tests.helpers.paths import CONF
 from unlearn.config.resolve import resolve_config
 from unlearn.data.images import Images, Pixels
 from unlearn.data.source import RawImages
@@ -92,7 +92,7 @@ SMALL = [
 
 def configured(*overrides: str) -> Any:
     quiet = ["tracking.mode=disabled", "~tracking.observers.progress"]
-    with initialize_config_dir(str(entry._CONF), version_base="1.3"):
+    with initialize_config_dir(str(CONF), version_base="1.3"):
         return resolve_config(compose("config", overrides=[*overrides, *quiet]), list(overrides))
 
 

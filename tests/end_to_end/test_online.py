@@ -20,8 +20,8 @@ import pytest
 import wandb
 from hydra import compose, initialize_config_dir
 
-import unlearn.__main__ as entry
 from tests.helpers.command_line import TINY, Cli, command, record_in
+from tests.helpers.paths import CONF
 from tests.helpers.wandb_reader import config_of, curve_of, exit_code_of, read_back, summary_of
 from tests.helpers.wandb_server import KEY, Server, closed, serving, silent
 from unlearn.config.resolve import resolve_config
@@ -61,7 +61,7 @@ def observer(**settings: Any) -> WeightsAndBiases:
 
 def configured(outputs: Path) -> RunConfig:
     words = ["model=lenet", "training.epochs=2", f"outputs={outputs}"]
-    with initialize_config_dir(str(entry._CONF), version_base="1.3"):
+    with initialize_config_dir(str(CONF), version_base="1.3"):
         return resolve_config(compose("config", overrides=words), words)
 
 

@@ -12,7 +12,7 @@ import pytest
 import wandb
 from hydra import compose, initialize_config_dir
 
-import unlearn.__main__ as entry
+from tests.helpers.paths import CONF
 from tests.helpers.wandb_server import KEY, Server, closed, serving, silent
 from unlearn.config.resolve import resolve_config
 from unlearn.tracking.base import Step
@@ -23,7 +23,7 @@ from unlearn.tracking.weights_and_biases import WeightsAndBiases
 def outputs(tmp_path: Path) -> Path:
     """Three runs kept offline, and a fourth on its way."""
     words = ["model=lenet", "training.epochs=2"]
-    with initialize_config_dir(str(entry._CONF), version_base="1.3"):
+    with initialize_config_dir(str(CONF), version_base="1.3"):
         config = resolve_config(compose("config", overrides=words), words)
     for name in ("first", "second", "third", ".fourth.partial"):
         directory = tmp_path / "outputs" / "digits-lenet" / name
