@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import importlib
 import os
+import sys
 from collections.abc import Mapping
 from pathlib import Path
 from types import SimpleNamespace
@@ -13,6 +15,7 @@ from hydra import compose
 
 from unlearn.config.resolve import resolve_config
 from unlearn.config.schema import RunConfig
+from unlearn.evaluation.cache import hash_module
 from unlearn.records.places import RESUME, TOLD
 from unlearn.records.record import read_record
 from unlearn.records.template import new_record
@@ -97,3 +100,21 @@ def test_training_told_before_a_kill_is_told_again(tmp_path: Path) -> None:
     third = open_session(tmp_path)
     third.keep_told("teacher")
     assert third.history.plain() == []
+
+
+def test_a_method_whose_code_has_changed_begins_anew(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.syspath_prepend(tmp_path)
+    found = []
+    for number, name in enumerate(("first", "first", "second")):
+        (tmp_path / "own_method.py").write_text(f"class Own:\n    loop = {name!r}\n")
+        sys.modules.pop("own_method", None)
+        importlib.invalidate_caches()
+        hash_module.cache_clear()
+        own = importlib.import_module("own_method").Own()
+        file = open_session(tmp_path).open_resume_file(tmp_path, own)
+        found.append(file.load() is not None)
+        if number == 0:
+            file.keep(Progress(taken={"loop": {"step": 1}}))
+    assert found == [False, True, False]

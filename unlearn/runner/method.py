@@ -45,7 +45,7 @@ def run_method(session: Session, request: Request, monitor: StudentMonitor) -> R
     )
     usage = Usage(session.parts.data, session.parts.hardware.device)
     request = replace(request, progress=Progress())
-    resume = session.open_resume_file(session.folder)
+    resume = session.open_resume_file(session.folder, method, request.teacher)
     spent, samples = _restore(session, request, usage, resume)
     student: nn.Module | None = None
     try:
@@ -126,7 +126,7 @@ def _restore(
             session.notify(Step(**step))
     usage.restore(kept["usage"])
     device = session.parts.hardware.device
-    shown = kept["samples"] and {k: tensor.to(device) for k, tensor in kept["samples"].items()}
+    shown = {name: tensor.to(device) for name, tensor in (kept["samples"] or {}).items()}
     return float(kept["spent"]), Samples(**shown) if shown else None
 
 

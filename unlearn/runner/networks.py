@@ -135,7 +135,7 @@ def train_network(session: Session, role: str) -> nn.Module:
     rows = select_rows(parts.data, training.seed, role, classes)
 
     def fit(folder: Path) -> None:
-        file = session.open_resume_file(folder)
+        file = session.open_resume_file(folder, network)
         progress = Progress((file.load() or {}).get("stages", {}))
         for epoch, loss in train(network, rows, training, parts.hardware, progress):
             session.notify(Step(role, epoch, training.epochs, {"loss": loss}))

@@ -14,6 +14,7 @@ from omegaconf import OmegaConf
 
 from unlearn.config.schema import RunConfig
 from unlearn.errors import explain_full_disk
+from unlearn.evaluation.cache import hash_module
 from unlearn.files import report_damage, sync_tree
 from unlearn.records.places import RESUME, TOLD
 from unlearn.records.record import RECORD, write_json
@@ -74,10 +75,17 @@ class Session:
             if step.stage == role:
                 self.notify(step)
 
-    def open_resume_file(self, folder: Path) -> ResumeFile:
-        """Return the file in `folder` in which a loop of this run keeps its state."""
+    def open_resume_file(self, folder: Path, *parts: object) -> ResumeFile:
+        """Return the file in which a loop of this run keeps its state.
+
+        Args:
+            folder: The file's folder.
+            parts: Objects whose state is kept. If the source file of one of their classes has
+                changed since, the loop starts anew.
+        """
+        code = {type(part).__module__: hash_module(type(part).__module__)[1] for part in parts}
         every, versions = self.config.checkpoint_every, self.record["versions"]
-        return ResumeFile(folder / RESUME, every, versions)
+        return ResumeFile(folder / RESUME, every, {**versions, "code": code})
 
     @contextmanager
     def catching(self) -> Iterator[None]:
