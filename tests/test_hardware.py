@@ -9,7 +9,7 @@ import torch
 from torch import nn
 from torch._dynamo.utils import counters
 
-from tests.helpers.small_methods import small_gkt
+from tests.helpers.methods import build
 from tests.helpers.tiny import seeded_net
 from unlearn.config.schema import HardwareConfig
 from unlearn.filters.compose import Product
@@ -76,7 +76,9 @@ def test_channels_last_reaches_weights_and_images_and_keeps_the_answers() -> Non
 def test_a_compiled_loss_has_the_same_values_and_gradients() -> None:
     """GKT's three functions, attention taps and gate in them: one graph each, no break."""
     torch.manual_seed(0)
-    method = small_gkt(batch_size=8, learning_rate=0.001, generator_learning_rate=0.001, clip=5.0)
+    method = build(
+        "gkt", batch_size=8, learning_rate=0.001, generator_learning_rate=0.001, clip=5.0
+    )
     students = []
     for compiled in (False, True):
         hardware = started(compile=compiled)

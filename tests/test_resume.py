@@ -9,12 +9,9 @@ from typing import Any
 
 import pytest
 import torch
-from hydra.utils import instantiate
-from omegaconf import OmegaConf
 from torch import nn
 
-from tests.helpers import labelled_methods
-from tests.helpers.paths import CONF
+from tests.helpers.methods import ON_FORGET_IMAGES, ON_OTHER_IMAGES, build
 from tests.helpers.tiny import CPU, seeded_net
 from unlearn.config.schema import TrainingConfig
 from unlearn.data.tensors import Data, Split
@@ -24,54 +21,19 @@ from unlearn.resume import Progress, ResumeFile
 from unlearn.training.supervised import train
 
 MakeRequest = Callable[..., Request]
-CONF = CONF / "method"
-
-SETTINGS: dict[str, dict[str, Any]] = {
-    "regrow": {"pool": 2, "inversion_steps": 3, "iterations": 3, "batch_size": 8, "gate": 0.9},
-    "gkt": {"iterations": 5, "batch_size": 8, "student_steps": 2, "generator_width": 4},
-    "inversion": {"images": 3, "inversion_batch": 5, "inversion_steps": 4, "epochs": 3},
-    "ispf": {"iterations": 4, "batch_size": 8, "student_steps": 2, "generator_width": 4},
-    "embeddings": {"embeddings": 20, "batch_size": 8, "epochs": 3},
-    "head_only": {"images": 3, "inversion_steps": 4, "epochs": 3, "batch_size": 5},
-    "noise": {"noises": 4, "noise_steps": 5, "copies": 2, "epochs": 2, "repair_epochs": 3},
-}
-# These ask a source for images, here inverted ones.
-ON_IMAGES = (
-    "boundary_expand",
-    "boundary_shrink",
-    "delete",
-    "gradient_ascent",
-    "jit",
-    "random_labels",
-)
-VARIANTS = [
-    ("gkt", {}),
-    ("regrow", {}),
-    ("gkt", {"batch_norm": "train", "generator_steps": 2, "fresh_noise": False}),
+VARIANTS: list[tuple[str, dict[str, Any]]] = [
+    ("gkt", {"fresh_noise": True}),
+    ("gkt", {"batch_norm": "train", "generator_steps": 2}),
     ("gkt", {"schedule": "published", "selection": "oracle", "batch_norm": "published"}),
+    ("regrow", {"pool": 2, "gate": 0.9}),
     ("inversion", {"flip": True}),
     ("inversion", {"batch_norm": "train", "labels": "hard"}),
-    ("noise", {"batch_norm": "train", "patience": 1}),
+    ("noise", {"batch_norm": "train", "patience": 1, "epochs": 2, "repair_epochs": 3}),
     ("ispf", {}),
-    ("embeddings", {"layer": "first"}),
-    ("head_only", {}),
-    *[(name, {}) for name in ON_IMAGES],
+    ("embeddings", {"layer": "first", "embeddings": 20, "batch_size": 8, "epochs": 3}),
+    ("head_only", {"images": 3, "inversion_steps": 4, "epochs": 3, "batch_size": 5}),
+    *[(name, {"batch_size": 3, "epochs": 3}) for name in sorted(ON_FORGET_IMAGES)],
 ]
-
-
-def built(name: str, changes: dict[str, Any]) -> Method:
-    """A method from its own YAML, made small."""
-    settings = OmegaConf.to_container(OmegaConf.load(CONF / f"{name}.yaml"))
-    assert isinstance(settings, dict)
-    if "defaults" in settings:
-        source = OmegaConf.to_container(OmegaConf.load(CONF / "source" / "inverted.yaml"))
-        assert isinstance(source, dict)
-        small = {"source": source | {"images": 5, "steps": 3}, "batch_size": 3, "epochs": 3}
-    else:
-        small = SETTINGS[name]
-    arguments = {k: v for k, v in settings.items() if k not in ("name", "published", "defaults")}
-    method: Method = instantiate(arguments | small | changes, _convert_="all")
-    return method
 
 
 def answer(step: int) -> Observed:
@@ -121,17 +83,16 @@ def same(one: dict[str, torch.Tensor], other: dict[str, torch.Tensor]) -> bool:
 def test_a_method_cut_off_after_any_step_ends_at_the_same_bits(
     make_request: MakeRequest, name: str, changes: dict[str, Any]
 ) -> None:
-    resumes_after_any_step(make_request, lambda: built(name, changes))
+    resumes_after_any_step(make_request, lambda: build(name, "inverted", **changes))
 
 
 @pytest.mark.parametrize("source", ["real", "inverted"])
-@pytest.mark.parametrize("name", sorted(labelled_methods.SMALL))
+@pytest.mark.parametrize("name", sorted(ON_OTHER_IMAGES))
 def test_a_method_on_labelled_images_does_too(
     make_request: MakeRequest, easy_data: Data, name: str, source: str
 ) -> None:
-    method = labelled_methods.built(name, source)
-    data = easy_data.view(method.access, (0,))
-    resumes_after_any_step(make_request, lambda: labelled_methods.built(name, source), data)
+    data = easy_data.view(build(name, source).access, (0,))
+    resumes_after_any_step(make_request, lambda: build(name, source), data)
 
 
 def test_retraining_does_too(make_request: MakeRequest, easy_data: Data) -> None:

@@ -1,4 +1,21 @@
-"""All that the author of a method reads: the request, the state it yields, and the protocol."""
+"""What the author of a method reads: the request, the states it yields, and the protocol.
+
+A method is a class in one Python file with one YAML file of its settings:
+
+    @dataclass(config=CLOSED, kw_only=True)                  # pydantic.dataclasses.dataclass
+    class MyMethod:
+        epochs: PositiveInt                                  # checked before anything is trained
+
+        @property
+        def access(self) -> Access:
+            return "none"
+
+        def unlearn(self, request: Request, data: Split | None) -> Steps:
+            ...
+            yield State("stage", step, total, student, {"loss": loss})
+
+`CLOSED` (`unlearn.config.schema`) refuses settings that the class does not list.
+"""
 
 from __future__ import annotations
 
@@ -15,24 +32,26 @@ from unlearn.filters.base import Filter
 from unlearn.hardware import Hardware
 from unlearn.resume import Progress
 
+_MOST_SAMPLES = 64  # images kept for pictures
+
 
 @dataclass(frozen=True)
 class Request:
-    """Everything a zero-shot method may know. No field leads to an image, a label or a figure.
+    """Everything that a zero-shot method may know: no field leads to an image, label or figure.
 
     Args:
-        teacher: the trained network: a copy, in eval mode, its parameters frozen.
-        fresh: makes a freshly initialised network of the teacher's architecture.
-        forget: the classes to forget.
-        num_classes: K.
-        shape: (channels, height, width) of an input.
-        lowest: normalised value of black, (C, 1, 1).
-        highest: normalised value of white, (C, 1, 1).
-        attention: names of the layers whose attention may be transferred.
-        filter: weights on generated samples.
-        hardware: device and precision.
-        seed: of everything random; the runner has also seeded torch with it.
-        progress: for loops that are to go on where they stopped when the run was killed.
+        teacher: Copy of the trained network, in eval mode, with frozen parameters.
+        fresh: Makes a freshly initialised network of the teacher's architecture.
+        forget: Classes to forget.
+        num_classes: Number of classes K.
+        shape: Channels, height and width of an input image.
+        lowest: Normalised value of black, (C, 1, 1).
+        highest: Normalised value of white, (C, 1, 1).
+        attention: Names of the layers whose attention maps may be compared.
+        filter: Gives the row weights of synthesised images.
+        hardware: Device, precision and memory format.
+        seed: Seed of everything random. The runner has also seeded torch with it.
+        progress: Wraps the loops that can go on where a killed run stopped.
     """
 
     teacher: nn.Module
@@ -50,7 +69,7 @@ class Request:
 
     @property
     def forget_mask(self) -> Tensor:
-        """Bool (K,), true at the forget classes, on the device."""
+        """Bool (K,) on the device, true at the forget classes."""
         mask = torch.zeros(self.num_classes, dtype=torch.bool)
         mask[list(self.forget)] = True
         return mask.to(self.hardware.device)
@@ -61,12 +80,15 @@ class Request:
         return retain_classes(self.num_classes, self.forget)
 
 
-SHOWN = 64  # samples kept for pictures
-
-
 @dataclass(frozen=True)
 class Samples:
-    """Some synthesised images (n, C, H, W), normalised, and the filter's weights (n,)."""
+    """Some synthesised images, for pictures.
+
+    Args:
+        images: (n, C, H, W), normalised.
+        weights: Row weights that the filter gives them, (n,).
+        classes: Classes under which they are shown, (n,).
+    """
 
     images: Tensor
     weights: Tensor
@@ -74,8 +96,21 @@ class Samples:
 
     @classmethod
     def first(cls, images: Tensor, weights: Tensor, logits: Tensor) -> Samples:
-        """The first `SHOWN` of the images, under the classes that the teacher answers them with."""
-        return cls(images[:SHOWN], weights[:SHOWN], logits[:SHOWN].argmax(1))
+        """The first 64 images, under the classes that the teacher's logits (N, K) give them."""
+        shown = slice(_MOST_SAMPLES)
+        return cls(images[shown], weights[shown], logits[shown].argmax(1))
+
+    @classmethod
+    def of_each_class(cls, images: Tensor, classes: Tensor) -> Samples:
+        """About 64 images, equally many of each class, all of weight 1.
+
+        Args:
+            images: (k, n, C, H, W): n images of each of k classes.
+            classes: (k,).
+        """
+        shown = images[:, : max(1, _MOST_SAMPLES // len(images))]
+        labels = classes.repeat_interleave(shown.shape[1])
+        return cls(shown.flatten(0, 1), torch.ones(len(labels), device=labels.device), labels)
 
 
 @dataclass(frozen=True)
@@ -83,13 +118,13 @@ class State:
     """Where a method stands after one step.
 
     Args:
-        stage: what it is doing (`transfer`, `invert`, ...).
-        step: steps done in this stage, from 1.
-        total: steps of this stage.
-        student: the network as it is now, None while it is still the teacher or the start; the
-            runner may look, never change it.
-        scalars: losses and rates, left on the device until somebody reads them.
-        samples: a few synthesised images, at the last step of a stage.
+        stage: Name of the stage (`transfer`, `invert`, ...).
+        step: Steps done in this stage, from 1.
+        total: Steps of this stage.
+        student: The network as it is now; None while it is still the teacher or the start. The
+            runner may look at it and never changes it.
+        scalars: Losses and rates, left on the device until somebody reads them.
+        samples: A few synthesised images, at the last step of a stage.
     """
 
     stage: str
@@ -102,7 +137,7 @@ class State:
 
 @dataclass(frozen=True)
 class Observed:
-    """Accuracy in percent of the current student on real test data, for `oracle` access alone."""
+    """Test accuracies of the current student, percent; told to methods with access `oracle`."""
 
     retain: float
     forget: float
@@ -119,31 +154,31 @@ class ChecksNetwork(Protocol):
         """Look at a fresh network of the teacher's architecture.
 
         Raises:
-            ConfigError: naming the key of the method that does not go with the network.
+            ConfigError: Naming the setting of the method that does not go with the network.
         """
         ...
 
 
 class Method(Protocol):
-    """Turns a teacher into a student that has forgotten.
-
-    `access` says what real data it gets: `none`; `oracle` (none, but it is told test accuracies,
-    as published code does); `forget`, `retain` or `all` of the training set.
-    """
+    """Turns a teacher into a student that has forgotten some classes."""
 
     @property
     def access(self) -> Access:
-        """The least that the method needs; the runner hands over nothing more."""
+        """The real data that the method needs; the runner hands over nothing more.
+
+        `none`; `oracle`: no data, but the student's test accuracies, as published code uses them;
+        `forget`, `retain` or `all`: training rows of those classes.
+        """
         ...
 
     def unlearn(self, request: Request, data: Split | None) -> Steps:
         """Yield the state after each step; the student of the last one is the result.
 
         Args:
-            request: the teacher and what is known of its inputs.
-            data: training rows that `access` grants, or None.
+            request: The teacher and what is known of its inputs.
+            data: Training rows that `access` grants, or None.
 
         Raises:
-            RunError: if the run cannot go on (a loss is not finite, the gate lets nothing pass).
+            RunError: If the run cannot go on, for instance because a loss is not finite.
         """
         ...

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 import pytest
 from hydra import compose
 
@@ -35,6 +37,24 @@ def test_runs_of_the_first_version_are_found(typed: str) -> None:
     words = typed.split()
     config = resolve_config(compose("config", overrides=words), words)
     assert config_hash(config, None) == FIRST[typed]
+
+
+WHOLE = [
+    "method=regrow method.depth=1 method.batch_norm_prior=0",
+    "method=ssd method.selection_weight=40",
+    "method=delete_inverted method.source.tv_weight=0",
+]
+
+
+@pytest.mark.usefixtures("composing")
+@pytest.mark.parametrize("typed", WHOLE)
+def test_a_whole_number_has_the_hash_of_its_float(typed: str) -> None:
+    whole, exact = typed.split(), [re.sub(r"=(\d+)$", r"=\1.0", word) for word in typed.split()]
+    one, other = (
+        config_hash(resolve_config(compose("config", overrides=words), words), None)
+        for words in (whole, exact)
+    )
+    assert one == other
 
 
 @pytest.mark.usefixtures("composing")

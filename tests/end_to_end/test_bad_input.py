@@ -78,7 +78,6 @@ BEFORE_TORCH = {
     "filter.entropy_definition=half": ["filter.entropy_definition=half", "retain"],
     "method=gkt method.iterations=0": ["method.iterations=0"],
     "method=gkt method.target=mask": ["method.target=mask", "masked"],
-    "method=regrow method.batch_norm=published": ["method.batch_norm=published", "frozen"],
     "hardware.autocast=float16": ["hardware.autocast=float16", "bfloat16"],
     "method=gkt method.start=1.01": ["method.start=1.01", "1"],
     "method=gkt method.start=nan": ["method.start=nan"],
@@ -86,9 +85,6 @@ BEFORE_TORCH = {
     "method=delete method/source=nope": ["method/source=nope", "inverted, real"],
     "method=delete method.source=null": ["method.source=null", "method/source=real"],
     "method=delete method.source.nope=1": ["method.source.nope=1", "no such key", "most"],
-    "method=delete method.source.most=0": ["method.source.most=0", "greater than 0"],
-    "method=delete method/source=inverted method.source.steps=-1": ["method.source.steps=-1", "0"],
-    "method=boundary_shrink method.bound=2": ["method.bound=2", "1"],
     "training.optimizer=adam": ["training.optimizer=adam", "adamw"],
     "tracking.mode=sometimes": ["tracking.mode=sometimes", "offline"],
     "tracking.project=": ["tracking.project=", "empty"],
@@ -98,9 +94,6 @@ BEFORE_TORCH = {
     "dataset.mean=[0.1,0.2]": ["dataset.mean", "1 values"],
     "dataset=none": ["dataset.shape", "must be given"],
     NOWHERE: ["model.checkpoint=null", "must be given"],
-    "method=salun method.salient=1.5": ["method.salient=1.5", "1"],
-    "method=ssd method.selection_weight=-1": ["method.selection_weight=-1", "0"],
-    "method=gkt method.selection=oracle evaluation=quick": ["method.selection", "evaluation.every"],
 }
 
 
@@ -127,6 +120,18 @@ def test_refused_before_torch_is_imported(
 
 # Refused once the parts are built, but before anything is trained.
 BEFORE_WORK = {
+    "method=regrow method.batch_norm=published": ["method.batch_norm=published", "frozen"],
+    "method=delete method.source.most=0": ["method.source.most=0", "greater than 0"],
+    "method=delete method/source=inverted method.source.steps=-1": ["method.source.steps=-1", "0"],
+    "method=boundary_shrink method.bound=2": ["method.bound=2", "1"],
+    "method=salun method.salient=1.5": ["method.salient=1.5", "1"],
+    "method=ssd method.selection_weight=-1": ["method.selection_weight=-1", "0"],
+    "method=gkt method.selection=oracle evaluation=quick": ["evaluation.every=null", "method=gkt"],
+    "method.depth=-1": ["method.depth=-1", "greater than or equal to 0"],
+    "method.gate=high": ["method.gate=high", "number"],
+    "method=gkt method.clip=null": ["method.clip=null", "number"],
+    "method=masked_logit method.bias=nan": ["method.bias=nan", "finite"],
+    "~method.pool": ["method.pool=null", "must be given"],
     "model=lenet method=inversion": ["method.batch_norm_weight=0.05", "no batch norm"],
     "method=gkt +method.colour=red": ["method.colour=red", "no such key"],
     "method=delete +method.source.colour=red": ["method.source.colour=red", "no such key"],

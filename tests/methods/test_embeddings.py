@@ -3,36 +3,25 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
 
 import pytest
 import torch
 from torch import Tensor, nn
 
+from tests.helpers.methods import build, run, student_of
 from tests.helpers.tiny import CLASSES, TinyNet, seeded_net
-from unlearn.errors import RunError
-from unlearn.methods.embeddings import Embeddings, Rest, random_embeddings
+from unlearn.errors import ConfigError
+from unlearn.methods.embeddings import LayersAfter, draw_embeddings
 from unlearn.protocol import Request
 
 MakeRequest = Callable[..., Request]
-
-
-def method(**changes: Any) -> Embeddings:
-    settings: dict[str, Any] = {
-        "layer": None,
-        "embeddings": 300,
-        "epochs": 40,
-        "batch_size": 50,
-        "learning_rate": 0.03,
-    }
-    return Embeddings(**{**settings, **changes})
 
 
 def test_embeddings_have_the_features_scale_and_their_sign() -> None:
     random = torch.Generator().manual_seed(1)
     features = 3 * torch.randn(200, 6, generator=random)
     for true, lowest in ((features, -torch.inf), (features.relu(), 0.0)):
-        drawn = random_embeddings(true, 5000, random)
+        drawn = draw_embeddings(true, 5000, random)
         assert drawn.shape == (5000, 6)
         assert (drawn.min() >= 0) == (lowest == 0)
         assert drawn.square().mean().item() == pytest.approx(true.square().mean().item(), rel=1e-4)
@@ -52,9 +41,9 @@ def test_the_rest_of_a_network_maps_its_features_to_its_logits(
         "first": first,
         "second.0": network.second[0](first),
     }
-    rest = Rest(network, layer, request)
+    rest = LayersAfter(network, layer, request)
     torch.testing.assert_close(rest(features[layer]), network(images))
-    seen = rest.features(request, torch.Generator().manual_seed(3))
+    seen = rest.compute_features(request, torch.Generator().manual_seed(3))
     assert seen.shape == (64, *(shape or (8, 8, 8)))
     if layer != "second.0":
         assert seen.min() >= 0, "it stands after a ReLU"
@@ -67,21 +56,20 @@ def test_what_stands_after_the_layer_learns_masked_answers_and_nothing_else_move
     make_request: MakeRequest, layer: str | None, taught: set[str], forget: tuple[int, ...]
 ) -> None:
     request = make_request(forget=forget)
-    m = method(layer=layer)
-    assert m.access == "none"
-    states = list(m.unlearn(request, None))
+    method = build("embeddings", layer=layer)
+    assert method.access == "none"
+    states = run(method, request)
     assert [s.step for s in states] == list(range(1, 41))
-    student = states[-1].student
-    assert isinstance(student, TinyNet)
+    student = student_of(states)
     for name, value in student.state_dict().items():
         kept = torch.equal(value, request.teacher.state_dict()[name])
         moves = name.split(".")[0] in taught and "running" not in name and "num" not in name
         assert kept != moves, name
     random = torch.Generator().manual_seed(9)
-    rest = Rest(request.teacher, layer, request)
-    unseen = random_embeddings(rest.features(request, random), 400, random)
+    rest = LayersAfter(request.teacher, layer, request)
+    unseen = draw_embeddings(rest.compute_features(request, random), 400, random)
     with torch.no_grad():
-        before, after = (r(unseen).softmax(1) for r in (rest, Rest(student, layer, request)))
+        before, after = (r(unseen).softmax(1) for r in (rest, LayersAfter(student, layer, request)))
     mass = [p[:, list(forget)].sum(1).mean() for p in (before, after)]
     assert mass[1] < 0.3 * mass[0]
     assert after.shape == (400, CLASSES)
@@ -91,6 +79,8 @@ def test_without_a_readout_a_layer_must_be_named(make_request: MakeRequest) -> N
     network = seeded_net(1)
     pooled = nn.Sequential(network.first, nn.Conv2d(6, 4, 1), nn.AdaptiveAvgPool2d(1), nn.Flatten())
     request = make_request(teacher=pooled.requires_grad_(False).eval(), attention=("0",))
-    with pytest.raises(RunError, match="Sequential has no linear layer"):
-        list(method().unlearn(request, None))
-    assert list(method(layer="0", epochs=1).unlearn(request, None))[-1].student is not None
+    method = build("embeddings", layer="0", epochs=1)
+    method.check_network(pooled)
+    assert run(method, request)[-1].student is not None
+    with pytest.raises(ConfigError, match=r"method\.layer=9"):
+        build("embeddings", layer="9").check_network(pooled)

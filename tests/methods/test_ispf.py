@@ -11,39 +11,12 @@ import torch
 from scipy import special
 from torch import Tensor, nn
 
+from tests.helpers.methods import build
 from tests.helpers.tiny import CLASSES, TinyNet
-from unlearn.errors import RunError
-from unlearn.filters.compose import Product
-from unlearn.filters.gate import ForgetGate
-from unlearn.methods.ispf import InhibitedPostFilter, ISPFTrainer, inhibited_divergence
+from unlearn.methods.ispf import ISPFTrainer, inhibited_divergence
 from unlearn.protocol import Request
 
 MakeRequest = Callable[..., Request]
-
-
-def method(**changes: Any) -> InhibitedPostFilter:
-    settings: dict[str, Any] = {
-        "iterations": 3,
-        "batch_size": 16,
-        "student_steps": 2,
-        "generator_steps": 1,
-        "latent": 8,
-        "generator_width": 4,
-        "learning_rate": 0.01,
-        "generator_learning_rate": 0.01,
-        "clip": 5.0,
-        "weight_decay": 0.0001,
-        "inhibited": True,
-        "batch_norm_prior": 0.5,
-        "confidence_weight": 0.7,
-        "balance_weight": 0.3,
-        "target": "postfilter",
-        "postfilter_threshold": 0.01,
-        "start": 0.9,
-        "fresh_readout": False,
-        "batch_norm": "frozen",
-    }
-    return InhibitedPostFilter(**{**settings, **changes})
 
 
 def columns(teacher: Tensor, student: Tensor) -> np.ndarray[Any, np.dtype[np.float64]]:
@@ -80,7 +53,7 @@ def test_its_gradient_lowers_the_teachers_forget_probability_where_gkts_raises_i
 
 def test_the_generators_loss_is_the_sum_of_its_terms(make_request: MakeRequest) -> None:
     request = make_request(forget=(1, 3))
-    with ISPFTrainer(method(), request) as trainer:
+    with ISPFTrainer(build("ispf"), request) as trainer:
         noise = trainer.draw_noise()
         loss = trainer.generator_loss(noise)
         images = trainer.generator(noise)
@@ -116,7 +89,7 @@ def unfamiliar(network: TinyNet, images: Tensor) -> float:
 
 
 def test_a_batch_is_post_filtered_and_none_of_it_is_gated(make_request: MakeRequest) -> None:
-    with ISPFTrainer(method(), make_request()) as trainer:
+    with ISPFTrainer(build("ispf"), make_request()) as trainer:
         batch = trainer.synthesise(trainer.draw_noise())
     logits, target = batch.logits.double().numpy(), batch.target.double().numpy()
     assert batch.weights.eq(1).all()
@@ -130,7 +103,7 @@ def test_a_batch_is_post_filtered_and_none_of_it_is_gated(make_request: MakeRequ
 
 
 def test_the_students_loss_is_summed_over_classes(make_request: MakeRequest) -> None:
-    with ISPFTrainer(method(), make_request()) as trainer:
+    with ISPFTrainer(build("ispf"), make_request()) as trainer:
         batch = trainer.synthesise(trainer.draw_noise())
         with torch.no_grad():
             answered = special.softmax(trainer.student(batch.images).double().numpy(), axis=1)
@@ -138,18 +111,3 @@ def test_the_students_loss_is_summed_over_classes(make_request: MakeRequest) -> 
     target = batch.target.double().numpy()
     expected = special.rel_entr(target, answered).sum(axis=1).mean()
     assert terms["divergence"].item() == pytest.approx(expected, rel=1e-4)
-
-
-@pytest.mark.parametrize(
-    ("changes", "gate", "line"),
-    [
-        ({"learning_rate": 1e30, "clip": 1e30}, None, r"method\.learning_rate=1e\+30"),
-        ({}, 0.0, r"no image gets through; raise filter\.gate"),
-    ],
-)
-def test_what_cannot_go_on_says_why(
-    make_request: MakeRequest, changes: dict[str, Any], gate: float | None, line: str
-) -> None:
-    parts = {} if gate is None else {"gate": ForgetGate(gate)}
-    with pytest.raises(RunError, match=line):
-        list(method(**changes).unlearn(make_request(filter=Product(parts)), None))

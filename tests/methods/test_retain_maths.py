@@ -13,10 +13,10 @@ from scipy import special
 from torch import nn
 from torch.nn.functional import cross_entropy
 
-from tests.helpers.labelled_methods import built
+from tests.helpers.methods import build
 from tests.helpers.tiny import CLASSES, seeded_net
 from unlearn.data.tensors import Data
-from unlearn.methods.salun import salient_weights
+from unlearn.methods.salun import find_salient
 from unlearn.methods.subspace import _add, inner_products, project, subspace
 from unlearn.protocol import Request
 from unlearn.synthesis.sources import Examples
@@ -45,7 +45,7 @@ def test_ssd_damps_a_linear_network_as_computed_by_hand(
     make_request: MakeRequest, easy_data: Data, forget: tuple[int, ...]
 ) -> None:
     request = make_request(teacher=linear_net(), forget=forget, attention=())
-    method = built("ssd", batch_size=1, selection_weight=1.5, dampening=0.8)
+    method = build("ssd", batch_size=1, selection_weight=1.5, dampening=0.8)
     data = easy_data.view("all", forget)
     assert data is not None
     student = list(method.unlearn(request, data))[-1].student
@@ -70,7 +70,7 @@ def test_ssd_on_single_images_selects_nothing_above_the_ratio_of_images(
     """With four classes of a size I_F <= 4 I_D, whatever the network."""
     request, data = make_request(), easy_data.view("all", (0,))
     for weight, some in ((4.01, False), (1.5, True)):
-        method = built("ssd", batch_size=1, selection_weight=weight)
+        method = build("ssd", batch_size=1, selection_weight=weight)
         (share,) = list(method.unlearn(request, data))[-1].scalars.values()
         assert (share > 0) == some
 
@@ -80,7 +80,7 @@ def test_salun_leaves_every_unsalient_weight_as_it_was(
 ) -> None:
     request, data = make_request(batch_norm=False), easy_data.view("all", (0,))
     assert data is not None
-    method = built("salun", salient=0.3, batch_size=1000, epochs=5)
+    method = build("salun", salient=0.3, batch_size=1000, epochs=5)
     student = list(method.unlearn(request, data))[-1].student
     assert student is not None
 
@@ -99,7 +99,7 @@ def test_salun_leaves_every_unsalient_weight_as_it_was(
 
 def test_the_salient_share_is_of_all_tensors_together() -> None:
     gradients = [torch.tensor([[5.0, -7.0], [0.1, 0.0]]), torch.tensor([-6.0, 0.2, 0.3, 0.4])]
-    first, second = salient_weights(gradients, 0.375)
+    first, second = find_salient(gradients, 0.375)
     assert first.tolist() == [[True, True], [False, False]]
     assert second.tolist() == [True, False, False, False]
 
@@ -120,8 +120,8 @@ def test_scrub_leaves_the_teacher_on_forget_images_and_keeps_to_it_on_the_others
         for split in (easy_data.train.only((0,)), easy_data.train.only((1, 2, 3)))
     )
     student = seeded_net(2)
-    method = built("scrub", class_weight=0.9, distillation_weight=0.2, temperature=3.0)
-    away, back = method.losses(student, forget, retain, request)
+    method = build("scrub", class_weight=0.9, distillation_weight=0.2, temperature=3.0)
+    away, back = method.make_losses(student, forget, retain, request)
     rows = torch.tensor([4, 0, 17])
     with torch.no_grad():
         logits = [
@@ -141,7 +141,7 @@ def test_the_bad_teacher_answers_forget_images_and_the_original_all_others(
 ) -> None:
     request = make_request(forget=(1, 3))
     examples = Examples(easy_data.train.images[:60], easy_data.train.labels[:60])
-    found = built("bad_teacher", temperature=2.0).targets(request, examples)
+    found = build("bad_teacher", temperature=2.0).make_targets(request, examples)
     for row, label in enumerate(examples.labels.tolist()):
         network = request.fresh() if label in (1, 3) else request.teacher
         with torch.no_grad():
@@ -227,7 +227,7 @@ def test_noises_of_some_classes_have_the_losses_that_they_have_among_all(
     make_request: MakeRequest,
 ) -> None:
     request = make_request(forget=(1, 3))
-    synthesis = built("unsir").synthesis()
+    synthesis = build("unsir").synthesis()
     images = torch.randn(4, 8, 1, 8, 8)
     every, teacher = torch.arange(4), request.teacher
     all_losses = synthesis.losses(teacher, images, every, request.forget_mask)

@@ -7,42 +7,37 @@ from collections.abc import Callable
 import pytest
 import torch
 
-from tests.helpers.labelled_methods import SMALL, built
+from tests.helpers.methods import ON_OTHER_IMAGES, build, drain, run, student_of
 from tests.helpers.tiny import CLASSES
 from unlearn.data.tensors import Data
 from unlearn.protocol import Request
 from unlearn.synthesis.sources import Examples
-from unlearn.training.losses import relabelled
+from unlearn.training.losses import relabel_randomly
 
 MakeRequest = Callable[..., Request]
 FORGETS = [(0,), (1, 3)]
 
 
-@pytest.mark.parametrize("name", sorted(SMALL))
+@pytest.mark.parametrize("name", sorted(ON_OTHER_IMAGES))
 def test_the_access_follows_from_the_source(name: str) -> None:
     wanted = "retain" if name in ("fine_tune", "unsir") else "all"
-    assert built(name).access == wanted
-    assert built(name, "inverted").access == "none"
+    assert build(name).access == wanted
+    assert build(name, "inverted").access == "none"
 
 
 @pytest.mark.parametrize("forget", FORGETS)
 @pytest.mark.parametrize("source", ["real", "inverted"])
-@pytest.mark.parametrize("name", sorted(SMALL))
+@pytest.mark.parametrize("name", sorted(ON_OTHER_IMAGES))
 def test_a_student_departs_from_a_teacher_that_stays(
     make_request: MakeRequest, easy_data: Data, name: str, source: str, forget: tuple[int, ...]
 ) -> None:
-    request, method = make_request(forget=forget), built(name, source)
+    request, method = make_request(forget=forget), build(name, source)
     before = {key: value.clone() for key, value in request.teacher.state_dict().items()}
-    data = easy_data.view(method.access, forget)
-    assert (data is None) == (source == "inverted")
-    states = list(method.unlearn(request, data))
-    for state in states:
-        assert 1 <= state.step <= state.total
-    student = states[-1].student
-    assert student is not None
+    states = run(method, request, easy_data)
+    assert all(1 <= state.step <= state.total for state in states)
     for key, value in request.teacher.state_dict().items():
         assert torch.equal(value, before[key]), key
-    moved = student.state_dict()
+    moved = student_of(states).state_dict()
     assert all(torch.isfinite(value).all() for value in moved.values())
     assert any(not torch.equal(moved[key], value) for key, value in before.items())
 
@@ -54,7 +49,7 @@ def test_other_labels_are_random_retain_classes(
     request = make_request(forget=forget)
     labels = torch.arange(4000) % CLASSES
     examples = Examples(torch.randn(4000, 1, 2, 2), labels)
-    found = relabelled(examples, request, torch.Generator().manual_seed(0))
+    found = relabel_randomly(examples, request, torch.Generator().manual_seed(0))
     gone = torch.isin(labels, torch.tensor(forget))
     assert torch.equal(found.labels[~gone], labels[~gone])
     counts = found.labels[gone].bincount(minlength=CLASSES)
@@ -67,7 +62,7 @@ def test_other_labels_are_random_retain_classes(
 def test_no_more_rows_of_a_class_than_asked_for() -> None:
     labels = torch.tensor([0] * 5 + [2] * 2 + [3] * 9)
     images = torch.arange(16.0)[:, None, None, None]
-    found = Examples(images, labels).most(3, torch.Generator().manual_seed(1))
+    found = Examples(images, labels).draw(3, torch.Generator().manual_seed(1))
     assert found.labels.tolist() == [0] * 3 + [2] * 2 + [3] * 3
     rows = found.images.flatten().long()
     assert torch.equal(labels[rows], found.labels)
@@ -78,27 +73,21 @@ def test_unsir_makes_noise_for_the_forget_classes_that_the_teacher_takes_for_oth
     make_request: MakeRequest,
 ) -> None:
     request = make_request(forget=(1, 3))
-    method = built("unsir", noise_steps=60, regularisation=0.0)
-    making = method._noises(request, torch.Generator().manual_seed(0))
-    states = []
-    while True:
-        try:
-            states.append(next(making))
-        except StopIteration as end:
-            noises = end.value
-            break
+    method = build("unsir", noise_steps=60, regularisation=0.0)
+    random = torch.Generator().manual_seed(0)
+    states, noises = drain(method.synthesis().optimise(request, random, request.forget))
     assert [state.step for state in states] == list(range(1, 61))
-    assert noises.labels.tolist() == [1] * 8 + [3] * 8
+    labels = torch.tensor([1, 3]).repeat_interleave(8)
     with torch.no_grad():
-        answered = request.teacher(noises.images).argmax(dim=1)
-    assert (answered != noises.labels).float().mean() > 0.8
+        answered = request.teacher(noises.flatten(0, 1)).argmax(dim=1)
+    assert (answered != labels).float().mean() > 0.8
     assert states[-1].scalars["noise.forget"] < states[0].scalars["noise.forget"] - 0.1
 
 
 def test_scrub_maximises_in_its_first_epochs_alone(
     make_request: MakeRequest, easy_data: Data
 ) -> None:
-    method = built("scrub", epochs=4, maximise_epochs=2)
-    states = list(method.unlearn(make_request(), easy_data.view("all", (0,))))
+    method = build("scrub", epochs=4, maximise_epochs=2)
+    states = run(method, make_request(), easy_data)
     both = {"maximise", "minimise"}
     assert [set(state.scalars) for state in states] == [both, both, {"minimise"}, {"minimise"}]

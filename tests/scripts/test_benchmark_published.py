@@ -11,7 +11,7 @@ import torch
 from torch import nn
 
 from scripts.benchmark.published import PublishedGKT, optimise_published_noises
-from tests.helpers.small_methods import small_gkt
+from tests.helpers.methods import build, drain
 from unlearn.filters.compose import Product
 from unlearn.filters.gate import ForgetGate
 from unlearn.methods.gkt import GatedKnowledgeTransfer
@@ -22,7 +22,8 @@ MakeRequest = Callable[..., Request]
 
 
 gkt = partial(
-    small_gkt,
+    build,
+    "gkt",
     iterations=5,
     batch_size=24,
     student_steps=4,
@@ -95,5 +96,5 @@ def test_noises_as_published_are_our_noises(make_request: MakeRequest) -> None:
     assert len(steps) == 4 * 30
     published = torch.stack([steps[30 * (label + 1) - 1] for label in range(4)])
     random = torch.Generator().manual_seed(3)
-    *_, (_, noises, _) = settings.optimise(request, random)
+    _, noises = drain(settings.optimise(request, random))
     torch.testing.assert_close(noises, published, rtol=1e-3, atol=1e-3)

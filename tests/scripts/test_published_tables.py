@@ -32,7 +32,7 @@ def put_published(outputs: Path, dataset: str, model: str, *words: str, **figure
     run = put(outputs, seed=config.seed, forget=list(config.forget), **figures)
     record = json.loads((run / "record.json").read_text())
     record |= {"dataset": dataset, "model": config.model.name, "method": config.method.name}
-    access = "oracle" if config.method.selection == "oracle" else "none"
+    access = "oracle" if config.plain()["method"].get("selection") == "oracle" else "none"
     record |= {"config": config.plain(), "command": typed, "access": access}
     (run / "record.json").write_text(json.dumps(record))
     return run

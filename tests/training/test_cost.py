@@ -14,9 +14,8 @@ from torch import Tensor, nn
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from scripts.benchmark.published import PublishedGKT
-from tests.helpers.small_methods import small_gkt, small_noise
+from tests.helpers.methods import build
 from unlearn.filters.compose import gate_and_entropy
-from unlearn.methods.inversion import Inversion
 from unlearn.protocol import Request
 from unlearn.synthesis.generator import ImageGenerator
 
@@ -46,7 +45,7 @@ class Operations(TorchDispatchMode):
         return sum(n for name, n in self.counts.items() if name.startswith(WAITING))
 
 
-gkt = partial(small_gkt, iterations=1000, student_steps=10, target="raw")
+gkt = partial(build, "gkt", iterations=1000, student_steps=10, target="raw")
 
 
 class Calls:
@@ -114,9 +113,8 @@ def test_a_gkt_iteration_never_waits_for_the_device(
 
 
 def test_noise_asks_the_teacher_once_a_step_for_all_classes(make_request: MakeRequest) -> None:
-    method = small_noise()
     request = make_request()
-    steps = method.unlearn(request, None)
+    steps = build("noise").unlearn(request, None)
     next(steps)
     with Calls(request.teacher) as calls:
         for _ in range(5):
@@ -124,32 +122,9 @@ def test_noise_asks_the_teacher_once_a_step_for_all_classes(make_request: MakeRe
     assert dict(calls.counts) == {"teacher": 5}
 
 
-def inversion() -> Inversion:
-    return Inversion(
-        images=4,
-        inverted="all",
-        inversion_batch=16,
-        inversion_steps=1000,
-        inversion_learning_rate=0.1,
-        warmup=5,
-        batch_norm_weight=0.05,
-        first_layer_factor=10.0,
-        tv_weight=1e-4,
-        l2_weight=1e-5,
-        jitter=1,
-        flip=True,
-        kept="answered",
-        labels="soft",
-        target="masked",
-        postfilter_threshold=0.01,
-        temperature=1.0,
-        start=1.0,
-        fresh_readout=True,
-        batch_norm="frozen",
-        epochs=1,
-        batch_size=16,
-        learning_rate=0.001,
-    )
+inversion = partial(
+    build, "inversion", images=4, inversion_batch=16, inversion_steps=1000, warmup=5, flip=True
+)
 
 
 def test_an_inversion_step_asks_the_teacher_once_and_never_waits(

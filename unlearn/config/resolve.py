@@ -267,17 +267,6 @@ def _check_method(run: RunConfig) -> None:
     method = run.method
     if method.source is None and "source" in method.model_fields_set:
         raise ConfigError("method.source", None, "must be given, as by method/source=real")
-    if method.batch_norm == "published" and "schedule" not in method.model_fields_set:
-        raise ConfigError(
-            "method.batch_norm", "published", f"{method.name} can have it train or frozen"
-        )
-    for key, oracle in (("schedule", "published"), ("selection", "oracle")):
-        if getattr(method, key) == oracle and run.dataset.factory is None:
-            raise ConfigError(f"method.{key}", oracle, "needs test accuracies: choose a dataset")
-        if getattr(method, key) == oracle and run.evaluation.every is None:
-            raise ConfigError(
-                f"method.{key}", oracle, "needs test accuracies: set evaluation.every"
-            )
 
 
 def _check_audits(run: RunConfig) -> None:

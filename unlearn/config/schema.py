@@ -54,8 +54,20 @@ _FIRST_PATHS = {
 }
 
 
-# Of what takes the keys that it lists and no others: a section here, a metric, an audit.
-CLOSED = ConfigDict(extra="forbid", allow_inf_nan=False, frozen=True)
+# Settings of single methods and sources that are floats. Hashes of runs were first computed from
+# floats under these names, so that `method.depth=1` has the hash of `method.depth=1.0`.
+# fmt: off
+_FLOATS = {
+    "attention_weight", "balance_weight", "batch_norm_prior", "batch_norm_weight", "bias",
+    "bound", "class_weight", "confidence_weight", "dampening", "depth", "distillation_weight",
+    "first_layer_factor", "forget_scale", "gate", "generator_learning_rate",
+    "inversion_learning_rate", "inverted_share", "l2_weight", "learning_rate", "maximised",
+    "noise_learning_rate", "postfilter_threshold", "regularisation", "repair_learning_rate",
+    "retain_scale", "salient", "selection_weight", "sigma", "tv_weight", "weight_decay",
+}
+# fmt: on
+# For what takes the keys that it lists and no others: a section here, a method, a metric, an audit.
+CLOSED = ConfigDict(extra="forbid", allow_inf_nan=False, frozen=True, arbitrary_types_allowed=True)
 
 
 class _Closed(BaseModel):
@@ -130,98 +142,50 @@ class ModelConfig(_Open):
     attention: tuple[str, ...] | None
 
 
+def _as_floats(values: dict[str, Any]) -> dict[str, Any]:
+    """The same values, with whole numbers as floats under the names in `_FLOATS`."""
+    found = values.copy()
+    for key, value in values.items():
+        if isinstance(value, dict):
+            found[key] = _as_floats(value)
+        elif key in _FLOATS and type(value) is int:
+            found[key] = float(value)
+    return found
+
+
 class SourceConfig(_Open):
-    """Where a method's labelled images come from, and the words that sources share."""
+    """The source of a method's labelled images; its class checks its settings."""
 
     factory: str = Field(alias="_target_")
-    most: PositiveInt | None = None
-    images: PositiveInt = 1
-    steps: PositiveInt = 1
-    learning_rate: PositiveFloat = 1
-    batch_norm_weight: NonNegativeFloat = 0
-    tv_weight: NonNegativeFloat = 0
 
 
 class MethodConfig(_Open):
-    """A method and the words that methods share; each uses the ones in its YAML."""
+    """A method, and the settings that several methods share; None where a method has none.
+
+    The method's class checks all its settings. Those that only one method has stand there alone.
+    """
 
     factory: str = Field(alias="_target_")
     name: str
     as_published: bool = False
     source: SourceConfig | None = None
-    iterations: PositiveInt = 1
-    batch_size: PositiveInt = 1
-    forget_batch_size: PositiveInt = 1
-    epochs: PositiveInt = 1
-    student_steps: PositiveInt = 1
-    fresh_noise: bool = False
-    generator_steps: NonNegativeInt = 1
-    latent: PositiveInt = 1
-    generator_width: Annotated[int, Field(ge=2, multiple_of=2)] = 2
-    learning_rate: PositiveFloat = 1
-    generator_learning_rate: PositiveFloat = 1
-    clip: PositiveFloat = 1
-    attention_weight: NonNegativeFloat = 0
-    temperature: PositiveFloat = 1
-    target: Literal["raw", "masked", "postfilter"] = "raw"
-    postfilter_threshold: Share = 0
-    gate: Share | None = None
-    start: Share = 0
-    fresh_readout: bool = False
-    depth: NonNegativeFloat = 0
-    batch_norm: Literal["train", "frozen", "published"] = "train"
-    schedule: Literal["cosine", "published"] = "cosine"
-    selection: Literal["last", "oracle"] = "last"
-    noises: PositiveInt = 1
-    noise_steps: PositiveInt = 1
-    noise_learning_rate: PositiveFloat = 1
-    maximised: Share = 1
-    regularisation: NonNegativeFloat = 0
-    patience: PositiveInt = 1
-    valid: bool = False
-    impair: bool = True
-    copies: PositiveInt = 1
-    images: PositiveInt = 1
-    pool: NonNegativeInt = 0
-    inverted_share: Share = 0
-    inversion_steps: PositiveInt = 1
-    inversion_batch: PositiveInt = 1
-    inversion_learning_rate: PositiveFloat = 1
-    warmup: NonNegativeInt = 0
-    batch_norm_weight: NonNegativeFloat = 0
-    batch_norm_prior: NonNegativeFloat = 0
-    first_layer_factor: NonNegativeFloat = 1
-    tv_weight: NonNegativeFloat = 0
-    bias: float = 0
-    l2_weight: NonNegativeFloat = 0
-    jitter: NonNegativeInt = 0
-    flip: bool = False
-    inverted: Literal["all", "retain"] = "all"
-    kept: Literal["answered", "all"] = "answered"
-    repair_epochs: NonNegativeInt = 0
-    repair_learning_rate: PositiveFloat = 1
-    maximise_epochs: NonNegativeInt = 0
-    class_weight: NonNegativeFloat = 1
-    distillation_weight: NonNegativeFloat = 0
-    selection_weight: NonNegativeFloat = 1
-    dampening: NonNegativeFloat = 1
-    salient: Share = 1
-    retain_scale: PositiveFloat = 1
-    forget_scale: PositiveFloat = 1
-    labels: Literal["soft", "hard"] = "soft"
-    bound: Share = 0
-    sigma: PositiveFloat = 1
-    layer: str | None = None
-    embeddings: PositiveInt = 1
-    inhibited: bool = False
-    weight_decay: NonNegativeFloat = 0
-    confidence_weight: NonNegativeFloat = 0
-    balance_weight: NonNegativeFloat = 0
+    iterations: PositiveInt | None = None
+    batch_size: PositiveInt | None = None
+    epochs: PositiveInt | None = None
+    learning_rate: PositiveFloat | None = None
+    clip: PositiveFloat | None = None
+    temperature: PositiveFloat | None = None
+    target: Literal["raw", "masked", "postfilter"] | None = None
+    start: Share | None = None
+    fresh_readout: bool | None = None
+    batch_norm: Literal["train", "frozen", "published"] | None = None
 
     @property
     def arguments(self) -> dict[str, Any]:
+        """The settings that the method's class takes."""
         values = self.model_dump(exclude_unset=True, by_alias=True)
-        return {key: value for key, value in values.items() if key not in ("_target_", "name")}
+        own = ("_target_", "name", "as_published")
+        return {key: value for key, value in values.items() if key not in own}
 
 
 class FilterConfig(_Open):
@@ -304,7 +268,8 @@ class RunConfig(_Closed):
 
     def plain(self) -> dict[str, Any]:
         """The config as plain values under the keys that the user typed."""
-        return self.model_dump(mode="json", by_alias=True, exclude_unset=True)
+        values = self.model_dump(mode="json", by_alias=True, exclude_unset=True)
+        return values | {"method": _as_floats(values["method"])}
 
     @property
     def retain(self) -> tuple[int, ...]:

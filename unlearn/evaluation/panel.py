@@ -14,7 +14,7 @@ from unlearn.evaluation.audit import Audit, AuditContext, AuditedNetwork, AuditF
 from unlearn.evaluation.base import Models
 from unlearn.models.copies import copy_network
 from unlearn.statistics import check_left_out, lies_inside, predict_interval
-from unlearn.training.student import hold_down
+from unlearn.training.student import mask_logits
 
 _MASKED_LOGIT = -20.0  # of the network that every audit but accuracy should recognise
 _NAMES = ("original", "retrained", "masked", "unlearned")
@@ -109,7 +109,7 @@ def _mask(original: nn.Module, context: AuditContext) -> AuditedNetwork | None:
     request = context.request
     network = copy_network(original).eval()
     try:
-        hold_down(network, request.forget, request.num_classes, _MASKED_LOGIT)
+        mask_logits(network, request.forget, request.num_classes, _MASKED_LOGIT)
     except RunError:
         return None
     return AuditedNetwork(network, context)

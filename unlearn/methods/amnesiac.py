@@ -1,65 +1,48 @@
-"""Amnesiac unlearning: the forgotten classes' images are learned anew under other labels.
+"""Amnesiac unlearning: relearn the forget classes' images under random other labels.
 
-    X, Y = images and classes of all classes
-    Y' = Y, but at the forget classes a random retain class, drawn once for each image
-    minimise CE(S(X), Y'), the student from the teacher
+    X, Y = images and labels of all classes
+    Y' = Y; at the forget classes a random retain class, drawn once for each image
+    minimise CE(S(X), Y') over S, starting from the teacher T
 
-"Amnesiac Machine Learning" (Graves et al., AAAI 2021), the "unlearning" that it sets beside the
-removal of recorded updates; as in its code, Adam. It draws any other class; of several classes to
-forget that would teach one under another's name, so a retain class is drawn. On inverted images
-(`method/source=inverted`) it needs no data.
+"Amnesiac Machine Learning" (Graves et al., AAAI 2021). The paper has two parts: the removal of
+recorded updates, and this "unlearning"; with Adam, as in its code. The paper draws any other class.
+Here a retain class is drawn, so that no forget class is taught under another's name. On inverted
+images (`method/source=inverted`) it needs no data.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from typing import ClassVar
 
 import torch
+from pydantic.dataclasses import dataclass
 from torch.optim import Adam
 
-from unlearn.data.tensors import Access, Split
+from unlearn.config.schema import CLOSED
+from unlearn.data.tensors import Split
 from unlearn.protocol import Request, Steps
-from unlearn.synthesis.sources import Source
-from unlearn.training.loops import run_epochs
-from unlearn.training.losses import class_loss, relabelled
-from unlearn.training.student import taught_student
+from unlearn.synthesis.sources import WantedClasses
+from unlearn.training.labelled import EpochMethod
+from unlearn.training.losses import make_class_loss, relabel_randomly
+from unlearn.training.student import copy_teacher
 
 
-@dataclass(frozen=True, kw_only=True)
-class Amnesiac:
-    """The teacher trained on, with the forget classes' images under random retain classes.
+@dataclass(config=CLOSED, kw_only=True)
+class Amnesiac(EpochMethod):
+    """Train the teacher on, with the forget classes' images under random retain classes.
 
-    Args:
-        source: of the images.
-        epochs: over the images.
-        batch_size: of a step.
-        learning_rate: of Adam.
+    Its settings are those of `EpochMethod`; the optimiser is Adam.
     """
 
-    source: Source
-    epochs: int
-    batch_size: int
-    learning_rate: float
-
-    @property
-    def access(self) -> Access:
-        """All classes' images, or none where the source makes them."""
-        return self.source.access("all")
+    wanted: ClassVar[WantedClasses] = "all"
 
     def unlearn(self, request: Request, data: Split | None) -> Steps:
         """Yield the state after each step of the source and each epoch; see `Method`."""
         random = torch.Generator().manual_seed(request.seed)
-        examples = yield from self.source.examples(request, data, "all", random)
-        examples = relabelled(examples, request, random)
-        student = taught_student(request)
-        yield from run_epochs(
-            "amnesiac",
-            student,
-            Adam(student.parameters(), self.learning_rate),
-            class_loss(student, examples, request.hardware),
-            rows=len(examples.labels),
-            batch_size=self.batch_size,
-            epochs=self.epochs,
-            request=request,
-            random=random,
-        )
+        examples = yield from self.collect(request, data, random)
+        examples = relabel_randomly(examples, request, random)
+        student = copy_teacher(request)
+        optimizer = Adam(student.parameters(), self.learning_rate)
+        loss_of = make_class_loss(student, examples, request.hardware)
+        rows = len(examples.labels)
+        yield from self.train("amnesiac", student, optimizer, loss_of, rows, request, random)

@@ -1,76 +1,59 @@
-"""Bad teacher: an untrained network teaches the forgotten classes, the original all others.
+"""Bad teacher: an untrained network teaches the forget classes, the original all others.
 
     X = images of all classes
-    p = softmax of an untrained network's logits on X of the forget classes, of the teacher's on
-        the others
-    minimise KL(p || S(X)), the student from the teacher
+    p = softmax of an untrained network's logits on X of the forget classes, of T's on the others
+    minimise KL(p || S(X)) over S, starting from the teacher T
 
-"Can Bad Teaching Induce Forgetting?" (Chundawat et al., AAAI 2023); as in its code (`unlearn.py`,
-`UnlearnerLoss`), Adam, both teachers in eval mode. The paper draws 30% of the retain images; here
-all take part, or `method.source.most` of each class. On inverted images (`method/source=inverted`)
-it needs no data.
+"Can Bad Teaching Induce Forgetting?" (Chundawat et al., AAAI 2023). As in its code (`unlearn.py`,
+`UnlearnerLoss`), with Adam and both teachers in eval mode. The paper draws 30% of the retain
+images. Here all take part, or at most `method.source.most` of each class. On inverted images
+(`method/source=inverted`) it needs no data.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from typing import ClassVar
 
 import torch
+from pydantic import PositiveFloat
+from pydantic.dataclasses import dataclass
 from torch import Tensor
 from torch.optim import Adam
 
-from unlearn.data.tensors import Access, Split
+from unlearn.config.schema import CLOSED
+from unlearn.data.tensors import Split
 from unlearn.models.outputs import compute_logits
 from unlearn.protocol import Request, Steps
-from unlearn.synthesis.sources import Examples, Source
-from unlearn.training.loops import run_epochs
-from unlearn.training.losses import answer_loss, target_probabilities
-from unlearn.training.student import taught_student
+from unlearn.synthesis.sources import Examples, WantedClasses
+from unlearn.training.labelled import EpochMethod
+from unlearn.training.losses import make_target_loss, target_probabilities
+from unlearn.training.student import copy_teacher
 
 
-@dataclass(frozen=True, kw_only=True)
-class BadTeacher:
-    """The teacher taught by an untrained network on the forget classes and by itself elsewhere.
+@dataclass(config=CLOSED, kw_only=True)
+class BadTeacher(EpochMethod):
+    """Teach the teacher an untrained network's answers on the forget classes, its own elsewhere.
 
-    Args:
-        source: of the images.
-        epochs: over the images.
-        batch_size: of a step.
-        learning_rate: of Adam.
-        temperature: of all softmaxes.
+    Args: those of `EpochMethod` (the optimiser is Adam), and
+        temperature: Temperature of all softmaxes, above 0.
     """
 
-    source: Source
-    epochs: int
-    batch_size: int
-    learning_rate: float
-    temperature: float
-
-    @property
-    def access(self) -> Access:
-        """All classes' images, or none where the source makes them."""
-        return self.source.access("all")
+    wanted: ClassVar[WantedClasses] = "all"
+    temperature: PositiveFloat
 
     def unlearn(self, request: Request, data: Split | None) -> Steps:
         """Yield the state after each step of the source and each epoch; see `Method`."""
-        random = torch.Generator().manual_seed(request.seed)
-        examples = yield from self.source.examples(request, data, "all", random)
-        target = self.targets(request, examples)
-        student = taught_student(request)
-        yield from run_epochs(
-            "bad_teacher",
-            student,
-            Adam(student.parameters(), self.learning_rate),
-            answer_loss(student, examples.images, target, request.hardware, self.temperature),
-            rows=len(target),
-            batch_size=self.batch_size,
-            epochs=self.epochs,
-            request=request,
-            random=random,
-        )
+        random, hardware = torch.Generator().manual_seed(request.seed), request.hardware
+        examples = yield from self.collect(request, data, random)
+        target = self.make_targets(request, examples)
+        student = copy_teacher(request)
+        optimizer = Adam(student.parameters(), self.learning_rate)
+        loss_of = make_target_loss(student, examples.images, target, hardware, self.temperature)
+        rows = len(target)
+        yield from self.train("bad_teacher", student, optimizer, loss_of, rows, request, random)
 
-    def targets(self, request: Request, examples: Examples) -> Tensor:
-        """What each row (N,) is taught to answer: probabilities (N, K)."""
+    def make_targets(self, request: Request, examples: Examples) -> Tensor:
+        """Probabilities that the student is taught on each image, (N, K)."""
         untrained = request.hardware.place(request.fresh()).eval()
         bad, good = (
             target_probabilities(

@@ -1,90 +1,73 @@
-"""Boundary Expand: the forgotten class moved to a class of its own, which is then cut off.
+"""Boundary Expand: move the forget classes to an extra class, which is then cut off.
 
     X = images of the forget classes
-    S+ = the teacher with a row more in its last layer: K + 1 classes
+    S+ = the teacher with one more row in its last layer: K + 1 classes
     minimise CE(S+(X), K)
-    S = S+ without the row
+    S = S+ without that row
 
-"Boundary Unlearning" (CVPR 2023) and its code: SGD with momentum, batch norm in train mode.
+"Boundary Unlearning" (Chen et al., CVPR 2023) and its code: SGD with momentum, batch norm in train
+mode.
 """
 
 from __future__ import annotations
 
 import dataclasses
-from dataclasses import dataclass
-from typing import Literal
+from typing import ClassVar
 
 import torch
+from pydantic.dataclasses import dataclass
 from torch import Tensor, nn
 from torch.optim import SGD
 
-from unlearn.data.tensors import Access, Split
+from unlearn.config.schema import CLOSED
+from unlearn.data.tensors import Split
 from unlearn.models.network import readout
 from unlearn.protocol import Request, Steps
-from unlearn.synthesis.sources import Examples, Source
-from unlearn.training.loops import run_epochs
-from unlearn.training.losses import class_loss
-from unlearn.training.student import set_training, taught_student
+from unlearn.synthesis.sources import Examples, WantedClasses
+from unlearn.training.labelled import EpochMethod
+from unlearn.training.losses import make_class_loss
+from unlearn.training.student import BatchNorm, copy_teacher, set_training
 
 
-@dataclass(frozen=True, kw_only=True)
-class BoundaryExpand:
-    """The teacher trained to answer the forget classes' images with one class more.
+@dataclass(config=CLOSED, kw_only=True)
+class BoundaryExpand(EpochMethod):
+    """Train the teacher to answer the forget classes' images with one class more.
 
-    Args:
-        source: of the images.
-        epochs: over the images.
-        batch_size: of a step.
-        learning_rate: of SGD with momentum 0.9.
-        batch_norm: the student's: `train`, or `frozen` at the teacher's statistics.
+    Args: those of `EpochMethod` (the optimiser is SGD with momentum 0.9), and
+        batch_norm: Batch norm of the student: `train`, or `frozen` at the teacher's statistics.
     """
 
-    source: Source
-    epochs: int
-    batch_size: int
-    learning_rate: float
-    batch_norm: Literal["train", "frozen"]
-
-    @property
-    def access(self) -> Access:
-        """The forget classes' images, or none where the source makes them."""
-        return self.source.access("forget")
+    wanted: ClassVar[WantedClasses] = "forget"
+    batch_norm: BatchNorm
 
     def unlearn(self, request: Request, data: Split | None) -> Steps:
         """Yield the state after each step of the source and each epoch; see `Method`.
 
         Raises:
-            RunError: if the network has no linear layer with one row a class.
+            RunError: If the network has no linear layer with one row a class.
         """
         random = torch.Generator().manual_seed(request.seed)
-        images, _ = yield from self.source.examples(request, data, "forget", random)
-        student = taught_student(request)
-        widened = Widened(student, request.num_classes, request.seed)
+        images, _ = yield from self.collect(request, data, random)
+        student = copy_teacher(request)
+        widened = WidenedNetwork(student, request.num_classes, request.seed)
         request.hardware.place(widened.row)
         set_training(widened, frozen=self.batch_norm == "frozen")
         optimizer = SGD(widened.parameters(), self.learning_rate, momentum=0.9)
         extra = torch.full((len(images),), request.num_classes, device=images.device)
-        for state in run_epochs(
-            "expand",
-            widened,
-            optimizer,
-            class_loss(widened, Examples(images, extra), request.hardware),
-            rows=len(images),
-            batch_size=self.batch_size,
-            epochs=self.epochs,
-            request=request,
-            random=random,
+        loss_of = make_class_loss(widened, Examples(images, extra), request.hardware)
+        for state in self.train(
+            "expand", widened, optimizer, loss_of, len(images), request, random
         ):
             yield dataclasses.replace(state, student=student)
 
 
-class Widened(nn.Module):
-    """A network whose last layer has a row more; `network` is what is left without it.
+class WidenedNetwork(nn.Module):
+    """A network whose last layer has one more row.
 
     Args:
-        network: with a linear layer of one row a class.
-        classes: K.
-        seed: of the row.
+        network: Network with a linear layer of one row a class; it is what is left without the row.
+        classes: Number of classes K.
+        seed: Seed of the row.
     """
 
     def __init__(self, network: nn.Module, classes: int, seed: int) -> None:

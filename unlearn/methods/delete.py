@@ -1,70 +1,51 @@
-"""DELETE: masked distillation on images of the forgotten class alone.
+"""DELETE: masked distillation on images of the forget classes alone.
 
     X = images of the forget classes
-    p = softmax of the teacher's logits on X, all forget classes masked
-    minimise KL(p || S(X)), the student from the teacher
+    p = softmax of T's logits on X, the forget classes masked
+    minimise KL(p || S(X)) over S, starting from the teacher T
 
-"Decoupled Distillation to Erase" (CVPR 2025) and its code: SGD with momentum, and batch norm in
-train mode. It masks each row's own class, which is the same for one class; of several, none is
-to be answered. On inverted images (`method/source=inverted`) it needs no data.
+"Decoupled Distillation to Erase" (Zhou et al., CVPR 2025) and its code: SGD with momentum, batch
+norm in train mode. The code masks each row's own class, which is the same for one forget class.
+Here all forget classes are masked. On inverted images (`method/source=inverted`) it needs no data.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Literal
+from typing import ClassVar
 
 import torch
+from pydantic.dataclasses import dataclass
 from torch.optim import SGD
 
-from unlearn.data.tensors import Access, Split
+from unlearn.config.schema import CLOSED
+from unlearn.data.tensors import Split
 from unlearn.models.outputs import compute_logits
 from unlearn.protocol import Request, Steps
-from unlearn.synthesis.sources import Source
-from unlearn.training.loops import run_epochs
-from unlearn.training.losses import answer_loss, target_probabilities
-from unlearn.training.student import taught_student
+from unlearn.synthesis.sources import WantedClasses
+from unlearn.training.labelled import EpochMethod
+from unlearn.training.losses import make_target_loss, target_probabilities
+from unlearn.training.student import BatchNorm, copy_teacher
 
 
-@dataclass(frozen=True, kw_only=True)
-class Delete:
-    """The teacher taught its own masked answers on the forget classes' images.
+@dataclass(config=CLOSED, kw_only=True)
+class Delete(EpochMethod):
+    """Teach the teacher its own masked answers on the forget classes' images.
 
-    Args:
-        source: of the images.
-        epochs: over the images.
-        batch_size: of a step.
-        learning_rate: of SGD with momentum 0.9.
-        batch_norm: the student's: `train`, or `frozen` at the teacher's statistics.
+    Args: those of `EpochMethod` (the optimiser is SGD with momentum 0.9), and
+        batch_norm: Batch norm of the student: `train`, or `frozen` at the teacher's statistics.
     """
 
-    source: Source
-    epochs: int
-    batch_size: int
-    learning_rate: float
-    batch_norm: Literal["train", "frozen"]
-
-    @property
-    def access(self) -> Access:
-        """The forget classes' images, or none where the source makes them."""
-        return self.source.access("forget")
+    wanted: ClassVar[WantedClasses] = "forget"
+    batch_norm: BatchNorm
 
     def unlearn(self, request: Request, data: Split | None) -> Steps:
         """Yield the state after each step of the source and each epoch; see `Method`."""
         random = torch.Generator().manual_seed(request.seed)
-        images, _ = yield from self.source.examples(request, data, "forget", random)
+        images, _ = yield from self.collect(request, data, random)
         logits = compute_logits(request.teacher, images, request.hardware, self.batch_size)
         target = target_probabilities(logits, request.forget_mask, "masked")
-        student = taught_student(request, frozen=self.batch_norm == "frozen")
+        student = copy_teacher(request, self.batch_norm)
         optimizer = SGD(student.parameters(), self.learning_rate, momentum=0.9)
-        yield from run_epochs(
-            "delete",
-            student,
-            optimizer,
-            answer_loss(student, images, target, request.hardware),
-            rows=len(images),
-            batch_size=self.batch_size,
-            epochs=self.epochs,
-            request=request,
-            random=random,
-        )
+        loss_of = make_target_loss(student, images, target, request.hardware)
+        rows = len(images)
+        yield from self.train("delete", student, optimizer, loss_of, rows, request, random)

@@ -1,62 +1,44 @@
-"""Fine-tuning: training goes on without the forgotten classes, which fade as far as they do.
+"""Fine-tuning: train on without the forget classes, and count on catastrophic forgetting.
 
-    X, Y = images and classes of the retain classes
-    minimise CE(S(X), Y), the student from the teacher
+    X, Y = images and labels of the retain classes
+    minimise CE(S(X), Y) over S, starting from the teacher T
 
-The baseline that counts on catastrophic forgetting: "Fine-tune" in "Eternal Sunshine of the
-Spotless Net" (Golatkar et al., CVPR 2020). On inverted images (`method/source=inverted`) it needs
-no data.
+The baseline "Fine-tune" of "Eternal Sunshine of the Spotless Net" (Golatkar et al., CVPR 2020). On
+inverted images (`method/source=inverted`) it needs no data.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from typing import ClassVar
 
 import torch
+from pydantic.dataclasses import dataclass
 from torch.optim import SGD
 
-from unlearn.data.tensors import Access, Split
+from unlearn.config.schema import CLOSED
+from unlearn.data.tensors import Split
 from unlearn.protocol import Request, Steps
-from unlearn.synthesis.sources import Source
-from unlearn.training.loops import run_epochs
-from unlearn.training.losses import class_loss
-from unlearn.training.student import taught_student
+from unlearn.synthesis.sources import WantedClasses
+from unlearn.training.labelled import EpochMethod
+from unlearn.training.losses import make_class_loss
+from unlearn.training.student import copy_teacher
 
 
-@dataclass(frozen=True, kw_only=True)
-class FineTune:
-    """The teacher trained on with the retain classes alone.
+@dataclass(config=CLOSED, kw_only=True)
+class FineTune(EpochMethod):
+    """Train the teacher on with the retain classes alone.
 
-    Args:
-        source: of the images.
-        epochs: over the images.
-        batch_size: of a step.
-        learning_rate: of SGD with momentum 0.9.
+    Its settings are those of `EpochMethod`; the optimiser is SGD with momentum 0.9.
     """
 
-    source: Source
-    epochs: int
-    batch_size: int
-    learning_rate: float
-
-    @property
-    def access(self) -> Access:
-        """The retain classes' images, or none where the source makes them."""
-        return self.source.access("retain")
+    wanted: ClassVar[WantedClasses] = "retain"
 
     def unlearn(self, request: Request, data: Split | None) -> Steps:
         """Yield the state after each step of the source and each epoch; see `Method`."""
         random = torch.Generator().manual_seed(request.seed)
-        examples = yield from self.source.examples(request, data, "retain", random)
-        student = taught_student(request)
-        yield from run_epochs(
-            "fine_tune",
-            student,
-            SGD(student.parameters(), self.learning_rate, momentum=0.9),
-            class_loss(student, examples, request.hardware),
-            rows=len(examples.labels),
-            batch_size=self.batch_size,
-            epochs=self.epochs,
-            request=request,
-            random=random,
-        )
+        examples = yield from self.collect(request, data, random)
+        student = copy_teacher(request)
+        optimizer = SGD(student.parameters(), self.learning_rate, momentum=0.9)
+        loss_of = make_class_loss(student, examples, request.hardware)
+        rows = len(examples.labels)
+        yield from self.train("fine_tune", student, optimizer, loss_of, rows, request, random)

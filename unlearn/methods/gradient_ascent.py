@@ -1,74 +1,57 @@
-"""Gradient ascent: training on the forgotten class's images, backwards.
+"""Gradient ascent: training on the forget classes' images, backwards.
 
-    X, y = images of the forget classes and their classes
-    maximise CE(S(X), y), the student from the teacher, the gradient's norm clipped
+    X, y = images of the forget classes and their labels
+    maximise CE(S(X), y) over S, starting from the teacher T, with clipped gradients
 
-The plainest baseline: "NegGrad" of "Eternal Sunshine of the Spotless Net" (CVPR 2020). The loss has
-no upper bound, so that nothing but few and clipped steps keeps the rest of the network whole.
+The plainest baseline: "NegGrad" of "Eternal Sunshine of the Spotless Net" (Golatkar et al., CVPR
+2020). The loss has no upper bound: only few and clipped steps keep the rest of the network intact.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Literal
+from typing import ClassVar
 
 import torch
-from torch import nn
+from pydantic import PositiveFloat
+from pydantic.dataclasses import dataclass
+from torch import Tensor, nn
 from torch.optim import SGD
 
-from unlearn.data.tensors import Access, Split
+from unlearn.config.schema import CLOSED
+from unlearn.data.tensors import Split
 from unlearn.protocol import Request, Steps
-from unlearn.synthesis.sources import Source
-from unlearn.training.loops import run_epochs
-from unlearn.training.losses import class_loss
-from unlearn.training.student import taught_student
+from unlearn.synthesis.sources import WantedClasses
+from unlearn.training.labelled import EpochMethod
+from unlearn.training.losses import make_class_loss
+from unlearn.training.student import BatchNorm, copy_teacher
 
 
-@dataclass(frozen=True, kw_only=True)
-class GradientAscent:
-    """The teacher driven up the loss of the forget classes' images.
+@dataclass(config=CLOSED, kw_only=True)
+class GradientAscent(EpochMethod):
+    """Raise the teacher's loss on the forget classes' images.
 
-    Args:
-        source: of the images.
-        epochs: over the images.
-        batch_size: of a step.
-        learning_rate: of SGD with momentum 0.9.
-        clip: largest norm of a gradient.
-        batch_norm: the student's: `train`, or `frozen` at the teacher's statistics.
+    Args: those of `EpochMethod` (the optimiser is SGD with momentum 0.9), and
+        clip: Largest norm of a gradient, above 0.
+        batch_norm: Batch norm of the student: `train`, or `frozen` at the teacher's statistics.
     """
 
-    source: Source
-    epochs: int
-    batch_size: int
-    learning_rate: float
-    clip: float
-    batch_norm: Literal["train", "frozen"]
-
-    @property
-    def access(self) -> Access:
-        """The forget classes' images, or none where the source makes them."""
-        return self.source.access("forget")
+    wanted: ClassVar[WantedClasses] = "forget"
+    clip: PositiveFloat
+    batch_norm: BatchNorm
 
     def unlearn(self, request: Request, data: Split | None) -> Steps:
         """Yield the state after each step of the source and each epoch; see `Method`."""
         random = torch.Generator().manual_seed(request.seed)
-        examples = yield from self.source.examples(request, data, "forget", random)
-        student = taught_student(request, frozen=self.batch_norm == "frozen")
+        examples = yield from self.collect(request, data, random)
+        student = copy_teacher(request, self.batch_norm)
         optimizer = SGD(student.parameters(), self.learning_rate, momentum=0.9)
-        loss_of = class_loss(student, examples, request.hardware)
-        yield from run_epochs(
-            "ascend",
-            student,
-            optimizer,
-            lambda rows: -loss_of(rows),
-            rows=len(examples.images),
-            batch_size=self.batch_size,
-            epochs=self.epochs,
-            request=request,
-            random=random,
-            adjust=lambda: _clip(student, self.clip),
-        )
+        class_loss = make_class_loss(student, examples, request.hardware)
 
+        def loss_of(rows: Tensor) -> Tensor:
+            return -class_loss(rows)
 
-def _clip(student: nn.Module, largest: float) -> None:
-    nn.utils.clip_grad_norm_(student.parameters(), largest)
+        def clip() -> None:
+            nn.utils.clip_grad_norm_(student.parameters(), self.clip)
+
+        rows = len(examples.images)
+        yield from self.train("ascend", student, optimizer, loss_of, rows, request, random, clip)

@@ -1,4 +1,4 @@
-"""ISPF: a generator held off the forgotten class teaches a student filtered answers.
+"""ISPF: a generator kept off the forget classes teaches a student filtered answers.
 
     for each iteration
         generator step:  z ~ N(0, I), x = G(z), t = softmax T(x), s = softmax S(x)
@@ -6,53 +6,58 @@
                     - the same sum over retain columns                     (inhibited synthesis)
             minimise L_adv + a * R_BN(T, x) + b * CE(T(x), argmax T(x)) - c * H(mean of t)
         student steps:   x = G(z), z anew;  p(x) = T(x) post-filtered: where a forget class
-            holds more than a threshold of the mass, its logit drops to the row's lowest and
-            the surplus goes to the retain logits                          (post filter)
+            holds more than a threshold of the probability, its logit drops to the row's lowest
+            and the surplus goes to the retain logits                      (post filter)
             minimise KL(p(x) || S(x))
 
-"Toward Efficient Data-Free Unlearning", Zhang et al., AAAI 2025, and its code: SGD with momentum
-and weight decay for the student, Adam (0.5, 0.999) for the generator. Unlike there, both rates go
-to zero by the iteration (the code's generator keeps its own, its student ends at 2e-4), generator
-and student are in train mode throughout (in eval mode there while the other learns), and the
-generator has no warm-up. No gate of its own: every image counts unless `filter` drops it.
+"Toward Efficient Data-Free Unlearning" (Zhang et al., AAAI 2025) and its code: SGD with momentum
+and weight decay for the student, Adam (0.5, 0.999) for the generator. Three things differ from the
+code. Both rates go to zero by the iteration, where the code's generator keeps its own and its
+student ends at 2e-4. Generator and student are always in train mode, where the code puts one in
+eval mode while the other learns. The generator has no warm-up. The method has no gate of its own:
+every image counts unless `filter` drops it.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import ClassVar
 
 import torch
 import torch.nn.functional as F
+from pydantic import NonNegativeFloat
+from pydantic.dataclasses import dataclass
 from torch import Tensor, nn
 from torch.optim import SGD, Optimizer
 
+from unlearn.config.schema import CLOSED
 from unlearn.data.tensors import Access, Split
 from unlearn.protocol import Request, Steps
 from unlearn.synthesis.inversion import BatchNormPrior
 from unlearn.training.adversarial import AdversarialSettings, AdversarialTrainer
+from unlearn.training.student import BatchNorm
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(config=CLOSED, kw_only=True)
 class InhibitedPostFilter(AdversarialSettings):
-    """ISPF, each of its two parts switchable.
+    """ISPF; each of its two parts can be switched off.
 
-    Args:
-        inhibited: whether the sign of the divergence flips on the forget columns in the
-            generator's loss.
-        weight_decay: of the student.
-        batch_norm_prior: a, of R_BN; a teacher without batch norm has no such term.
-        confidence_weight: b, of the cross-entropy with the teacher's own answer.
-        balance_weight: c, of the entropy of the answers over the batch.
-        as_published: for the record; the config has then laid the published settings over these.
+    Args: those of `AdversarialSettings`, and
+        inhibited: Whether the divergence changes its sign on the forget columns in the generator's
+            loss.
+        weight_decay: Weight decay of the student, at least 0.
+        batch_norm_prior: Weight of R_BN (a in the box above), at least 0; a teacher without batch
+            norm has no such term.
+        confidence_weight: Weight of the cross-entropy with the teacher's own answer (b), at least
+            0.
+        balance_weight: Weight of the entropy of the answers over the batch (c), at least 0.
     """
 
     inhibited: bool
-    weight_decay: float
-    batch_norm_prior: float
-    confidence_weight: float
-    balance_weight: float
-    as_published: bool = False
+    weight_decay: NonNegativeFloat
+    batch_norm_prior: NonNegativeFloat
+    confidence_weight: NonNegativeFloat
+    balance_weight: NonNegativeFloat
+    batch_norm: BatchNorm
 
     @property
     def access(self) -> Access:
@@ -71,7 +76,7 @@ class InhibitedPostFilter(AdversarialSettings):
                 trainer.step_schedules()
                 if iteration == self.iterations:
                     trainer.require_finite(terms)
-                    trainer.require_fed()
+                    trainer.require_images()
                 yield trainer.state(iteration, batch, terms)
 
 
@@ -113,15 +118,15 @@ class ISPFTrainer(AdversarialTrainer):
 
 
 def inhibited_divergence(teacher: Tensor, student: Tensor, forget: Tensor) -> Tensor:
-    """Mean over rows of the columns t_k log(t_k / s_k): plus on forget columns, minus on others.
+    """Mean over rows of sum_k +-t_k log(t_k / s_k): plus on forget columns, minus on the others.
 
-    A generator that minimises it seeks disagreement over the retain classes and shuns images of
+    A generator that minimises it seeks disagreement over the retain classes and avoids images of
     the forget classes.
 
     Args:
-        teacher: logits (B, K).
-        student: logits (B, K).
-        forget: bool (K,).
+        teacher: Logits of the teacher, (B, K).
+        student: Logits of the student, (B, K).
+        forget: Bool (K,), true at the classes to forget.
     """
     log_teacher, log_student = teacher.log_softmax(dim=1), student.log_softmax(dim=1)
     columns = log_teacher.exp() * (log_teacher - log_student)

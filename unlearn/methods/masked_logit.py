@@ -1,27 +1,28 @@
-"""The degenerate baseline that only hides a class: the teacher with its logit held down.
+"""The degenerate baseline that only hides a class: the teacher with its logit made constant.
 
-    w_f = 0, b_f = bias for each forget class f: z_f(x) = bias, whatever the image
+    w_f = 0, b_f = bias for each forget class f: z_f(x) = bias for every image x
 
-D_f is 0 without any training, and every feature of the class is where it was; what a linear probe
-reads out of forgetful networks in "An Illusion of Unlearning?" (AISTATS 2026, arXiv 2604.08271).
-A method must beat this on the audits of what lies before the last layer.
+D_f is 0 without any training, and all features of the class stay. It is what a linear probe finds
+in networks that seem to have forgotten in "An Illusion of Unlearning?" (AISTATS 2026, arXiv
+2604.08271). A method must beat this baseline on the audits of the layers before the last one.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from pydantic.dataclasses import dataclass
 
+from unlearn.config.schema import CLOSED
 from unlearn.data.tensors import Access, Split
 from unlearn.protocol import Request, State, Steps
-from unlearn.training.student import hold_down, taught_student
+from unlearn.training.student import copy_teacher, mask_logits
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(config=CLOSED, kw_only=True)
 class MaskedLogit:
-    """The teacher, but for the forget classes' rows of the last linear layer.
+    """Replace the forget classes' rows of the teacher's last linear layer.
 
     Args:
-        bias: the logit that a forget class has for every image; far below those of the others.
+        bias: Logit of a forget class on every image; it should lie far below the others.
     """
 
     bias: float
@@ -35,8 +36,8 @@ class MaskedLogit:
         """Yield one state, with the masked teacher; see `Method`.
 
         Raises:
-            RunError: if the network has no linear layer with one row a class, or that has no bias.
+            RunError: If the network has no linear layer with one row a class, or that has no bias.
         """
-        student = taught_student(request).eval()
-        hold_down(student, request.forget, request.num_classes, self.bias)
+        student = copy_teacher(request).eval()
+        mask_logits(student, request.forget, request.num_classes, self.bias)
         yield State("mask", 1, 1, student)

@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from pydantic.dataclasses import dataclass
 
+from unlearn.config.schema import CLOSED
 from unlearn.data.tensors import Access, Split
 from unlearn.models.copies import copy_network
 from unlearn.protocol import Request, State, Steps
 
 
-@dataclass(frozen=True)
+@dataclass(config=CLOSED)
 class Original:
-    """Returns a copy of the teacher."""
+    """Return a copy of the teacher."""
 
     @property
     def access(self) -> Access:

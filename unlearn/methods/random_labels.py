@@ -1,67 +1,48 @@
-"""Random labels: the forgotten class's images relearned as anything else.
+"""Random labels: relearn the forget classes' images as random retain classes.
 
     X = images of the forget classes
-    y' = for each of them a retain class, drawn once and evenly
-    minimise CE(S(X), y'), the student from the teacher
+    y' = for each image a retain class, drawn once and evenly
+    minimise CE(S(X), y') over S, starting from the teacher T
 
-"Random-label fine-tuning" of "Eternal Sunshine of the Spotless Net" (CVPR 2020), and the half of
-"Amnesiac Machine Learning" (AAAI 2021) that needs no retain data.
+"Random-label fine-tuning" of "Eternal Sunshine of the Spotless Net" (Golatkar et al., CVPR 2020),
+and the half of "Amnesiac Machine Learning" (AAAI 2021) that needs no retain data.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Literal
+from typing import ClassVar
 
 import torch
+from pydantic.dataclasses import dataclass
 from torch.optim import SGD
 
-from unlearn.data.tensors import Access, Split
+from unlearn.config.schema import CLOSED
+from unlearn.data.tensors import Split
 from unlearn.protocol import Request, Steps
-from unlearn.synthesis.sources import Source
-from unlearn.training.loops import run_epochs
-from unlearn.training.losses import class_loss, relabelled
-from unlearn.training.student import taught_student
+from unlearn.synthesis.sources import WantedClasses
+from unlearn.training.labelled import EpochMethod
+from unlearn.training.losses import make_class_loss, relabel_randomly
+from unlearn.training.student import BatchNorm, copy_teacher
 
 
-@dataclass(frozen=True, kw_only=True)
-class RandomLabels:
-    """The teacher trained on the forget classes' images under random retain labels.
+@dataclass(config=CLOSED, kw_only=True)
+class RandomLabels(EpochMethod):
+    """Train the teacher on the forget classes' images under random retain labels.
 
-    Args:
-        source: of the images.
-        epochs: over the images.
-        batch_size: of a step.
-        learning_rate: of SGD with momentum 0.9.
-        batch_norm: the student's: `train`, or `frozen` at the teacher's statistics.
+    Args: those of `EpochMethod` (the optimiser is SGD with momentum 0.9), and
+        batch_norm: Batch norm of the student: `train`, or `frozen` at the teacher's statistics.
     """
 
-    source: Source
-    epochs: int
-    batch_size: int
-    learning_rate: float
-    batch_norm: Literal["train", "frozen"]
-
-    @property
-    def access(self) -> Access:
-        """The forget classes' images, or none where the source makes them."""
-        return self.source.access("forget")
+    wanted: ClassVar[WantedClasses] = "forget"
+    batch_norm: BatchNorm
 
     def unlearn(self, request: Request, data: Split | None) -> Steps:
         """Yield the state after each step of the source and each epoch; see `Method`."""
         random = torch.Generator().manual_seed(request.seed)
-        examples = yield from self.source.examples(request, data, "forget", random)
-        student = taught_student(request, frozen=self.batch_norm == "frozen")
+        examples = yield from self.collect(request, data, random)
+        examples = relabel_randomly(examples, request, random)
+        student = copy_teacher(request, self.batch_norm)
         optimizer = SGD(student.parameters(), self.learning_rate, momentum=0.9)
-
-        yield from run_epochs(
-            "relabel",
-            student,
-            optimizer,
-            class_loss(student, relabelled(examples, request, random), request.hardware),
-            rows=len(examples.images),
-            batch_size=self.batch_size,
-            epochs=self.epochs,
-            request=request,
-            random=random,
-        )
+        loss_of = make_class_loss(student, examples, request.hardware)
+        rows = len(examples.images)
+        yield from self.train("relabel", student, optimizer, loss_of, rows, request, random)

@@ -1,74 +1,78 @@
-"""Regrowth: shrink the teacher, renew what reads the classes out, regrow it on masked answers.
+"""Regrowth: shrink the teacher, renew its readout, regrow it on masked answers.
 
-    X = images of every class inverted from T under the prior R_BN
-    S = start * T + (1 - start) * fresh, the forget classes' rows of the readout fresh
+    X = images of every class, inverted from T under the prior R_BN
+    S = start * T + (1 - start) * fresh, the forget classes' rows of the last layer fresh
     p(x) = softmax of T's retain logits, 0 at the forget classes
-    w(x) = 0 where T gives the forget classes more than the gate, else 1
+    w(x) = 0 where T gives the forget classes more probability than the gate, else 1
     for each iteration
         generator step:  z ~ N(0, I);  minimise prior * R_BN(T, G(z)) - w KL(p(G(z)) || S(G(z)))
         student steps:   x = G(z), z anew, and rows of X;  minimise w(x) KL(p(x) || S(x)),
                          S's batch norm in train mode
-    shift the forget classes' logits to `depth` times T's depth: the log-probability at which T
-    holds the least likely class, where a network trained without a class comes to hold it
+    shift the forget classes' logits to `depth` times T's level of absent classes: the
+    log-probability that T gives the least likely class
 
-What it is made of: the adversarial generator and the gate of gated knowledge transfer ("Zero-Shot
-Machine Unlearning", TIFS 2023); shrink-and-perturb (Ash & Adams, 2020); and the batch-norm prior of
+It combines the adversarial generator and the gate of gated knowledge transfer ("Zero-Shot Machine
+Unlearning", TIFS 2023), shrink-and-perturb (Ash & Adams, 2020), and the batch-norm prior of
 DeepInversion ("Dreaming to Distill", CVPR 2020, eq. 4), here on the generator too. The prior lets
-the student's batch norm run in train mode: images whose statistics in the teacher are those of
-real data leave statistics in the student that suit real data. What the student is taught keeps
-only the retain classes' features; at a rate that moves every weight, those of the classes that are
-never shown are lost, as the probes show. With them shown (`gate: null`), masked targets or not,
-the student learns them anew. Batch norm counts every image, those of no weight too; leaving these
-out changes neither D_r nor the probe.
+the student's batch norm run in train mode: images that match the teacher's statistics of real data
+leave statistics in the student that suit real data. The student is taught only the retain classes'
+features. At a rate that moves every weight, the features of classes that are never shown are lost,
+as the probes show. With them shown (`gate: null`), masked targets or not, the student learns them
+anew. Batch norm counts every image, also those of no weight; leaving these out changes neither D_r
+nor the probe.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import ClassVar
 
 import torch
+from pydantic import NonNegativeFloat, NonNegativeInt, PositiveFloat, PositiveInt
+from pydantic.dataclasses import dataclass
 from torch import Tensor
 
+from unlearn.config.schema import CLOSED, Share
 from unlearn.data.tensors import Access, Split
 from unlearn.filters.compose import Product
 from unlearn.filters.gate import ForgetGate
 from unlearn.models.network import has_batch_norm
 from unlearn.models.outputs import compute_logits
 from unlearn.protocol import Request, Steps
-from unlearn.synthesis.inversion import BatchNormPrior, DeepInversion, invert_states
+from unlearn.synthesis.inversion import BatchNormPrior, DeepInversion
 from unlearn.training.adversarial import AdversarialSettings, AdversarialTrainer, DistillationBatch
-from unlearn.training.student import settle_readout
+from unlearn.training.student import BatchNorm, set_forget_level
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(config=CLOSED, kw_only=True)
 class Regrowth(AdversarialSettings):
-    """A student regrown on inverted images and on what a generator finds to teach it.
+    """A student regrown on inverted images and on the images of an adversarial generator.
 
-    Args:
-        pool: images inverted for each class, all at once; 0: the generator's alone.
-        inversion_steps: of Adam on the inverted images, a tenth of them to warm up.
-        inversion_learning_rate: at the peak.
-        tv_weight: of the inverted images' total variation.
-        inverted_share: of a student's batch, in [0, 1]; the other rows are generated.
-        gate: forget probability above which an image, inverted or generated, is not taught,
-            beside what the filter drops; None: all are.
-        depth: at which the forget classes' logits are put at the end, in units of the depth that
-            the teacher holds an absent class at (`settle_readout`); 0 leaves them.
-        batch_norm_prior: weight of R_BN in the losses of the inverted and of the generated images;
-            a teacher without batch norm has no such term.
-        first_layer_factor: of the first layer in R_BN.
+    Args: those of `AdversarialSettings`, and
+        pool: Images inverted for each class, all in one batch; 0: generated images alone.
+        inversion_steps: Steps of Adam on the inverted images, at least 1; a tenth of them warm up.
+        inversion_learning_rate: Largest learning rate of the inversion, above 0.
+        tv_weight: Weight of the inverted images' total variation, at least 0.
+        inverted_share: Share of inverted images in a student's batch, in [0, 1]; the other rows
+            are generated.
+        gate: Forget probability above which an image, inverted or generated, is not taught, in
+            [0, 1], in addition to what the filter drops; None: all are taught.
+        depth: Level at which the forget classes' logits are put at the end, in units of the
+            teacher's level of absent classes (`set_forget_level`), at least 0; 0 leaves them.
+        batch_norm_prior: Weight of R_BN for the inverted and the generated images, at least 0; a
+            teacher without batch norm has no such term.
+        first_layer_factor: Factor of the first layer in R_BN, at least 0.
     """
 
-    pool: int
-    inversion_steps: int
-    inversion_learning_rate: float
-    tv_weight: float
-    inverted_share: float
-    gate: float | None
-    depth: float
-    batch_norm_prior: float
-    first_layer_factor: float
+    pool: NonNegativeInt
+    inversion_steps: PositiveInt
+    inversion_learning_rate: PositiveFloat
+    tv_weight: NonNegativeFloat
+    inverted_share: Share
+    gate: Share | None
+    depth: NonNegativeFloat
+    batch_norm_prior: NonNegativeFloat
+    first_layer_factor: NonNegativeFloat
+    batch_norm: BatchNorm
 
     @property
     def access(self) -> Access:
@@ -89,8 +93,8 @@ class Regrowth(AdversarialSettings):
                 trainer.step_schedules()
                 if iteration == self.iterations:
                     trainer.require_finite(terms)
-                    trainer.require_fed()
-                    trainer.settle(batch)
+                    trainer.require_images()
+                    trainer.set_forget_level(batch)
                 yield trainer.state(iteration, batch, terms)
 
 
@@ -118,13 +122,10 @@ class RegrowthTrainer(AdversarialTrainer):
             batch_norm_weight=method.batch_norm_prior if has_prior else 0.0,
             first_layer_factor=method.first_layer_factor,
             tv_weight=method.tv_weight,
-            l2_weight=0.0,
             jitter=1,
-            flip=False,
         )
         labels = torch.arange(request.num_classes).repeat(method.pool).to(self.hardware.device)
-        inverting = inversion.invert(request, labels, self.random)
-        self.pool = yield from invert_states(inverting, 0, method.inversion_steps)
+        self.pool = yield from inversion.invert(request, labels, self.random)
         self.pool_logits = compute_logits(
             request.teacher, self.pool, self.hardware, method.batch_size
         )
@@ -133,7 +134,7 @@ class RegrowthTrainer(AdversarialTrainer):
         """The prior's penalty minus the divergence of the student from the teacher's target."""
         images = self.hardware.run(self.generator, noise)
         with BatchNormPrior(self.teacher, self.method.first_layer_factor) as prior:
-            target, weights = self.ask(self.hardware.run(self.teacher, images))
+            target, weights = self.make_target(self.hardware.run(self.teacher, images))
             unfamiliar = prior.penalty()
         return self.method.batch_norm_prior * unfamiliar - self.divergence(
             target, self.hardware.run(self.student, images), weights
@@ -154,12 +155,12 @@ class RegrowthTrainer(AdversarialTrainer):
         generated = self.hardware.run(self.generator, noise)
         images = torch.cat([generated, drawn])
         logits = torch.cat([self.hardware.run(self.teacher, generated), drawn_logits])
-        return DistillationBatch(images, logits, *self.ask(logits), [])
+        return DistillationBatch(images, logits, *self.make_target(logits), [])
 
-    def settle(self, batch: DistillationBatch) -> None:
-        """Set the readout's forget rows to `depth`, on the pool, or on a batch if it is empty."""
+    def set_forget_level(self, batch: DistillationBatch) -> None:
+        """Put the forget logits at `depth`, measured on the pool, or on a batch if it is empty."""
         if self.method.depth:
-            settle_readout(
+            set_forget_level(
                 self.student,
                 self.teacher,
                 self.pool if len(self.pool) else batch.images,

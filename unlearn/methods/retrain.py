@@ -1,28 +1,38 @@
-"""The reference that has never seen the forget classes: training anew on retain data."""
+"""The reference that never saw the forget classes: a fresh network trained on the retain data."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import dataclasses
+from typing import Literal
 
-from unlearn.config.schema import TrainingConfig
+from pydantic import NonNegativeFloat, PositiveFloat, PositiveInt
+from pydantic.dataclasses import dataclass
+
+from unlearn.config.schema import CLOSED, TrainingConfig
 from unlearn.data.tensors import Access, Split
 from unlearn.protocol import Request, State, Steps
 from unlearn.training.supervised import train
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(config=CLOSED, kw_only=True)
 class Retrain:
-    """Trains a fresh network on the retain classes, from another seed than the run's reference.
+    """Train a fresh network on the retain classes, from another seed than the run's reference.
 
-    Args: those of `TrainingConfig` but the seed, which is the request's and not the reference's:
-        its figures beside the reference's show the spread between retrained models.
+    The difference between its figures and the reference's shows the spread of retrained networks.
+
+    Args:
+        epochs: Passes over the images, at least 1.
+        batch_size: Images of a step, at least 1.
+        optimizer: `adamw`, or `sgd` with Nesterov momentum 0.9.
+        learning_rate: Largest learning rate of the one-cycle schedule, above 0.
+        weight_decay: Weight decay, at least 0.
     """
 
-    epochs: int
-    batch_size: int
-    optimizer: str
-    learning_rate: float
-    weight_decay: float
+    epochs: PositiveInt
+    batch_size: PositiveInt
+    optimizer: Literal["adamw", "sgd"]
+    learning_rate: PositiveFloat
+    weight_decay: NonNegativeFloat
 
     @property
     def access(self) -> Access:
@@ -32,7 +42,7 @@ class Retrain:
     def unlearn(self, request: Request, data: Split | None) -> Steps:
         """Yield the state after each epoch; see `Method`."""
         assert data is not None
-        settings = TrainingConfig.model_validate({**self.__dict__, "seed": request.seed})
+        settings = TrainingConfig(**dataclasses.asdict(self), seed=request.seed)
         student = request.hardware.place(request.fresh())
         steps = train(student, data, settings, request.hardware, request.progress, replay=False)
         for epoch, loss in steps:

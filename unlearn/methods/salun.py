@@ -1,61 +1,52 @@
-"""SalUn: random labels are learned by those weights alone that the forgotten classes hang on.
+"""SalUn: learn random labels with those weights alone that matter to the forget classes.
 
     g = gradient of CE(T(X_F), Y_F) over the images of the forget classes
     m = 1 at the share k of all weights where |g| is largest, 0 elsewhere
-    Y' = Y, but at the forget classes a random retain class, drawn once for each image
-    minimise CE(S(X), Y') over all images, the student from the teacher, gradients times m
+    Y' = Y; at the forget classes a random retain class, drawn once for each image
+    minimise CE(S(X), Y') over all images, gradients times m, starting from the teacher T
 
-"SalUn" (Fan et al., ICLR 2024); as in its code (`generate_mask.py`, `RL.py`), SGD with momentum.
-The code decays weights and draws any class anew in every epoch, the true one among them; here
-nothing moves a weight that the mask keeps, and a label is another class as the paper says. On
-inverted images (`method/source=inverted`) it needs no data.
+"SalUn" (Fan et al., ICLR 2024). As in its code (`generate_mask.py`, `RL.py`), with SGD and
+momentum. The code decays weights, and draws any class anew in every epoch, the true one among
+them. Here nothing moves a weight outside the mask, and a label is another class as in the paper.
+On inverted images (`method/source=inverted`) it needs no data.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from typing import ClassVar
 
 import torch
+from pydantic.dataclasses import dataclass
 from torch import Tensor
 from torch.optim import SGD
 
-from unlearn.data.tensors import Access, Split
+from unlearn.config.schema import CLOSED, Share
+from unlearn.data.tensors import Split
 from unlearn.protocol import Request, Steps
-from unlearn.synthesis.sources import Source
-from unlearn.training.loops import average_gradients, run_epochs
-from unlearn.training.losses import class_loss, relabelled
-from unlearn.training.student import taught_student
+from unlearn.synthesis.sources import WantedClasses
+from unlearn.training.labelled import EpochMethod
+from unlearn.training.loops import average_gradients
+from unlearn.training.losses import make_class_loss, relabel_randomly
+from unlearn.training.student import copy_teacher
 
 
-@dataclass(frozen=True, kw_only=True)
-class SaliencyUnlearning:
-    """The teacher's salient weights trained on, the forget classes' images under other labels.
+@dataclass(config=CLOSED, kw_only=True)
+class SaliencyUnlearning(EpochMethod):
+    """Train the teacher's salient weights, the forget classes' images under other labels.
 
-    Args:
-        source: of the images.
-        salient: k, the share of weights that may change, in [0, 1].
-        epochs: over the images.
-        batch_size: of a step.
-        learning_rate: of SGD with momentum 0.9.
+    Args: those of `EpochMethod` (the optimiser is SGD with momentum 0.9), and
+        salient: Share of the weights that may change (k in the paper), in [0, 1].
     """
 
-    source: Source
-    salient: float
-    epochs: int
-    batch_size: int
-    learning_rate: float
-
-    @property
-    def access(self) -> Access:
-        """All classes' images, or none where the source makes them."""
-        return self.source.access("all")
+    wanted: ClassVar[WantedClasses] = "all"
+    salient: Share
 
     def unlearn(self, request: Request, data: Split | None) -> Steps:
         """Yield the state after each step of the source, each batch of g and each epoch."""
         random = torch.Generator().manual_seed(request.seed)
-        examples = yield from self.source.examples(request, data, "all", random)
-        student = taught_student(request)
+        examples = yield from self.collect(request, data, random)
+        student = copy_teacher(request)
         gradients = yield from average_gradients(
             "saliency",
             student.eval(),
@@ -65,34 +56,27 @@ class SaliencyUnlearning:
             request=request,
             random=random,
         )
-        masks = salient_weights(gradients, self.salient)
+        masks = find_salient(gradients, self.salient)
 
-        def adjust() -> None:
-            for weight, mask in zip(student.parameters(), masks, strict=True):
+        def mask() -> None:
+            for weight, salient in zip(student.parameters(), masks, strict=True):
                 if weight.grad is not None:
-                    weight.grad.mul_(mask)
+                    weight.grad.mul_(salient)
 
-        examples = relabelled(examples, request, random)
-        yield from run_epochs(
-            "salun",
-            student.train(),
-            SGD(student.parameters(), self.learning_rate, momentum=0.9),
-            class_loss(student, examples, request.hardware),
-            rows=len(examples.labels),
-            batch_size=self.batch_size,
-            epochs=self.epochs,
-            request=request,
-            random=random,
-            adjust=adjust,
-        )
+        examples = relabel_randomly(examples, request, random)
+        student.train()
+        optimizer = SGD(student.parameters(), self.learning_rate, momentum=0.9)
+        loss_of = make_class_loss(student, examples, request.hardware)
+        rows = len(examples.labels)
+        yield from self.train("salun", student, optimizer, loss_of, rows, request, random, mask)
 
 
-def salient_weights(gradients: Sequence[Tensor], share: float) -> list[Tensor]:
-    """Which weights have the largest gradients in magnitude, all tensors taken together.
+def find_salient(gradients: Sequence[Tensor], share: float) -> list[Tensor]:
+    """Find the weights with the largest gradients in magnitude, all tensors taken together.
 
     Args:
-        gradients: one a parameter.
-        share: of all weights, in [0, 1].
+        gradients: One tensor a parameter.
+        share: Share of all weights, in [0, 1].
 
     Returns:
         Bool tensors in the gradients' shapes.

@@ -1,4 +1,4 @@
-"""Subspace removal: each layer is made blind to what the forgotten classes alone bring into it.
+"""Subspace removal: project the forget classes' own input directions out of each layer.
 
     for each convolution and linear layer with weights W, of the teacher:
         for F = forget and R = retain classes:
@@ -8,7 +8,7 @@
         W <- W (I - (M_F - M_F M_R))^T
 
 "Deep Unlearning: Fast and Efficient Gradient-free Class Forgetting" (Kodge et al., TMLR 2024),
-and its code (class_forgetting): all inputs are the teacher's, biases and batch norm stay. The
+and its code (class_forgetting): all inputs are the teacher's; biases and batch norm stay. The
 paper searches a_F and a_R by training accuracy; here they are fixed. On inverted images
 (`method/source=inverted`) it needs no data.
 """
@@ -17,53 +17,49 @@ from __future__ import annotations
 
 from collections.abc import Generator, Mapping
 from contextlib import ExitStack
-from dataclasses import dataclass
 from functools import partial
+from typing import ClassVar
 
 import torch
 import torch.nn.functional as F
+from pydantic import PositiveFloat, PositiveInt
+from pydantic.dataclasses import dataclass
 from torch import Tensor, nn
 
-from unlearn.data.tensors import Access, Split
+from unlearn.config.schema import CLOSED
+from unlearn.data.tensors import Split
 from unlearn.protocol import Request, State, Steps
-from unlearn.synthesis.sources import Source
-from unlearn.training.student import taught_student
+from unlearn.synthesis.sources import WantedClasses
+from unlearn.training.labelled import LabelledMethod
+from unlearn.training.student import copy_teacher
 
 Layer = nn.Conv2d | nn.Linear
 
 
-@dataclass(frozen=True, kw_only=True)
-class SubspaceRemoval:
-    """The teacher with the forget classes' input directions projected out of its weights.
+@dataclass(config=CLOSED, kw_only=True)
+class SubspaceRemoval(LabelledMethod):
+    """Project the forget classes' input directions out of the teacher's weights.
 
-    Args:
-        source: of the images.
-        images: of each class that are looked at, at most.
-        batch_size: images looked at together; patches of a convolution take much memory.
-        forget_scale: a_F: how fully the forget classes' directions count as theirs.
-        retain_scale: a_R: how fully the retain classes' directions are kept.
+    Args: those of `LabelledMethod` (patches of a convolution's batch take much memory), and
+        images: Largest number of images of each class that are looked at, at least 1.
+        forget_scale: How fully the forget classes' directions count as theirs (a_F), above 0.
+        retain_scale: How fully the retain classes' directions are kept (a_R), above 0.
     """
 
-    source: Source
-    images: int
-    batch_size: int
-    forget_scale: float
-    retain_scale: float
-
-    @property
-    def access(self) -> Access:
-        """All classes' images, or none where the source makes them."""
-        return self.source.access("all")
+    wanted: ClassVar[WantedClasses] = "all"
+    images: PositiveInt
+    forget_scale: PositiveFloat
+    retain_scale: PositiveFloat
 
     def unlearn(self, request: Request, data: Split | None) -> Steps:
         """Yield the state after each step of the source, each batch and the projection."""
         random = torch.Generator().manual_seed(request.seed)
-        examples = yield from self.source.examples(request, data, "all", random, self.images)
-        student = taught_student(request).eval()
+        examples = yield from self.collect(request, data, random, self.images)
+        student = copy_teacher(request).eval()
         layers = {n: m for n, m in student.named_modules() if isinstance(m, Layer)}
         forget, retain = (examples.of(kind).images for kind in (request.forget, request.retain))
-        products = yield from self._look("forget", student, layers, forget, request)
-        others = yield from self._look("retain", student, layers, retain, request)
+        products = yield from self._sum_products("forget", student, layers, forget, request)
+        others = yield from self._sum_products("retain", student, layers, retain, request)
         with torch.no_grad():
             for name, layer in layers.items():
                 project(
@@ -74,7 +70,7 @@ class SubspaceRemoval:
         yield State("project", 1, 1, student)
 
     @torch.no_grad()
-    def _look(
+    def _sum_products(
         self,
         kind: str,
         network: nn.Module,
@@ -82,7 +78,7 @@ class SubspaceRemoval:
         images: Tensor,
         request: Request,
     ) -> Generator[State, object, dict[str, Tensor]]:
-        """Yield the state after each batch; return what `inner_products` sums up to."""
+        """Yield the state after each batch; return the sums of each layer's inner products."""
         sums = {name: _no_products(layer) for name, layer in layers.items()}
         batches = images.split(self.batch_size)
         stage = f"inputs.{kind}"
@@ -109,14 +105,11 @@ def _add(total: Tensor, layer: Layer, inputs: tuple[Tensor]) -> None:
 
 
 def inner_products(layer: Layer, inputs: Tensor) -> Tensor:
-    """The sum over inputs x of x x^T, x as a row of the weights meets it.
+    """Sum over inputs x of x x^T, (g, d, d), with x as a row of the weights meets it.
 
     Args:
-        layer: a convolution with g groups of weights (out, d), or a linear layer (g = 1).
-        inputs: of the layer, (B, C, H, W) or (..., d).
-
-    Returns:
-        (g, d, d).
+        layer: Convolution with g groups of weights (out, d), or a linear layer (g = 1).
+        inputs: Inputs of the layer, (B, C, H, W) or (..., d).
     """
     if isinstance(layer, nn.Linear):
         rows = inputs.flatten(0, -2)

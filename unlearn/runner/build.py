@@ -107,6 +107,9 @@ def _method(config: RunConfig) -> Method:
         raise ConfigError("method._target_", config.method.factory, reason)
     if config.dataset.factory is None and access != "none":
         raise ConfigError("dataset", "none", f"method={config.method.name} needs data ({access})")
+    if access == "oracle" and config.evaluation.every is None:
+        told = f"method={config.method.name} with these settings is told test accuracies"
+        raise ConfigError("evaluation.every", None, f"must be given: {told}")
     return method
 
 

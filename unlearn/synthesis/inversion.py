@@ -1,4 +1,4 @@
-"""DeepInversion: images optimised until a frozen network's batch norm finds them familiar.
+"""DeepInversion: images optimised until a frozen network's batch norm takes them for real ones.
 
 "Dreaming to Distill", Yin et al., CVPR 2020, equations 2 to 4; written from the equations.
 """
@@ -21,14 +21,15 @@ from unlearn.errors import RunError
 from unlearn.models.network import batch_norms
 from unlearn.protocol import Request, State
 
-Inverting = Generator[tuple[int, dict[str, Tensor]], None, Tensor]
-
 
 class BatchNormPrior(ExitStack):
-    """While entered, `penalty()` says how far the last batch is from the running statistics.
+    """Measures, while entered, how far a batch is from a network's running statistics.
 
-    R_BN = sum over layers of ||var - running_var||_2 + ||mean - running_mean||_2 (eq. 4), the
-    first layer times `first_layer_factor`.
+    R_BN = sum over layers of ||var - running_var||_2 + ||mean - running_mean||_2 (eq. 4).
+
+    Args:
+        network: Network in eval mode whose forward passes are listened to.
+        first_layer_factor: Factor of the first layer's term, at least 0.
     """
 
     def __init__(self, network: nn.Module, first_layer_factor: float) -> None:
@@ -64,7 +65,10 @@ def statistics_distance(inputs: Tensor, layer: nn.BatchNorm2d) -> Tensor:
 
 
 def total_variation(images: Tensor) -> Tensor:
-    """TV_l2: the l2 norms of the differences to the four forward neighbours, summed (eq. 3)."""
+    """TV_l2 of images (N, C, H, W), a scalar (eq. 3).
+
+    It is the sum of the l2 norms of the differences to the four forward neighbours.
+    """
     right = images[..., :, 1:] - images[..., :, :-1]
     down = images[..., 1:, :] - images[..., :-1, :]
     diagonal = images[..., 1:, 1:] - images[..., :-1, :-1]
@@ -77,39 +81,49 @@ class DeepInversion:
     """CE(T(x), y) + batch_norm_weight * R_BN + tv_weight * TV_l2 + l2_weight * ||x||_2.
 
     Args:
-        steps: of Adam (betas 0.5, 0.9), cosine after a linear warm-up.
-        learning_rate: at the peak.
-        warmup: steps of the warm-up.
-        batch_norm_weight: of R_BN; 0 for networks without batch norm.
-        first_layer_factor: of the first layer in R_BN.
-        tv_weight: of the total variation.
-        l2_weight: of the mean l2 norm of an image.
-        jitter: largest shift in pixels, drawn anew for each step.
-        flip: whether half of the steps see the batch mirrored.
+        steps: Steps of Adam (betas 0.5, 0.9), cosine to zero after a linear warm-up.
+        learning_rate: Learning rate at the end of the warm-up.
+        tv_weight: Weight of the total variation.
+        warmup: Steps of the warm-up.
+        batch_norm_weight: Weight of R_BN; 0 for networks without batch norm.
+        first_layer_factor: Factor of the first layer in R_BN.
+        l2_weight: Weight of the mean l2 norm of an image.
+        jitter: Largest shift in pixels; each step draws its own.
+        flip: Whether half of the steps see the batch mirrored.
     """
 
     steps: int
     learning_rate: float
-    warmup: int
-    batch_norm_weight: float
-    first_layer_factor: float
     tv_weight: float
-    l2_weight: float
-    jitter: int
-    flip: bool
+    warmup: int = 0
+    batch_norm_weight: float = 0.0
+    first_layer_factor: float = 1.0
+    l2_weight: float = 0.0
+    jitter: int = 0
+    flip: bool = False
 
-    def invert(self, request: Request, labels: Tensor, random: torch.Generator) -> Inverting:
-        """Yield each step and its loss terms; return the images (N, C, H, W).
-
-        Images stay floats between the normalised values of black and white.
+    def invert(
+        self,
+        request: Request,
+        labels: Tensor,
+        random: torch.Generator,
+        before: int = 0,
+        total: int | None = None,
+    ) -> Generator[State, object, Tensor]:
+        """Yield the state after each step; return the images.
 
         Args:
-            request: teacher, shape and bounds.
-            labels: class of each image, (N,), on the device.
-            random: noise, shifts and flips.
+            request: Teacher, shape and bounds of an image, hardware and progress.
+            labels: Class of each image, (N,), on the device.
+            random: Draws noise, shifts and flips.
+            before: Steps of the stage `invert` that were done for other batches.
+            total: Steps of the stage; None: those of this batch.
+
+        Returns:
+            (N, C, H, W), normalised, between black and white.
 
         Raises:
-            RunError: if the images are not finite.
+            RunError: If the images are not finite.
         """
         images = torch.randn(len(labels), *request.shape, generator=random).to(labels.device)
         images = images.clamp(request.lowest, request.highest).requires_grad_()
@@ -128,7 +142,8 @@ class DeepInversion:
                 schedule.step()
                 with torch.no_grad():
                     images.clamp_(request.lowest, request.highest)
-                yield step, {k: v.detach() for k, v in terms.items()}
+                scalars = {name: term.detach() for name, term in terms.items()}
+                yield State("invert", before + step, total or self.steps, None, scalars)
         if not torch.isfinite(images).all():
             raise RunError(
                 f"method.inversion_learning_rate={self.learning_rate}: the inverted images are "
@@ -166,12 +181,40 @@ class DeepInversion:
         return 0.5 * (1 + math.cos(math.pi * min(1.0, done)))
 
 
-def invert_states(inverting: Inverting, before: int, total: int) -> Generator[State, None, Tensor]:
-    """The states of one batch's inversion, after `before` steps for others; its images."""
-    while True:
-        try:
-            step, terms = next(inverting)
-        except StopIteration as end:
-            images: Tensor = end.value
-            return images
-        yield State("invert", before + step, total, None, dict(terms))
+def is_recognised(logits: Tensor, labels: Tensor) -> Tensor:
+    """Which images the teacher answers with the class that they were made for, bool (N,).
+
+    Of a class without such an image, all images count: they are the nearest to it.
+
+    Args:
+        logits: Logits of the teacher, (N, K).
+        labels: Class that each image was made for, (N,).
+    """
+    right = logits.argmax(dim=1) == labels
+    found = torch.zeros(logits.shape[1], dtype=torch.bool, device=logits.device)
+    found[labels[right]] = True
+    return right | ~found[labels]
+
+
+def describe_answers(logits: Tensor, labels: Tensor) -> dict[str, Tensor]:
+    """Describe what the teacher answers to synthesised images.
+
+    Args:
+        logits: Logits of the teacher, (N, K).
+        labels: Class that each image was made for, (N,), each class equally often.
+
+    Returns:
+        `confidence.k`: mean probability of class k over the images made for it, for each class
+        that images were made for. `answered`: share of images answered with their class.
+        `balance`: entropy of the answers divided by that of an even spread over all K classes, in
+        [0, 1].
+    """
+    wanted = labels.unique()
+    probabilities = logits.softmax(dim=1)[torch.arange(len(labels)), labels]
+    figures = {
+        f"confidence.{label}": probabilities[labels == label].mean() for label in wanted.tolist()
+    }
+    answers = logits.argmax(dim=1)
+    shares = answers.bincount(minlength=logits.shape[1]) / len(answers)
+    spread = torch.special.entr(shares).sum() / math.log(logits.shape[1])
+    return {**figures, "answered": (answers == labels).double().mean(), "balance": spread}

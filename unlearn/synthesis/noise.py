@@ -13,7 +13,7 @@ from torch import Tensor
 from torch.optim import Adam
 
 from unlearn.errors import RunError
-from unlearn.protocol import Request
+from unlearn.protocol import Request, Samples, State
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -21,16 +21,16 @@ class ClassNoises:
     """Optimises a set of noises for each class against a frozen teacher.
 
     Args:
-        noises: a class.
-        steps: of Adam.
-        learning_rate: at the start; halved for a class whose loss has not improved for
-            `patience` steps.
-        regularisation: lambda, on the squared norm (summed over C, H, W) of the noises that
-            maximise.
-        patience: in steps.
-        maximised: share of a forget class's noises that maximise the error, in [0, 1]; the
-            others, and all of the retain classes', minimise it. 1 as published.
-        valid: whether noises stay between black and white; as published they go anywhere.
+        noises: Noises of each class.
+        steps: Steps of Adam.
+        learning_rate: Learning rate at the start. It is halved for a class whose loss has not
+            improved for `patience` steps.
+        regularisation: Weight of the squared norm (summed over C, H, W) of the noises that
+            maximise the error (lambda in the paper).
+        patience: Steps without improvement before the rate is halved.
+        maximised: Share of a forget class's noises that maximise the error, in [0, 1]. The others,
+            and all noises of the retain classes, minimise it. 1 as published.
+        valid: Whether noises stay between black and white; as published they are unbounded.
     """
 
     noises: int
@@ -43,19 +43,16 @@ class ClassNoises:
 
     def optimise(
         self, request: Request, random: torch.Generator, classes: Sequence[int] | None = None
-    ) -> Generator[tuple[int, Tensor, Tensor], None, Tensor]:
-        """Yield the step, the noises (k, n, C, H, W) and each class's loss (k,).
+    ) -> Generator[State, object, Tensor]:
+        """Yield the state after each step; return the noises (k, n, C, H, W).
 
         Args:
-            request: teacher, shape, number of classes and forget classes.
-            random: draws the noises.
-            classes: the k classes that get noises; None: all.
-
-        Returns:
-            The noises.
+            request: Teacher, shape, number of classes and forget classes.
+            random: Draws the noises that the optimisation starts from.
+            classes: The k classes that get noises; None: all.
 
         Raises:
-            RunError: if a loss is not finite.
+            RunError: If a loss is not finite.
         """
         device = request.hardware.device
         chosen = range(request.num_classes) if classes is None else classes
@@ -66,6 +63,8 @@ class ClassNoises:
         ]
         self._confine(noises, request)
         forget = request.forget_mask[labels]
+        shown = {"noise.retain": ~forget, "noise.forget": forget}
+        shown = {name: rows for name, rows in shown.items() if rows.any()}
         optimizer = Adam([{"params": [n]} for n in noises], self.learning_rate, fused=True)
         losses_of = request.hardware.compile(self.losses)
         answer = partial(request.hardware.run, request.teacher)
@@ -88,23 +87,23 @@ class ClassNoises:
             stale.copy_(torch.where(reached < best, 0, stale + 1))
             best.copy_(torch.minimum(best, reached))
             self._halve(optimizer, stale)
-            yield step, torch.stack(noises).detach(), losses.detach()
+            scalars = {name: losses.detach()[rows].mean() for name, rows in shown.items()}
+            samples = None
+            if step == self.steps:
+                samples = Samples.of_each_class(torch.stack(noises).detach(), labels)
+            yield State("noise", step, self.steps, None, scalars, samples)
         return torch.stack(noises).detach()
 
     def losses(
-        self,
-        answer: Callable[[Tensor], Tensor],
-        noises: Tensor,
-        labels: Tensor,
-        forget: Tensor,
+        self, answer: Callable[[Tensor], Tensor], noises: Tensor, labels: Tensor, forget: Tensor
     ) -> Tensor:
-        """Each class's loss (k,) on its noises.
+        """Loss of each class on its noises, (k,).
 
         Args:
-            answer: maps images (B, C, H, W) to the teacher's logits (B, K).
+            answer: Maps images (B, C, H, W) to the teacher's logits (B, K).
             noises: (k, n, C, H, W).
-            labels: the classes (k,).
-            forget: bool (k,), true at those of them that are to be forgotten.
+            labels: The k classes, (k,).
+            forget: Bool (k,), true at those of them that are to be forgotten.
         """
         count = noises.shape[1]
         logits = answer(noises.flatten(0, 1))
@@ -116,7 +115,7 @@ class ClassNoises:
         ).mean(dim=1)
 
     def maximising(self, forget: Tensor) -> Tensor:
-        """Which noises maximise the error, bool (k, n); `forget` (k,) says of which classes."""
+        """Which noises maximise the error, bool (k, n); `forget` is bool (k,)."""
         turn = torch.arange(self.noises, device=forget.device)
         return forget[:, None] & (turn < round(self.maximised * self.noises))
 

@@ -1,25 +1,32 @@
-"""Labelled images for methods that need them: real training rows or inverted images."""
+"""Labelled images for the methods that need them: real training rows or inverted images."""
 
 from __future__ import annotations
 
 from collections.abc import Generator
-from dataclasses import dataclass
-from typing import Literal, NamedTuple, Protocol
+from typing import Literal, NamedTuple, Protocol, runtime_checkable
 
 import torch
+from pydantic import NonNegativeFloat, PositiveFloat, PositiveInt
+from pydantic.dataclasses import dataclass
 from torch import Tensor
 
+from unlearn.config.schema import CLOSED
 from unlearn.data.images import choose
 from unlearn.data.tensors import Access, Split, draw_rows
 from unlearn.models.network import has_batch_norm
 from unlearn.protocol import Request, State
-from unlearn.synthesis.inversion import DeepInversion, invert_states
+from unlearn.synthesis.inversion import DeepInversion
 
 WantedClasses = Literal["forget", "retain", "all"]
 
 
 class Examples(NamedTuple):
-    """Images (N, C, H, W), normalised, and their classes (N,), int64, on the device."""
+    """Labelled images on the device.
+
+    Args:
+        images: (N, C, H, W), normalised.
+        labels: Classes, (N,), int64.
+    """
 
     images: Tensor
     labels: Tensor
@@ -29,17 +36,18 @@ class Examples(NamedTuple):
         rows = torch.isin(self.labels, torch.tensor(classes, device=self.labels.device))
         return Examples(choose(self.images, rows), self.labels[rows])
 
-    def most(self, count: int, random: torch.Generator) -> Examples:
-        """At most `count` rows of each class, drawn at random, class by class."""
+    def draw(self, count: int, random: torch.Generator) -> Examples:
+        """At most `count` rows of each class, drawn at random; see `draw_rows`."""
         rows = draw_rows(self.labels, count, random)
         return Examples(choose(self.images, rows), self.labels[rows])
 
 
+@runtime_checkable
 class Source(Protocol):
-    """Hands a method its images; a method written for real images runs on synthesised ones too."""
+    """Gives a method its labelled images, so that one method runs on real or synthesised ones."""
 
     def access(self, wanted: WantedClasses) -> Access:
-        """The access that a method needs which asks for the images of these classes."""
+        """The access to real data that images of these classes take."""
         ...
 
     def examples(
@@ -53,33 +61,27 @@ class Source(Protocol):
         """Yield the state after each step of a synthesis, if there is one; return the images.
 
         Args:
-            request: the teacher and what is known of its inputs.
-            data: what the runner granted, or None.
-            wanted: whose classes' images.
-            random: of everything random.
-            most: images of each class that the method takes, drawn at random; None: all.
+            request: The teacher and what is known of its inputs.
+            data: Training rows that the runner granted, or None.
+            wanted: Classes whose images are wanted.
+            random: Generator of everything random.
+            most: Largest number of images of each class, drawn at random; None: all.
         """
         ...
 
 
-def classes_of(request: Request, wanted: WantedClasses) -> tuple[int, ...]:
-    """The class indices that a method asks for."""
-    every = tuple(range(request.num_classes))
-    return {"forget": request.forget, "retain": request.retain, "all": every}[wanted]
-
-
-@dataclass(frozen=True, kw_only=True)
+@dataclass(config=CLOSED, kw_only=True)
 class Real:
-    """The training rows of the classes wanted; the record's ledger counts them.
+    """The training rows of the wanted classes; the record counts what is read of them.
 
     Args:
-        most: rows of each class, drawn at random; None: all of them.
+        most: Largest number of rows of each class, drawn at random, at least 1; None: all.
     """
 
-    most: int | None
+    most: PositiveInt | None
 
     def access(self, wanted: WantedClasses) -> Access:
-        """Just what is asked for."""
+        """The rows of the wanted classes."""
         return wanted
 
     def examples(
@@ -90,7 +92,7 @@ class Real:
         random: torch.Generator,
         most: int | None = None,
     ) -> Generator[State, object, Examples]:
-        """Those rows, of the ones that the runner granted; see `Source`."""
+        """Return the rows that the runner granted; see `Source`."""
         yield from ()
         assert data is not None
         limits = [limit for limit in (self.most, most) if limit is not None]
@@ -99,27 +101,27 @@ class Real:
         return Examples(data.images, data.labels)
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(config=CLOSED, kw_only=True)
 class Inverted:
-    """DeepInversion images of the classes wanted, all optimised at once ("Dreaming to Distill").
+    """DeepInversion images of the wanted classes, all optimised in one batch.
 
     Args:
-        images: of each class.
-        steps: of Adam, a tenth of them to warm up.
-        learning_rate: at the peak.
-        batch_norm_weight: of the distance to the teacher's batch-norm statistics; a teacher
-            without batch norm has no such term.
-        tv_weight: of the total variation.
+        images: Images of each class, at least 1.
+        steps: Steps of Adam, at least 1; a tenth of them warm up.
+        learning_rate: Largest learning rate, above 0.
+        batch_norm_weight: Weight of the distance to the teacher's batch-norm statistics, at least
+            0; a teacher without batch norm has no such term.
+        tv_weight: Weight of the total variation, at least 0.
     """
 
-    images: int
-    steps: int
-    learning_rate: float
-    batch_norm_weight: float
-    tv_weight: float
+    images: PositiveInt
+    steps: PositiveInt
+    learning_rate: PositiveFloat
+    batch_norm_weight: NonNegativeFloat
+    tv_weight: NonNegativeFloat
 
     def access(self, wanted: WantedClasses) -> Access:
-        """No data, whatever is asked for."""
+        """No data."""
         return "none"
 
     def examples(
@@ -130,22 +132,19 @@ class Inverted:
         random: torch.Generator,
         most: int | None = None,
     ) -> Generator[State, object, Examples]:
-        """Invert the images; see `Source`."""
-        labels = torch.tensor(classes_of(request, wanted)).repeat(self.images)
-        labels = labels.to(request.hardware.device)
-        prior = self.batch_norm_weight if has_batch_norm(request.teacher) else 0.0
+        """Yield the state after each inversion step; return the images; see `Source`."""
+        every = tuple(range(request.num_classes))
+        classes = {"forget": request.forget, "retain": request.retain, "all": every}[wanted]
+        labels = torch.tensor(classes).repeat(self.images).to(request.hardware.device)
         inversion = DeepInversion(
             steps=self.steps,
             learning_rate=self.learning_rate,
             warmup=self.steps // 10,
-            batch_norm_weight=prior,
+            batch_norm_weight=self.batch_norm_weight if has_batch_norm(request.teacher) else 0.0,
             first_layer_factor=10.0,
             tv_weight=self.tv_weight,
-            l2_weight=0.0,
             jitter=1,
-            flip=False,
         )
-        inverting = inversion.invert(request, labels, random)
-        images = yield from invert_states(inverting, 0, self.steps)
+        images = yield from inversion.invert(request, labels, random)
         examples = Examples(images, labels)
-        return examples if most is None else examples.most(most, random)
+        return examples if most is None else examples.draw(most, random)

@@ -1,18 +1,20 @@
-"""What methods with an adversarial generator share: networks, optimisers, batches and steps."""
+"""What methods with an adversarial generator share: settings, networks, batches and steps."""
 
 from __future__ import annotations
 
 from abc import abstractmethod
 from collections.abc import Callable
 from contextlib import ExitStack
-from dataclasses import dataclass
-from typing import Any, ClassVar, Literal, NamedTuple
+from typing import Annotated, Any, ClassVar, Literal, NamedTuple
 
 import torch
+from pydantic import Field, NonNegativeInt, PositiveFloat, PositiveInt
+from pydantic.dataclasses import dataclass
 from torch import Tensor, nn
 from torch.optim import Adam, Optimizer
 from torch.optim.lr_scheduler import CosineAnnealingLR, LRScheduler
 
+from unlearn.config.schema import CLOSED, Share
 from unlearn.errors import RunError
 from unlearn.filters.compose import pass_rates
 from unlearn.models.attention import AttentionTaps
@@ -22,52 +24,54 @@ from unlearn.training.losses import Target, row_divergence, target_probabilities
 from unlearn.training.student import start_student
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(config=CLOSED, kw_only=True)
 class AdversarialSettings:
-    """The settings of all methods in which a generator makes what a student learns from.
+    """Settings of all methods in which a generator makes the images that a student learns from.
 
     Args:
-        iterations: each of generator steps and student steps.
-        batch_size: images a step.
-        student_steps: an iteration.
-        generator_steps: an iteration.
-        latent: dimension of the generator's noise.
-        generator_width: channels of the generator's first convolution.
-        learning_rate: of the student.
-        generator_learning_rate: of the generator.
-        clip: largest norm of a gradient.
-        target: what the student is taught: masked, raw or postfilter (`target_probabilities`).
-        postfilter_threshold: forget mass above which `postfilter` acts.
-        start: the teacher's share in the student's starting weights, 0 random, 1 the teacher.
-        fresh_readout: whether the forget classes' rows of the last layer start fresh.
-        batch_norm: the student's: `train`, or `frozen` at the statistics it starts with.
+        iterations: Iterations of generator steps and student steps, at least 1.
+        batch_size: Images of a step, at least 1.
+        student_steps: Student steps of an iteration, at least 1.
+        generator_steps: Generator steps of an iteration, at least 0.
+        latent: Dimension of the generator's noise, at least 1.
+        generator_width: Channels of the generator's first convolution, even.
+        learning_rate: Learning rate of the student, above 0.
+        generator_learning_rate: Learning rate of the generator, above 0.
+        clip: Largest norm of a gradient, above 0.
+        target: What the student is taught: `masked`, `raw` or `postfilter`
+            (`target_probabilities`).
+        postfilter_threshold: Forget probability above which `postfilter` acts, in [0, 1].
+        start: Share of the teacher in the student's starting weights, from 0 (random) to 1.
+        fresh_readout: Whether the forget classes' rows of the last layer start fresh.
+        batch_norm: Batch norm of the student: `train`, or `frozen` at the statistics that it
+            starts with.
     """
 
-    iterations: int
-    batch_size: int
-    student_steps: int
-    generator_steps: int
-    latent: int
-    generator_width: int
-    learning_rate: float
-    generator_learning_rate: float
-    clip: float
+    iterations: PositiveInt
+    batch_size: PositiveInt
+    student_steps: PositiveInt
+    generator_steps: NonNegativeInt
+    latent: PositiveInt
+    generator_width: Annotated[int, Field(ge=2, multiple_of=2)]
+    learning_rate: PositiveFloat
+    generator_learning_rate: PositiveFloat
+    clip: PositiveFloat
     target: Target
-    postfilter_threshold: float
-    start: float
+    postfilter_threshold: Share
+    start: Share
     fresh_readout: bool
     batch_norm: Literal["train", "frozen", "published"]
 
 
 class DistillationBatch(NamedTuple):
-    """Images of a student step, and everything of the teacher's that the student is taught.
+    """Images of a student step, and what the teacher says of them.
 
     Args:
         images: (B, C, H, W), normalised.
-        logits: the teacher's on them, (B, K).
-        target: the probabilities to learn, (B, K).
-        weights: of the rows, (B,).
-        attention: the teacher's maps (B, H * W) of each layer compared, if any is.
+        logits: Logits of the teacher, (B, K).
+        target: Probabilities that the student is taught, (B, K).
+        weights: Row weights of the filter, (B,).
+        attention: Attention maps of the teacher, (B, H * W) for each layer that is compared.
     """
 
     images: Tensor
@@ -84,9 +88,9 @@ class AdversarialTrainer(ExitStack):
     batch is made (`make_batch`) and what the student minimises (`student_loss`).
 
     Args:
-        method: the settings.
-        request: the teacher, the forget classes, the filter and the hardware.
-        layers: names of the layers whose attention maps are compared, while this is entered.
+        method: The settings.
+        request: The teacher, the forget classes, the filter and the hardware.
+        layers: Names of the layers whose attention maps `attend` gives, while this is entered.
     """
 
     stage: ClassVar[str]
@@ -111,7 +115,7 @@ class AdversarialTrainer(ExitStack):
             for network in (self.teacher, self.student)
         )
         self.random = torch.Generator().manual_seed(request.seed)
-        self.fed = torch.zeros((), device=self.hardware.device)  # batches with any weight
+        self.useful_batches = torch.zeros((), device=self.hardware.device)  # of any weight
         self.temperature = 1.0  # of the teacher's and the student's softmax
         self.compiled_generator_loss: Callable[..., Tensor] = self.generator_loss
         self.compiled_make_batch = self.hardware.compile(self.make_batch)
@@ -155,7 +159,7 @@ class AdversarialTrainer(ExitStack):
             "student_schedule": self.student_schedule,
             "generator_schedule": self.generator_schedule,
             "random": self.random,
-            "fed": self.fed,
+            "useful_batches": self.useful_batches,
         }
 
     def draw_noise(self, rows: int | None = None) -> Tensor:
@@ -180,14 +184,14 @@ class AdversarialTrainer(ExitStack):
     def synthesise(self, noise: Tensor, *beside: Any) -> DistillationBatch:
         """A batch for the student, from noise (B, latent) and what `make_batch` takes beside it."""
         batch: DistillationBatch = self.compiled_make_batch(noise, *beside)
-        self.fed += batch.weights.sum() > 0
+        self.useful_batches += batch.weights.sum() > 0
         return batch
 
     def make_batch(self, noise: Tensor, *beside: Any) -> DistillationBatch:
         """Generated images, and what the teacher answers on them."""
         images = self.hardware.run(self.generator, noise)
         logits, attention = self.attend(self.teacher_taps, images)
-        return DistillationBatch(images, logits, *self.ask(logits), attention)
+        return DistillationBatch(images, logits, *self.make_target(logits), attention)
 
     def attend(self, taps: AttentionTaps, images: Tensor) -> tuple[Tensor, list[Tensor]]:
         """Float32 logits (B, K) of a network on images, and its attention maps (B, H * W)."""
@@ -195,7 +199,7 @@ class AdversarialTrainer(ExitStack):
             logits, maps = taps(self.hardware.layout(images))
         return logits.float(), maps
 
-    def ask(self, logits: Tensor) -> tuple[Tensor, Tensor]:
+    def make_target(self, logits: Tensor) -> tuple[Tensor, Tensor]:
         """Target probabilities (B, K) and row weights (B,) from the teacher's logits (B, K)."""
         settings = self.settings
         target = target_probabilities(
@@ -245,9 +249,9 @@ class AdversarialTrainer(ExitStack):
                 "finite; lower it"
             )
 
-    def require_fed(self) -> None:
+    def require_images(self) -> None:
         """Raise `RunError` if the filter dropped every image of every batch."""
-        if not self.fed:
+        if not self.useful_batches:
             raise RunError(
                 f"filter={self.filter}: no image gets through; raise filter.gate, "
                 "filter.entropy or the method's own gate, or set null"

@@ -1,4 +1,4 @@
-"""The loops that methods share: distillation, epochs over labelled rows, averaged gradients."""
+"""The loops that methods share: distillation, epochs over rows, averaged gradients."""
 
 from __future__ import annotations
 
@@ -14,9 +14,8 @@ from unlearn.data.batches import batch_sizes
 from unlearn.errors import RunError
 from unlearn.hardware import Hardware
 from unlearn.protocol import Request, State, Steps
-from unlearn.resume import Progress
 from unlearn.synthesis.sources import Examples
-from unlearn.training.losses import class_loss, row_divergence, weighted_mean
+from unlearn.training.losses import make_class_loss, row_divergence, weighted_mean
 
 
 def distil(
@@ -28,34 +27,33 @@ def distil(
     epochs: int,
     batch_size: int,
     learning_rate: float,
-    temperature: float,
-    hardware: Hardware,
+    request: Request,
     random: torch.Generator,
-    progress: Progress,
+    temperature: float = 1.0,
 ) -> Iterator[tuple[int, Tensor]]:
-    """Teach a student fixed targets on fixed inputs: KL(target || student), Adam, cosine to zero.
+    """Teach a student fixed targets: minimise KL(target || student) with Adam, cosine to zero.
 
-    The student's train or eval mode is left as the caller set it.
+    The student's train or eval mode stays as the caller set it.
 
     Args:
-        student: on the device; its weights change in place.
+        student: On the device; its weights change in place.
         images: (N, C, H, W), normalised, or other inputs of the student (N, ...).
-        targets: probabilities (N, K); one-hot rows give plain cross-entropy.
-        weights: row weights (N,), at least 0.
-        epochs: passes over the images.
-        batch_size: rows of a step.
-        learning_rate: of the first step, above 0.
-        temperature: divides the student's logits, above 0.
-        hardware: precision and memory format.
-        random: orders the batches.
-        progress: where the loop stands.
+        targets: Probabilities (N, K); one-hot rows give plain cross-entropy.
+        weights: Row weights (N,), at least 0.
+        epochs: Passes over the rows, at least 0.
+        batch_size: Rows of a step, at least 1.
+        learning_rate: Learning rate of the first step, above 0.
+        request: Hardware and progress.
+        random: Orders the rows.
+        temperature: Divides the student's logits, above 0.
 
     Yields:
         The epoch, from 1, and the loss of its last batch, a scalar on the device.
 
     Raises:
-        RunError: if the loss is not finite, or no row has any weight.
+        RunError: If the loss is not finite, or no row has any weight.
     """
+    hardware = request.hardware
     if epochs and not weights.any():
         raise RunError(
             f"filter: lets none of {len(weights)} samples through; raise filter.gate or "
@@ -71,8 +69,8 @@ def distil(
     schedule = CosineAnnealingLR(optimizer, epochs * len(batch_sizes(len(images), batch_size)))
     parts: dict[str, Any] = {"student": student, "optimizer": optimizer}
     parts |= {"schedule": schedule, "random": random}
-    for epoch in progress.steps("distil", epochs, lambda: parts):
-        for rows in shuffled(len(images), batch_size, random, images.device):
+    for epoch in request.progress.steps("distil", epochs, lambda: parts):
+        for rows in shuffle(len(images), batch_size, random, images.device):
             loss = compiled(images[rows], targets[rows], weights[rows])
             optimizer.zero_grad()
             loss.backward()
@@ -85,10 +83,10 @@ def distil(
         yield epoch, loss.detach()
 
 
-def shuffled(
+def shuffle(
     count: int, batch_size: int, random: torch.Generator, device: torch.device
 ) -> Iterator[Tensor]:
-    """One epoch of row numbers (B,) in random order; see `batch_sizes`."""
+    """Yield the row numbers (B,) of one epoch in random order, cut as `batch_sizes` says."""
     order = torch.randperm(count, generator=random).to(device)
     yield from order.split(batch_sizes(count, batch_size))
 
@@ -106,36 +104,29 @@ def run_epochs(
     random: torch.Generator,
     adjust: Callable[[], None] | None = None,
 ) -> Steps:
-    """Yield the state after each epoch of `optimizer` on `loss_of`.
+    """Minimise a loss for some epochs; yield the state after each.
 
-    The student's train or eval mode is left as the caller set it.
+    The student's train or eval mode stays as the caller set it.
 
     Args:
-        stage: name of the loop, unique within the method.
-        student: changed in place.
-        optimizer: over its parameters.
-        loss_of: gives the loss to minimise, a scalar, on these row numbers (B,).
-        rows: how many there are.
-        batch_size: rows a step.
-        epochs: passes over all rows.
-        request: hardware and progress.
-        random: orders the rows.
-        adjust: called between the gradients and the optimiser's step.
+        stage: Name of the stage and of its loss, unique within the method.
+        student: Network that changes in place.
+        optimizer: Optimiser of the student's parameters.
+        loss_of: Gives the loss, a scalar, on row numbers (B,).
+        rows: Number of rows.
+        batch_size: Rows of a step, at least 1.
+        epochs: Passes over all rows, at least 0.
+        request: Hardware and progress.
+        random: Orders the rows.
+        adjust: Called between the gradients and the optimiser's step.
 
     Raises:
-        RunError: if the loss is not finite.
+        RunError: If the loss is not finite.
     """
     parts = {"student": student, "optimizer": optimizer, "random": random}
     for epoch in request.progress.steps(stage, epochs, lambda: parts):
         loss = run_epoch(
-            stage,
-            optimizer,
-            loss_of,
-            rows=rows,
-            batch_size=batch_size,
-            hardware=request.hardware,
-            random=random,
-            adjust=adjust,
+            stage, optimizer, loss_of, rows, batch_size, request.hardware, random, adjust
         )
         yield State(stage, epoch, epochs, student, {stage: loss})
 
@@ -144,21 +135,20 @@ def run_epoch(
     name: str,
     optimizer: Optimizer,
     loss_of: Callable[[Tensor], Tensor],
-    *,
     rows: int,
     batch_size: int,
     hardware: Hardware,
     random: torch.Generator,
     adjust: Callable[[], None] | None = None,
 ) -> Tensor:
-    """Step `optimizer` through all rows once; the last batch's loss, on the device.
+    """Step an optimiser through all rows once; return the last batch's loss, on the device.
 
-    Args: those of `passes`; `name` is what an error calls the loss.
+    The arguments are those of `run_epochs`; `name` stands for the loss in an error.
 
     Raises:
-        RunError: if the loss is not finite.
+        RunError: If the loss is not finite.
     """
-    for picked in shuffled(rows, batch_size, random, hardware.device):
+    for picked in shuffle(rows, batch_size, random, hardware.device):
         loss = loss_of(picked)
         optimizer.zero_grad()
         loss.backward()
@@ -175,36 +165,36 @@ def average_gradients(
     stage: str,
     network: nn.Module,
     examples: Examples,
-    of: Callable[[Tensor], Tensor],
+    function: Callable[[Tensor], Tensor],
     *,
     batch_size: int,
     request: Request,
     random: torch.Generator,
 ) -> Generator[State, object, list[Tensor]]:
-    """Yield the state after each batch; return the mean over batches of a function of gradients.
+    """Average a function of the gradients over batches; yield the state after each batch.
 
     Args:
-        stage: name of the loop, unique within the method.
-        network: whose parameters; it stays as it is, its mode too.
-        examples: rows of the class loss.
-        of: of each parameter's gradient (of the batch's mean loss), elementwise.
-        batch_size: rows a batch; the last may be smaller.
-        request: hardware and progress.
-        random: draws the batches.
+        stage: Name of the stage and of its loss, unique within the method.
+        network: Network whose gradients are taken. It does not change, and neither does its mode.
+        examples: Rows of the cross-entropy.
+        function: Elementwise function of each parameter's gradient of a batch's mean loss.
+        batch_size: Rows of a batch; the last may be smaller.
+        request: Hardware and progress.
+        random: Draws the batches.
 
     Returns:
         One tensor a parameter, in their order and shapes.
     """
-    loss_of = class_loss(network, examples, request.hardware)
+    loss_of = make_class_loss(network, examples, request.hardware)
     weights = list(network.parameters())
     means = [torch.zeros_like(weight) for weight in weights]
     device = request.hardware.device
-    batches = list(shuffled(len(examples.labels), batch_size, random, device))
+    batches = list(shuffle(len(examples.labels), batch_size, random, device))
     parts = {str(index): mean for index, mean in enumerate(means)}
     for step in request.progress.steps(stage, len(batches), lambda: parts):
         loss = loss_of(batches[step - 1])
         gradients = torch.autograd.grad(loss, weights, materialize_grads=True)
         for mean, gradient in zip(means, gradients, strict=True):
-            mean += of(gradient) / len(batches)
+            mean += function(gradient) / len(batches)
         yield State(stage, step, len(batches), None, {stage: loss.detach()})
     return means

@@ -23,20 +23,21 @@ def target_probabilities(
     temperature: float = 1.0,
     postfilter_threshold: float = 0.01,
 ) -> Tensor:
-    """What the student is taught to answer.
+    """Probabilities that the student is taught to answer with.
 
     Args:
-        logits: of the teacher, (B, K).
-        forget: bool (K,), true at the classes to forget.
-        target: `raw`: the teacher's softmax. `masked`: renormalised over the retain classes,
+        logits: Logits of the teacher, (B, K).
+        forget: Bool (K,), true at the classes to forget.
+        target: `raw`: the teacher's softmax. `masked`: the softmax over the retain classes,
             exactly 0 at the forget classes. `postfilter`: where a forget class holds more than
-            `postfilter_threshold` of the mass, its logit drops to the row's minimum and the
-            difference is shared out over the retain logits (ISPF, AAAI 2025, and its code).
-        temperature: divides the logits.
-        postfilter_threshold: in [0, 1].
+            `postfilter_threshold` of the probability, its logit drops to the row's minimum and
+            the difference is shared out over the retain logits ("Toward Efficient Data-Free
+            Unlearning", ISPF, AAAI 2025, and its code).
+        temperature: Divides the logits, above 0.
+        postfilter_threshold: Probability in [0, 1].
 
     Returns:
-        (B, K), rows sum to 1.
+        (B, K); each row sums to 1.
     """
     if target == "masked":
         logits = logits.masked_fill(forget, -torch.inf)
@@ -53,12 +54,12 @@ def _postfilter(logits: Tensor, forget: Tensor, threshold: float) -> Tensor:
 
 
 def row_divergence(target: Tensor, logits: Tensor, temperature: float = 1.0) -> Tensor:
-    """KL(target || softmax(logits / temperature)) of each row in nats, (B,).
+    """KL(target || softmax(logits / temperature)) of each row, (B,), nats.
 
     Args:
-        target: probabilities (B, K); zeros add nothing.
-        logits: of the student, (B, K).
-        temperature: divides the logits.
+        target: Probabilities (B, K); zeros add nothing.
+        logits: Logits of the student, (B, K).
+        temperature: Divides the logits, above 0.
     """
     log_student = (logits / temperature).log_softmax(dim=1)
     # The clamp gives zeros a finite gradient, which xlogy does not: the generator needs it.
@@ -66,36 +67,21 @@ def row_divergence(target: Tensor, logits: Tensor, temperature: float = 1.0) -> 
     return (target * (log_target - log_student)).sum(dim=1)
 
 
-def answer_loss(
-    student: nn.Module,
-    images: Tensor,
-    target: Tensor,
-    hardware: Hardware,
-    temperature: float = 1.0,
-) -> Callable[[Tensor], Tensor]:
-    """The mean divergence in nats of the student from target rows (N, K), on row numbers (B,)."""
-
-    def loss_of(rows: Tensor) -> Tensor:
-        logits = hardware.run(student, images[rows])
-        return row_divergence(target[rows], logits, temperature).mean()
-
-    return loss_of
-
-
 def weighted_mean(rows: Tensor, weights: Tensor) -> Tensor:
-    """Mean of per-row values (B,) under row weights (B,); 0 where all weights are 0."""
+    """Mean of row values (B,) under row weights (B,), a scalar; 0 where all weights are 0."""
     return (rows * weights).sum() / weights.sum().clamp(min=1e-6)
 
 
 def attention_loss(teacher: list[Tensor], student: list[Tensor], weights: Tensor) -> Tensor:
-    """Sum over layers of the weighted mean squared difference of attention maps.
+    """Sum over layers of the weighted mean squared difference of attention maps, a scalar.
 
-    "Zero-Shot Machine Unlearning", eq. for L_at; mean over samples and positions as in its code.
+    "Zero-Shot Machine Unlearning" (TIFS 2023), equation of L_at. As in its code, the mean is over
+    samples and positions.
 
     Args:
-        teacher: normalised maps (B, H * W) of each layer.
-        student: the same of the student.
-        weights: row weights (B,).
+        teacher: Normalised maps (B, H * W) of each layer of the teacher.
+        student: The same of the student.
+        weights: Row weights (B,).
     """
     losses = [
         weighted_mean((t - s).square().mean(dim=1), weights)
@@ -104,10 +90,40 @@ def attention_loss(teacher: list[Tensor], student: list[Tensor], weights: Tensor
     return torch.stack(losses).sum() if losses else weights.new_zeros(())
 
 
-def class_loss(
+def make_target_loss(
+    student: nn.Module,
+    images: Tensor,
+    target: Tensor,
+    hardware: Hardware,
+    temperature: float = 1.0,
+) -> Callable[[Tensor], Tensor]:
+    """Return a function of row numbers (B,): the mean KL(target || student) on them, nats.
+
+    Args:
+        student: Maps images to logits.
+        images: (N, C, H, W), normalised.
+        target: Probabilities (N, K) that the student is taught.
+        hardware: Precision and memory format.
+        temperature: Divides the student's logits, above 0.
+    """
+
+    def loss_of(rows: Tensor) -> Tensor:
+        logits = hardware.run(student, images[rows])
+        return row_divergence(target[rows], logits, temperature).mean()
+
+    return loss_of
+
+
+def make_class_loss(
     student: nn.Module, examples: Examples, hardware: Hardware
 ) -> Callable[[Tensor], Tensor]:
-    """The mean cross-entropy in nats of the student on row numbers (B,) of the examples."""
+    """Return a function of row numbers (B,): the mean cross-entropy on them, nats.
+
+    Args:
+        student: Maps images to logits.
+        examples: Images and their classes.
+        hardware: Precision and memory format.
+    """
 
     def loss_of(rows: Tensor) -> Tensor:
         logits = hardware.run(student, examples.images[rows])
@@ -116,8 +132,8 @@ def class_loss(
     return loss_of
 
 
-def relabelled(examples: Examples, request: Request, random: torch.Generator) -> Examples:
-    """The same rows, each of a forget class under a random retain class."""
+def relabel_randomly(examples: Examples, request: Request, random: torch.Generator) -> Examples:
+    """Give each image of a forget class a retain class drawn at random; the others keep theirs."""
     images, labels = examples
     retain = torch.tensor(request.retain)
     drawn = retain[torch.randint(len(retain), labels.shape, generator=random)].to(labels.device)

@@ -1,6 +1,8 @@
-"""The student a method starts from, and changes to its last layer."""
+"""The student that a method starts from, and changes to its last layer."""
 
 from __future__ import annotations
+
+from typing import Literal
 
 import torch
 from torch import Tensor, nn
@@ -12,17 +14,19 @@ from unlearn.models.copies import copy_network
 from unlearn.models.network import freeze_batch_norm, readout, renew_readout, shrink_and_perturb
 from unlearn.protocol import Request
 
+BatchNorm = Literal["train", "frozen"]  # frozen: at the statistics that the student starts with
+
 
 def start_student(
     request: Request, *, share: float, fresh_readout: bool, frozen: bool
 ) -> nn.Module:
-    """A student between teacher and random, on the device, in train mode.
+    """Make a student between teacher and random weights, on the device, in train mode.
 
     Args:
-        request: the teacher, and how a fresh network is made.
-        share: the teacher's share in the weights, 0 random, 1 the teacher.
-        fresh_readout: whether the forget classes' rows of the last layer start fresh.
-        frozen: whether batch norm stays at the statistics that it starts with.
+        request: The teacher, and how a fresh network is made.
+        share: Share of the teacher in the weights, from 0 (random) to 1 (the teacher).
+        fresh_readout: Whether the forget classes' rows of the last layer start fresh.
+        frozen: Whether batch norm stays at the statistics that it starts with.
     """
     fresh = request.hardware.place(request.fresh())
     student = shrink_and_perturb(request.teacher, fresh, share)
@@ -32,15 +36,15 @@ def start_student(
     return student
 
 
-def taught_student(request: Request, *, frozen: bool = False) -> nn.Module:
-    """A copy of the teacher whose weights may change, in train mode.
+def copy_teacher(request: Request, batch_norm: BatchNorm = "train") -> nn.Module:
+    """Copy the teacher, with weights that may change, in train mode.
 
     Args:
-        request: the teacher.
-        frozen: whether batch norm stays at the teacher's statistics.
+        request: The teacher.
+        batch_norm: `frozen`: batch norm stays at the teacher's statistics.
     """
     student = copy_network(request.teacher).requires_grad_(True)
-    set_training(student, frozen=frozen)
+    set_training(student, frozen=batch_norm == "frozen")
     return student
 
 
@@ -51,17 +55,17 @@ def set_training(student: nn.Module, *, frozen: bool) -> None:
         freeze_batch_norm(student)
 
 
-def depth(logits: Tensor) -> Tensor:
-    """Mean log-probability (nats) of each row's least likely class, of logits (B, K): a scalar.
+def absent_class_level(logits: Tensor) -> Tensor:
+    """Mean log-probability of each row's least likely class, of logits (B, K): a scalar, nats.
 
-    It is how far a network's training has pushed a class that an image does not show; training
-    without a class pushes that class as far on every image.
+    It tells how far training pushes down a class that an image does not show. A network trained
+    without a class pushes that class as far down on every image.
     """
     return logits.log_softmax(dim=1).amin(dim=1).mean()
 
 
 @torch.no_grad()
-def settle_readout(
+def set_forget_level(
     student: nn.Module,
     teacher: nn.Module,
     images: Tensor,
@@ -70,20 +74,20 @@ def settle_readout(
     factor: float,
     hardware: Hardware,
 ) -> None:
-    """Shift the forget classes' logits, on average, to the teacher's depth times `factor`.
+    """Shift the forget classes' logits to a multiple of the teacher's level of absent classes.
 
-    Adds factor * depth(T) - mean (z_f - logsumexp over retain classes of z) to the bias of each
-    forget class f, in place. A network whose last layer is not linear with one row a class and a
-    bias is left as it is.
+    Adds factor * level(T) - mean(z_f - logsumexp over retain classes of z) to the last layer's
+    bias of each forget class f, in place. A network whose last layer is not linear with one row a
+    class, or has no bias, is left as it is.
 
     Args:
-        student: whose biases move; in eval mode meanwhile.
-        teacher: whose `depth` on the images is aimed at.
+        student: Network whose biases change; its train or eval modes stay.
+        teacher: Network whose `absent_class_level` on the images is the unit, in eval mode.
         images: (N, C, H, W), normalised, on the device.
-        forget: the classes to forget.
-        classes: K.
-        factor: above 0.
-        hardware: precision and layout.
+        forget: Classes to forget.
+        classes: Number of classes K.
+        factor: Multiple of the teacher's level, above 0.
+        hardware: Precision and memory format.
     """
     try:
         bias = dict(readout(student, classes).named_parameters()).get("bias")
@@ -93,24 +97,30 @@ def settle_readout(
         return
     modes = [module.training for module in student.modules()]
     student.eval()
-    aim = factor * depth(hardware.run(teacher, images))
+    wanted = factor * absent_class_level(hardware.run(teacher, images))
     logits = hardware.run(student, images)
     for module, training in zip(student.modules(), modes, strict=True):
         module.training = training
     rows = list(forget)
     others = logits[:, list(retain_classes(classes, forget))].logsumexp(1, keepdim=True)
-    bias[rows] += aim - (logits[:, rows] - others).mean(dim=0)
+    bias[rows] += wanted - (logits[:, rows] - others).mean(dim=0)
 
 
 @torch.no_grad()
-def hold_down(network: nn.Module, forget: tuple[int, ...], classes: int, bias: float) -> None:
-    """Make the logits of the forget classes `bias` in a network of K classes, in place.
+def mask_logits(network: nn.Module, forget: tuple[int, ...], classes: int, logit: float) -> None:
+    """Make the logits of the forget classes constant, in place.
+
+    Args:
+        network: Network of K classes.
+        forget: Classes to forget.
+        classes: Number of classes K.
+        logit: Their logit on every image.
 
     Raises:
-        RunError: if the network has no linear layer with one row a class, or that has no bias.
+        RunError: If the network has no linear layer with one row a class, or that has no bias.
     """
     last = readout(network, classes)
     if "bias" not in dict(last.named_parameters()):
-        raise RunError("method=masked_logit: the last linear layer has no bias to hold down")
+        raise RunError("method=masked_logit: the last linear layer has no bias to set")
     last.weight[list(forget)] = 0.0
-    last.bias[list(forget)] = bias
+    last.bias[list(forget)] = logit
