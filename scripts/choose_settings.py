@@ -1,11 +1,12 @@
-"""Which settings a method gets for a data set and network, of those that were tried.
+"""Choose the settings of a method for a data set and network from those that were tried.
 
     python scripts/choose_settings.py docs/results/tuned.csv
 
-Reads folders of runs, or the lines of `unlearn-report --runs-csv` with columns method.KEY. A try is
-a method under one choice of those keys, scored by D_r - D_f, the mean of the classes (percentage
-points; a failed run counts -100). The best becomes conf/tuned/DATASET/MODEL/METHOD.yaml if it is a
-point better than the method's own settings. Tries that miss one of the classes are not compared.
+The input is a folder of runs, or a CSV file of `unlearn-report --runs-csv` with columns method.KEY.
+A try is a method with one choice of these keys. Its score is the mean of D_r - D_f over the forget
+classes, in percentage points; a failed run counts -100. The best try is written by hand to
+conf/tuned/DATASET/MODEL/METHOD.yaml if its score is at least one point above that of the method's
+default settings. Tries that lack one of the classes are not compared.
 """
 
 from __future__ import annotations
@@ -22,18 +23,18 @@ from unlearn.report.formats.markdown import write
 from unlearn.report.runs import load
 
 _CONF = Path(__file__).parent.parent / "conf"
-_BETTER = 1.0  # points: less is not worth settings of one's own
+_BETTER = 1.0  # points above the default settings that tuned settings need
 _FAILED = -100.0
 
 
 def keys(tries: pd.DataFrame) -> list[str]:
-    """The method's keys that the columns hold, without `method.`."""
+    """The keys of the method among the columns, without `method.`."""
     columns = [str(name) for name in tries.columns]
     return [name.removeprefix("method.") for name in columns if name.startswith("method.")]
 
 
 def own_settings(dataset: str, model: str, method: str) -> DictConfig:
-    """The method's config without conf/tuned."""
+    """The config of a method without conf/tuned."""
     chosen = [f"dataset={dataset}", f"model={model}", f"method={method}", "~tuned"]
     with initialize_config_dir(str(_CONF), version_base="1.3"):
         config: DictConfig = compose("config", chosen).method
@@ -45,10 +46,10 @@ def _named(values: pd.Series) -> str:
 
 
 def scores(tries: pd.DataFrame) -> pd.Series:
-    """The mean of D_r - D_f over classes of every try that was made on all of them, best first.
+    """The score of every try that has all forget classes, the best first.
 
     Args:
-        tries: runs of one method, and nothing but it, on one data set and network.
+        tries: runs of one method on one data set and network.
     """
     settings = pd.DataFrame({key: tries[f"method.{key}"] for key in keys(tries)})
     score = (tries["D_r"] - tries["D_f"]).where(tries["status"] == "complete", _FAILED)
@@ -57,16 +58,17 @@ def scores(tries: pd.DataFrame) -> pd.Series:
 
 
 def choose(tries: pd.DataFrame) -> pd.DataFrame:
-    """A row a data set, network and method of which more than one try was made.
+    """Choose settings for each data set, network and method that has more than one try.
 
     Args:
         tries: as `runs.load` gives them, with the columns method.KEY.
 
     Returns:
-        A frame of text: what was taken, its score, and that of the method's own settings.
+        A frame of text with a row for each: the default settings and their score, the settings
+        taken and theirs, the number of tries, and the classes.
 
     Raises:
-        ConfigError: a method was not tried with its own settings on every class.
+        ConfigError: if a method was not tried with its default settings on every class.
     """
     rows = {}
     for (dataset, model, method), group in tries.groupby(["dataset", "model", "method"]):
@@ -75,15 +77,15 @@ def choose(tries: pd.DataFrame) -> pd.DataFrame:
         own = _named(pd.Series({key: config.get(key) for key in keys(tries)}, dtype=float))
         if own not in scored.index:
             whose = f"{dataset}/{model}/{method}"
-            raise ConfigError(whose, own or "as it is", "were not tried: its own settings")
+            raise ConfigError(whose, own or "null", "the default settings were not tried")
         if len(scored) == 1:
             continue
         best = scored.index[0] if scored.iloc[0] >= scored[own] + _BETTER else own
         rows[dataset, model, method] = {
-            "own settings": own,
-            "score": f"{scored[own]:.1f}",
-            "taken": "its own" if best == own else best,
-            "its score": f"{scored[best]:.1f}",
+            "default settings": own,
+            "default score": f"{scored[own]:.1f}",
+            "chosen": "default" if best == own else best,
+            "chosen score": f"{scored[best]:.1f}",
             "tries": str(len(scored)),
             "classes": ", ".join(map(str, sorted(group["forget"].unique()))),
         }

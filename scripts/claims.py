@@ -1,11 +1,11 @@
-"""Which claims of the methods' papers hold here, run by run.
+"""Print which claims of the methods' papers hold in our runs.
 
     python scripts/claims.py docs/results/leaderboard_digits.csv
 
-Reads folders of runs, or the lines of `unlearn-report --runs-csv`. A claim is read as two numbers:
-the most of D_f that stays, and the most by which D_r is under the retrained model's (percentage
-points). The papers' networks and data are others, most of them larger: that a claim does not hold
-here says that it does not carry over to these, or to these settings.
+The input is a folder of runs, or a CSV file of `unlearn-report --runs-csv`. A claim is read as two
+limits: the largest D_f, and the largest loss of D_r against the retrained model, in percentage
+points. The papers use other networks and data, most of them larger. A claim that does not hold here
+does not transfer to these networks, data or settings.
 """
 
 from __future__ import annotations
@@ -21,18 +21,18 @@ from unlearn.report.formats.markdown import write
 from unlearn.report.pivot import format_mean
 from unlearn.report.runs import load
 
-_ALL_BUT_FEW = 0.8  # of the runs, in which a claim that holds must hold
+_ALL_BUT_FEW = 0.8  # share of the runs that must keep a claim for it to hold
 
 
 @dataclass(frozen=True)
 class Claim:
-    """What a paper says of its method.
+    """A claim of a paper about its method.
 
     Args:
-        paper: where.
-        text: what.
-        most: of D_f, percent.
-        lost: of D_r under the retrained model's, points.
+        paper: the paper.
+        text: the claim in words.
+        most: the largest D_f, percent.
+        lost: the largest difference of the retrained model's D_r and D_r, percentage points.
     """
 
     paper: str
@@ -65,14 +65,15 @@ CLAIMS = {
 
 
 def claims(runs: pd.DataFrame) -> pd.DataFrame:
-    """A row a data set, network and method that has a claim and complete runs.
+    """Check the claims of all methods that have complete runs.
 
     Args:
         runs: as `runs.load` gives them.
 
     Returns:
-        A frame of text. Figures are means with their 95% confidence interval over seeds, each the
-        mean of its classes; a claim holds if four runs of five keep it.
+        A frame of text with a row for each data set, network and method. Figures are means over
+        seeds with their 95% confidence interval, each the mean over its classes. A claim holds if
+        four of five runs keep it.
     """
     complete = runs[runs["status"] == "complete"]
     lines = {}

@@ -1,12 +1,12 @@
-"""The paper's tables beside our runs of its settings.
+"""Print the paper's tables beside our runs with its settings.
 
     unlearn experiment=published/mnist dataset.root=DIR
     python scripts/published_tables.py outputs
 
-Shown are the runs with `method.as_published=true`. Those that differ in anything that matters from
-`experiment=published/...`, such as shortened ones, make rows of their own, which say in what. The
-published settings choose the student by test accuracies (`test-selected`); `last` is the student
-at the end of all iterations, which nothing selected.
+Only runs with `method.as_published=true` are shown. Runs whose settings differ from those of
+`experiment=published/...`, such as shortened ones, get rows of their own that name the differences.
+The published settings choose the student by test accuracies (`test-selected`). `last` is the
+student at the end of all iterations.
 """
 
 from __future__ import annotations
@@ -30,8 +30,8 @@ PAPER = Path(__file__).with_suffix(".csv")
 CONF = Path(__file__).resolve().parent.parent / "conf"
 JOINED = ["dataset", "model", "forget", "method"]
 KEYS = ["dataset", "model", "forget", "differs in", "method"]
-WHOLE = {"allcnn": "allcnn_full"}  # networks whose published size is an option of its own
-# What decides a run's figures, but for its data, classes and seed.
+WHOLE = {"allcnn": "allcnn_full"}  # networks whose published size is another option
+# Config keys that decide a run's figures, besides data, classes and seed.
 DECISIVE = (
     *("dataset.validation", "model.", "training.", "method.", "filter."),
     *("hardware.autocast", "evaluation.every", "evaluation.metrics.relearn."),
@@ -46,11 +46,11 @@ FIGURES = [*(name for pair in PAIRS.values() for name in pair), "AIN", "D_r - pa
 
 
 def published(folders: Sequence[Path], paper: pd.DataFrame) -> pd.DataFrame:
-    """The runs as published of the paper's methods, with every figure of `FIGURES` and `KEYS`.
+    """The runs of the paper's methods with its settings, with the columns `FIGURES` and `KEYS`.
 
     Args:
-        folders: that hold run directories.
-        paper: its figures, by `JOINED`.
+        folders: folders of runs.
+        paper: the paper's figures, indexed by `JOINED`.
 
     Raises:
         ConfigError: if there are no such runs.
@@ -75,7 +75,7 @@ def published(folders: Sequence[Path], paper: pd.DataFrame) -> pd.DataFrame:
 
 
 def last_iterate(directory: Path) -> tuple[float, float]:
-    """D_r and D_f at the end of the iterations, before an earlier student takes the place."""
+    """D_r and D_f of the last student, before an earlier one was selected."""
     file = directory / "history.parquet"
     seen = pd.read_parquet(file) if file.exists() else pd.DataFrame()
     last = read_looks(seen, "retain", "forget").tail(1)
@@ -83,7 +83,7 @@ def last_iterate(directory: Path) -> tuple[float, float]:
 
 
 def departures(runs: pd.DataFrame) -> pd.Series[str]:
-    """What each run's config has other than its experiment's, as `key=value, ...`."""
+    """The values of each run's config that differ from its experiment's, as `key=value, ...`."""
     found = pd.Series("", index=runs.index)
     for (dataset, model, method), group in runs.groupby(["dataset", "model", "method"]):
         wanted = settings(dataset, model, method)
@@ -95,7 +95,7 @@ def departures(runs: pd.DataFrame) -> pd.Series[str]:
 
 
 def settings(dataset: str, model: str, method: str) -> dict[str, str]:
-    """The decisive keys of `experiment=published/...` and their values; none if there is none."""
+    """The decisive keys of `experiment=published/...` and their values."""
     places = {"experiment": f"published/{dataset}", "model": WHOLE.get(model, model)}
     if not all((CONF / group / f"{name}.yaml").exists() for group, name in places.items()):
         return {"dataset.name": "", "model.name": ""}
@@ -106,11 +106,11 @@ def settings(dataset: str, model: str, method: str) -> dict[str, str]:
 
 
 def beside(paper: pd.DataFrame, runs: pd.DataFrame) -> pd.DataFrame:
-    """The paper's cells and ours as text: a row for each of its figures and each setting of ours.
+    """The paper's figures beside ours as text, with a row for each setting.
 
     Args:
-        paper: its figures, by `JOINED`.
-        runs: from `published`.
+        paper: the paper's figures, indexed by `JOINED`.
+        runs: as `published` gives them.
     """
     ours = pivot(runs, KEYS, [], FIGURES)
     counts = [name for name in ours if name not in FIGURES]
