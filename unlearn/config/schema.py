@@ -140,6 +140,9 @@ class ModelConfig(_Open):
     checkpoint: str | None
     batch_norm: bool | None
     attention: tuple[str, ...] | None
+    check: Annotated[
+        Literal["error", "warn", "off"], BeforeValidator(lambda v: "off" if v is False else v)
+    ] = "warn"
 
 
 def _as_floats(values: dict[str, Any]) -> dict[str, Any]:
@@ -291,6 +294,7 @@ def config_hash(config: RunConfig, checkpoint_digest: str | None) -> str:
     """
     values = {k: v for k, v in config.plain().items() if k not in _NOT_HASHED}
     values["model"]["checkpoint"] = checkpoint_digest
+    values["model"].pop("check", None)  # whether the teacher is looked at decides no figure
     values["dataset"] = select_determinants(values["dataset"])
     values["evaluation"].pop("pictures", None)  # pictures decide no figure
     return digest(_with_first_paths(values))

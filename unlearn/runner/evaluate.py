@@ -51,7 +51,7 @@ def evaluate(
         merge(record, monitor.measure(student))
     with session.catching():
         _run_audits(session, networks, request, models)
-    record["alarms"] = find_alarms(record["accuracy"], context.history)
+    record["alarms"] += find_alarms(record["accuracy"], context.history)
     record["seconds"]["evaluation"] = monitor.seconds + time.perf_counter() - start
 
 

@@ -38,6 +38,7 @@ from unlearn.resume import Progress
 from unlearn.roles import cached_as, derive_seed, list_roles, recorded_as, seed_offset
 from unlearn.runner.build import Parts
 from unlearn.runner.session import Session
+from unlearn.runner.teacher_check import check_teacher
 from unlearn.tracking.base import Step
 from unlearn.training.supervised import train
 
@@ -74,19 +75,22 @@ class Networks:
 
 def prepare_networks(session: Session) -> Networks:
     """Load the user's teacher if there is one; train or load all other networks."""
-    trained = {role: train_network(session, role) for role in _list_trained(session)}
-    checkpoint = session.config.model.checkpoint
+    config, parts = session.config, session.parts
+    checkpoint = config.model.checkpoint
     if checkpoint is None:
+        trained = {role: train_network(session, role) for role in _list_trained(session)}
         return Networks(trained["teacher"], trained, own_format(trained["teacher"]))
-    network = session.parts.new_network(0)
-    checkpoint_format = load_teacher(network, session.config.model)
+    network = parts.new_network(0)
+    checkpoint_format = load_teacher(network, config.model)
     if checkpoint_format.dropped:
         dropped = ", ".join(checkpoint_format.dropped)
         say(
             f"{checkpoint}: {dropped} dropped from the output: "
             "it may still contain information about the forget classes"
         )
-    teacher = session.parts.hardware.place(network).eval()
+    teacher = parts.hardware.place(network).eval()
+    session.record["alarms"] += check_teacher(config, teacher, parts.data, parts.hardware)
+    trained = {role: train_network(session, role) for role in _list_trained(session)}
     return Networks(teacher, trained, checkpoint_format)
 
 
@@ -177,7 +181,7 @@ def _determinants(
     config = session.config
     plain = config.plain()
     passed = network_arguments(config.model)  # a key that the network takes decides its weights
-    ignored = [key for key in ("checkpoint", "attention") if key not in passed]
+    ignored = ["check", *(key for key in ("checkpoint", "attention") if key not in passed)]
     return {
         "data": data.fingerprint,
         "validation": config.dataset.validation,
