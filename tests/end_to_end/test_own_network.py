@@ -143,6 +143,7 @@ def test_safetensors_in_safetensors_out(cli: Cli, their_folder: Path) -> None:
     given = torch.load(their_folder / "trained.pt", weights_only=True)["state_dict"]
     save_file(given, their_folder / "trained.safetensors")
     tiny = ["method=inversion", "method.images=4", "method.inversion_steps=5", "method.epochs=2"]
+    tiny += ["evaluation.pictures=true"]
     done = cli(
         *ARGUMENTS,
         *tiny,
