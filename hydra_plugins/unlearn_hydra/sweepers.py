@@ -38,22 +38,10 @@ class Resume(BasicSweeper):
     Every run's config is checked before the first is launched, and so are its parts and the data,
     unless the nodes of a cluster are to build and read them: those may see other disks.
 
-    Args:
-        max_batch_size: the number of jobs handed to the launcher at once; None hands over all.
-        params: values to sweep, by key, as they are typed after -m.
-        design: `grid` runs every combination of the values. `cover` runs as many jobs as the
-            longest list has values: the i-th job takes the i-th value of each list, and a list
-            that is shorter starts again. Each value is then in at least one job.
+    `design=grid` runs every combination of the values. `design=cover` runs as many jobs as the
+    longest list has values: the i-th job takes the i-th value of each list, and a list that is
+    shorter starts again. Each value is then in at least one job.
     """
-
-    def __init__(
-        self,
-        max_batch_size: int | None,
-        params: dict[str, str] | None = None,
-        design: str = "grid",
-    ) -> None:
-        super().__init__(max_batch_size, params)
-        self._design = design
 
     def sweep(self, arguments: list[str]) -> Any:
         """Launch the missing runs; those in this process read each data set once."""
@@ -75,14 +63,16 @@ class Resume(BasicSweeper):
         Raises:
             _NothingToLaunch: If there are none.
         """
-        if self._design not in _DESIGNS:
-            allowed = f"allowed are {', '.join(_DESIGNS)}"
-            raise ConfigError("hydra.sweeper.design", self._design, allowed)
         for override in overrides:
             if override.is_range_sweep() and not list(override.sweep_iterator()):
                 key, _, value = str(override.input_line).partition("=")
                 raise ConfigError(key, value, "holds no value to sweep")
-        jobs = _DESIGNS[self._design](overrides)
+        assert self.config is not None
+        jobs = (
+            _every_value(overrides)
+            if self.config.design == "cover"
+            else _every_combination(overrides)
+        )
         found = self._plan(jobs)
         say(found.summary())
         assert self.config is not None
@@ -143,14 +133,11 @@ def _every_combination(overrides: list[Override]) -> list[list[str]]:
 
 
 def _every_value(overrides: list[Override]) -> list[list[str]]:
-    """The jobs of the design `cover`."""
+    """The jobs of `design=cover`."""
     last = {override.get_key_element(): override for override in overrides}
     columns = [[word for (word,) in _every_combination([override])] for override in last.values()]
     most = max(map(len, columns), default=1)
     return [[words[job % len(words)] for words in columns] for job in range(most)]
-
-
-_DESIGNS = {"grid": _every_combination, "cover": _every_value}
 
 
 def _composed_experiments(overrides: list[Override]) -> str | None:

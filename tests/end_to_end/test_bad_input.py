@@ -34,7 +34,7 @@ BEFORE_TORCH = {
     "experiment=ablation/nope": ["experiment=ablation/nope", "ablation/gate"],
     "experiment=[ablation/nope,quick]": ["experiment=[ablation/nope,quick]", "ablation/gate"],
     "experiment=[ablation/gate,nope]": ["experiment=[ablation/gate,nope]", "quick"],
-    "-m seed=0,1 hydra.sweeper.design=nope": ["hydra.sweeper.design=nope", "grid, cover"],
+    "-m seed=0,1 design=nope": ["design=nope", "grid", "cover"],
     "method/source=inverted": ["method/source=inverted", "method takes none"],
     "hydra.launcher.n_jobs=2": ["hydra.launcher.n_jobs=2", "hydra/launcher=NAME"],
     "hydra/launcher=joblib": ["hydra/launcher=joblib", "give -m"],

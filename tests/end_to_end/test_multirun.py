@@ -28,7 +28,7 @@ def test_a_sweep_over_classes_and_thresholds(cli: Cli, tmp_path: Path) -> None:
 
 def test_the_design_cover_runs_each_value_once(cli: Cli, tmp_path: Path) -> None:
     lists = ["seed=0,1,2", "forget=[0],[1,2]"]
-    done = cli("-m", *TINY, *lists, "hydra.sweeper.design=cover")
+    done = cli("-m", *TINY, *lists, "design=cover")
     assert done.returncode == 0, done.stderr
     found = [(r["seed"], r["forget"]) for r in records(tmp_path / "outputs")]
     assert sorted(found) == [(0, [0]), (1, [1, 2]), (2, [0])]  # type: ignore[type-var]

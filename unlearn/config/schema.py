@@ -29,6 +29,7 @@ _NOT_HASHED = {
     "outputs",
     "run_dir",
     "force",
+    "design",
     "launch",
     "objective",
     "tracking",
@@ -265,6 +266,7 @@ class RunConfig(_Closed):
     run_dir: Annotated[str, Field(min_length=1)] | None
     force: bool
     checkpoint_every: NonNegativeFloat | None
+    design: Literal["grid", "cover"] = "grid"
     launch: Literal["run", "plan"]
     objective: str | None
     allow_oracle: bool
