@@ -91,7 +91,11 @@ def write_card(folder: Path, card: Mapping[str, Any]) -> None:
 
 
 def digest_file(path: Path) -> str:
-    """Return the SHA-256 of a file, 64 hex digits."""
+    """Return the SHA-256 of a file, or of the names and digests of a folder's files, in hex."""
+    if path.is_dir():  # as a Hugging Face checkpoint is
+        files = sorted(file for file in path.rglob("*") if file.is_file())
+        told = "".join(f"{file.relative_to(path)} {digest_file(file)}\n" for file in files)
+        return hashlib.sha256(told.encode()).hexdigest()
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 

@@ -58,7 +58,7 @@ def evaluate(
 def write_evidence(session: Session, networks: Networks) -> None:
     """Write the card of the run: what was asked, done and measured."""
     weights_in = _describe_teacher(session.config.model.checkpoint, networks.teacher)
-    (student,) = session.folder.glob("student.*")
+    student = session.folder / f"student{networks.checkpoint_format.suffix}"
     weights_out = {"file": student.name, "sha256": digest_file(student)}
     write_card(session.folder, make_card(session.record, weights_in, weights_out))
 

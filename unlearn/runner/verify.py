@@ -61,7 +61,7 @@ def measure_again(folder: Path) -> dict[str, Any]:
         request = make_request(config, parts, networks.teacher)
         monitor = StudentMonitor(request, parts.data, parts.metrics, config.evaluation.every)
         student = parts.new_network(0)
-        (weights,) = folder.glob("student.*")
+        (weights,) = folder.glob("student*")
         load_into(student, str(weights))
         student = parts.hardware.place(student).eval()
         evaluate(session, networks, request, monitor, Result(student, None))
