@@ -44,11 +44,18 @@ def verify(folder: Path) -> list[str]:
         raise RunError(f"{folder}: holds no readable {CARD} ({error})") from error
     if record is None:
         raise RunError(f"{folder}: holds no readable record.json")
-    return [*_compare_hashes(folder, card), *_compare_figures(record, measure_again(folder))]
+    weights = folder / card["weights_out"]["file"]
+    measured = measure_again(folder, weights)
+    return [*_compare_hashes(folder, card), *_compare_figures(record, measured)]
 
 
-def measure_again(folder: Path) -> dict[str, Any]:
-    """Return a record with the figures of the student in a run folder, measured now."""
+def measure_again(folder: Path, weights: Path) -> dict[str, Any]:
+    """Return a record with the figures of a run folder's student, measured now.
+
+    Args:
+        folder: The run folder.
+        weights: The file of the student's weights.
+    """
     values = OmegaConf.to_container(OmegaConf.load(folder / "config.yaml"))
     assert isinstance(values, dict)
     config = check_values({str(key): value for key, value in values.items()})
@@ -61,7 +68,6 @@ def measure_again(folder: Path) -> dict[str, Any]:
         request = make_request(config, parts, networks.teacher)
         monitor = StudentMonitor(request, parts.data, parts.metrics, config.evaluation.every)
         student = parts.new_network(0)
-        (weights,) = folder.glob("student*")
         load_into(student, str(weights))
         student = parts.hardware.place(student).eval()
         evaluate(session, networks, request, monitor, Result(student, None))
