@@ -1,7 +1,5 @@
 """Requests and data for the unit tests, small and real."""
 
-from __future__ import annotations
-
 import os
 from collections.abc import Callable, Iterator
 from pathlib import Path

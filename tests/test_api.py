@@ -1,7 +1,5 @@
 """The Python interface: a network in memory, a whole run, records as a table."""
 
-from __future__ import annotations
-
 import json
 import subprocess
 import sys

@@ -1,7 +1,5 @@
 """Files are on the disk before anything vouches for them, and killed processes leave no litter."""
 
-from __future__ import annotations
-
 import os
 import subprocess
 import sys

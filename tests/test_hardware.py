@@ -1,7 +1,5 @@
 """Device, precision, memory format and determinism are what the config says."""
 
-from __future__ import annotations
-
 from typing import Any
 
 import pytest

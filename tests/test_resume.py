@@ -1,7 +1,5 @@
 """A run that is cut off and taken up again ends bit for bit as if it had never been cut off."""
 
-from __future__ import annotations
-
 import io
 from collections.abc import Callable
 from pathlib import Path

@@ -1,7 +1,5 @@
 """The interval of one more retrained network: against SciPy, and by drawing such networks."""
 
-from __future__ import annotations
-
 import numpy as np
 import pytest
 from scipy import stats

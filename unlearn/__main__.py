@@ -1,7 +1,5 @@
 """The one entrypoint: composes a config with Hydra, checks it, and only then imports torch."""
 
-from __future__ import annotations
-
 import os
 import sys
 from collections.abc import Iterator

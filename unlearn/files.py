@@ -1,7 +1,5 @@
 """Writes files that are whole and on the disk before anything else says that they are there."""
 
-from __future__ import annotations
-
 import errno
 import hashlib
 import os

@@ -1,7 +1,5 @@
 """Runs that survive being killed: what a loop has reached, kept in a file and taken up again."""
 
-from __future__ import annotations
-
 import copy
 import time
 from collections.abc import Callable, Iterator, Mapping

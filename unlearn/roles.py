@@ -5,8 +5,6 @@ classes. `reference-1`, `reference-2`, ... are further references, trained with 
 follow. `judge-1` is the teacher of the next seed.
 """
 
-from __future__ import annotations
-
 import hashlib
 
 SELECT = "select"  # the stage in which an earlier student replaces the last one

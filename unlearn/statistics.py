@@ -1,7 +1,5 @@
 """Does a number differ from those of retrained networks by more than they differ themselves?"""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Sequence
 from functools import cache

@@ -1,7 +1,5 @@
 """Classes by name, and other short forms that are resolved before a run."""
 
-from __future__ import annotations
-
 from typing import Any
 
 import pytest

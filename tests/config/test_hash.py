@@ -1,7 +1,5 @@
 """A run's hash names what determines its figures: it outlives moved files and new keys."""
 
-from __future__ import annotations
-
 import re
 
 import pytest

@@ -1,7 +1,5 @@
 """The paper's runs on small files in the real formats: every data set, network and method."""
 
-from __future__ import annotations
-
 import gzip
 import json
 import pickle

@@ -1,7 +1,5 @@
 """`experiment=published/...` composes the paper's settings, whatever the methods' own are today."""
 
-from __future__ import annotations
-
 from typing import Any
 
 import pytest

@@ -1,7 +1,5 @@
 """`experiment=[X,quick]` lays a method's `quick` settings over its others, and typed keys win."""
 
-from __future__ import annotations
-
 import pytest
 from hydra import compose
 

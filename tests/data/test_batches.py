@@ -1,7 +1,5 @@
 """How rows are cut into batches: none lost, and none alone where it could be with others."""
 
-from __future__ import annotations
-
 import pytest
 
 from unlearn.data.batches import batch_sizes

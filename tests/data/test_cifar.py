@@ -1,7 +1,5 @@
 """CIFAR-10 and CIFAR-100 from real pickled batches."""
 
-from __future__ import annotations
-
 import hashlib
 import pickle
 from collections.abc import Callable

@@ -1,7 +1,5 @@
 """Which files of an image folder count, in which order, under which names."""
 
-from __future__ import annotations
-
 import os
 from collections.abc import Callable
 from pathlib import Path

@@ -1,7 +1,5 @@
 """Decoded images: kept in files, decoded once, read from disk if they exceed the memory."""
 
-from __future__ import annotations
-
 import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path

@@ -1,7 +1,5 @@
 """scikit-learn's digits as bytes, with a fixed and stratified test split."""
 
-from __future__ import annotations
-
 from collections import Counter
 
 import numpy as np

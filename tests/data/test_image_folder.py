@@ -1,7 +1,5 @@
 """A user's own PNGs, by class, converted to the data set's shape."""
 
-from __future__ import annotations
-
 import os
 from collections.abc import Callable
 from pathlib import Path

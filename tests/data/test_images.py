@@ -1,7 +1,5 @@
 """Normalised images that are computed when they are read."""
 
-from __future__ import annotations
-
 import copy
 from collections.abc import Callable
 

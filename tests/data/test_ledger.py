@@ -1,7 +1,5 @@
 """The ledger: each real row that is read counts once, however a method reads it."""
 
-from __future__ import annotations
-
 import copy
 from collections.abc import Callable
 from itertools import islice

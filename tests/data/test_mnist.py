@@ -1,7 +1,5 @@
 """MNIST and Fashion-MNIST from real idx files: flat and gzipped, or as torchvision lays them."""
 
-from __future__ import annotations
-
 import gzip
 import struct
 from collections.abc import Callable

@@ -1,7 +1,5 @@
 """Data sets in one .npz file, as MedMNIST writes them."""
 
-from __future__ import annotations
-
 from pathlib import Path
 from typing import Any
 

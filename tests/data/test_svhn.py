@@ -1,7 +1,5 @@
 """SVHN from real MATLAB files."""
 
-from __future__ import annotations
-
 import hashlib
 from collections.abc import Callable
 from pathlib import Path

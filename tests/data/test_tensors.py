@@ -1,7 +1,5 @@
 """Splits by seed, normalisation, views by access, and the seal on real data."""
 
-from __future__ import annotations
-
 import dataclasses
 from collections.abc import Callable
 

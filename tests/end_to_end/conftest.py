@@ -1,7 +1,5 @@
 """Runs the command line as a user does: a process of its own in an empty folder."""
 
-from __future__ import annotations
-
 import json
 import subprocess
 import sys

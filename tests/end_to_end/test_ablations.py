@@ -1,7 +1,5 @@
 """The ablations: each is one command, planned at its full size and run small."""
 
-from __future__ import annotations
-
 from pathlib import Path
 
 import pytest

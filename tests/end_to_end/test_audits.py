@@ -1,7 +1,5 @@
 """The audits tell a network that hides a class from one that has never seen it."""
 
-from __future__ import annotations
-
 import json
 from pathlib import Path
 

@@ -1,7 +1,5 @@
 """Bad input gets one line that names the key, the value and what is allowed; exit code 2."""
 
-from __future__ import annotations
-
 import pickle
 import subprocess
 import sys

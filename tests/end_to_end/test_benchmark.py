@@ -1,7 +1,5 @@
 """The benchmark end to end: figures that hang together, one JSON a setting, one table of all."""
 
-from __future__ import annotations
-
 import json
 import subprocess
 import sys

@@ -3,8 +3,6 @@
 Settings were chosen on classes 1 and 3 with seeds 0 and 1, and these runs are among them.
 """
 
-from __future__ import annotations
-
 from pathlib import Path
 from typing import Any
 

@@ -1,7 +1,5 @@
 """The data contract: a zero-shot method has no path to an image, a label or a figure of one."""
 
-from __future__ import annotations
-
 import gc
 import types
 from collections.abc import Iterator

@@ -1,7 +1,5 @@
 """The commands of the README and of docs/ run; guide/slurm.md is played in tests/slurm."""
 
-from __future__ import annotations
-
 import subprocess
 import sys
 from pathlib import Path

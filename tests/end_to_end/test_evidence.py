@@ -1,7 +1,5 @@
 """A deletion request and its evidence: the card, its check, and what is left on disk."""
 
-from __future__ import annotations
-
 import json
 import subprocess
 import sys

@@ -1,7 +1,5 @@
 """The parts of docs/extending: two files each, their commands run, and all of them as a package."""
 
-from __future__ import annotations
-
 import csv
 import subprocess
 import sys

@@ -1,7 +1,5 @@
 """A user's own images, from folders to the record."""
 
-from __future__ import annotations
-
 import hashlib
 from pathlib import Path
 

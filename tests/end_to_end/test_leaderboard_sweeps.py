@@ -1,7 +1,5 @@
 """The leaderboard's sweeps: planned at their full size, and methods told apart by name."""
 
-from __future__ import annotations
-
 from pathlib import Path
 
 import pytest

@@ -1,7 +1,5 @@
 """The main job end to end: what one command leaves behind."""
 
-from __future__ import annotations
-
 import json
 from pathlib import Path
 from typing import Any

@@ -1,7 +1,5 @@
 """Sweeps: every job gets its own record, and a failed one does not take the others with it."""
 
-from __future__ import annotations
-
 from pathlib import Path
 
 import pytest

@@ -3,8 +3,6 @@
 The server is a small one on the loopback interface; wandb itself is the real one.
 """
 
-from __future__ import annotations
-
 import multiprocessing
 import os
 import signal

@@ -1,7 +1,5 @@
 """The engineer's job: a network and a checkpoint from elsewhere, a deletion request, no data."""
 
-from __future__ import annotations
-
 import shutil
 import subprocess
 import sys

@@ -1,7 +1,5 @@
 """The record's ledger: the real rows that each method touched, and none without access."""
 
-from __future__ import annotations
-
 import json
 from pathlib import Path
 from typing import Any

@@ -1,7 +1,5 @@
 """Finished runs are skipped, killed ones leave nothing half-written, parallel ones run once."""
 
-from __future__ import annotations
-
 import random
 import signal
 import subprocess

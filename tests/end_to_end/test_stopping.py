@@ -1,7 +1,5 @@
 """Figures without data at every look, and what they would have picked, in whole runs."""
 
-from __future__ import annotations
-
 import json
 from pathlib import Path
 

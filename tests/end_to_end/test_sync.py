@@ -1,7 +1,5 @@
 """Runs that were kept offline are sent by one command, each once, whatever happens on the way."""
 
-from __future__ import annotations
-
 import os
 import subprocess
 import sys

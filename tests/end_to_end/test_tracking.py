@@ -1,7 +1,5 @@
 """Weights & Biases without an account, verified by wandb's own reader; history as Parquet."""
 
-from __future__ import annotations
-
 import json
 import subprocess
 import time

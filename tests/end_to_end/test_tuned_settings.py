@@ -1,7 +1,5 @@
 """Settings of a method for one data set and network: found by name, laid over the method's own."""
 
-from __future__ import annotations
-
 from pathlib import Path
 from typing import Any
 

@@ -1,7 +1,5 @@
 """A built wheel holds the packages and their data alone, and works away from the clone."""
 
-from __future__ import annotations
-
 import os
 import subprocess
 import sys

@@ -1,7 +1,5 @@
 """Networks of model zoos: each unlearns a class without data, in two steps at a small size."""
 
-from __future__ import annotations
-
 import importlib.util
 from pathlib import Path
 from typing import Any

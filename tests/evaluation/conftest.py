@@ -1,7 +1,5 @@
 """Small networks trained with and without class 0, and what metrics and audits are given."""
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from pathlib import Path
 

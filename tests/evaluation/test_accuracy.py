@@ -1,7 +1,5 @@
 """Accuracy on rows whose answers are known."""
 
-from __future__ import annotations
-
 import torch
 import torch.nn.functional as F
 

@@ -1,7 +1,5 @@
 """Alarms on runs that went wrong, and none on a run that did not."""
 
-from __future__ import annotations
-
 import pandas as pd
 import pytest
 

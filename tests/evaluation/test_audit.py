@@ -1,7 +1,5 @@
 """The rows on which all networks of a run are audited."""
 
-from __future__ import annotations
-
 import torch
 
 from unlearn.evaluation.audit import AuditContext

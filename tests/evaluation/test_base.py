@@ -1,7 +1,5 @@
 """Measurements of all models, and the names of figures."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path

@@ -1,7 +1,5 @@
 """The cache of measurements: what is read from it, and what is measured again."""
 
-from __future__ import annotations
-
 import importlib
 import sys
 from dataclasses import dataclass

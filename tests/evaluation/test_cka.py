@@ -1,7 +1,5 @@
 """Linear CKA against another formula, and what it does not depend on."""
 
-from __future__ import annotations
-
 import pytest
 import torch
 

@@ -1,7 +1,5 @@
 """Jensen-Shannon divergence against SciPy, and between networks."""
 
-from __future__ import annotations
-
 import numpy as np
 import torch
 from scipy.spatial.distance import jensenshannon

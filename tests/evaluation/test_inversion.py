@@ -1,7 +1,5 @@
 """Images inverted from networks with and without the class."""
 
-from __future__ import annotations
-
 from collections.abc import Callable
 
 import torch

@@ -1,7 +1,5 @@
 """Membership attacks where members differ from others, and where they do not."""
 
-from __future__ import annotations
-
 import copy
 import dataclasses
 import math

@@ -1,7 +1,5 @@
 """When the student is measured, and in which state it is left."""
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from dataclasses import dataclass
 

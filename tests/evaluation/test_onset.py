@@ -1,7 +1,5 @@
 """The onset of a rise in curves of D_f."""
 
-from __future__ import annotations
-
 import dataclasses
 
 import pandas as pd

@@ -1,7 +1,5 @@
 """All audits of a run on small networks."""
 
-from __future__ import annotations
-
 import copy
 
 import pytest

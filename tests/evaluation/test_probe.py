@@ -1,7 +1,5 @@
 """Linear probes: what they find in features made to hold a class, and in networks that do not."""
 
-from __future__ import annotations
-
 import copy
 import warnings
 

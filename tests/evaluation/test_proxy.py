@@ -1,7 +1,5 @@
 """Figures without data, of networks built so that what each must be is known."""
 
-from __future__ import annotations
-
 import copy
 from collections.abc import Callable
 

@@ -1,7 +1,5 @@
 """A class that comes back from a few images where it is known, and not where it is not."""
 
-from __future__ import annotations
-
 from tests.helpers.tiny import Networks
 from unlearn.evaluation.audit import AuditContext, AuditedNetwork, AuditFigure
 from unlearn.evaluation.recovery import Recovery

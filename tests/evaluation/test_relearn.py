@@ -1,7 +1,5 @@
 """Relearning: counts against a plain training loop, and when counting stops."""
 
-from __future__ import annotations
-
 import copy
 
 import pytest

@@ -1,7 +1,5 @@
 """Students selected afterwards, from histories made up so that the selections differ."""
 
-from __future__ import annotations
-
 import dataclasses
 from collections.abc import Callable, Sequence
 from typing import Any

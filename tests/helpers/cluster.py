@@ -1,7 +1,5 @@
 """What the tests on a real SLURM share: runs that can be met half-way, and a user's view of it."""
 
-from __future__ import annotations
-
 import json
 import os
 import subprocess

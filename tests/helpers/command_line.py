@@ -1,7 +1,5 @@
 """What the end-to-end tests share: the smallest real run, and the calls around it."""
 
-from __future__ import annotations
-
 import json
 import os
 import re

@@ -1,7 +1,5 @@
 """Methods from their own YAML at a size for unit tests; a test changes what it is about."""
 
-from __future__ import annotations
-
 from collections.abc import Generator
 from typing import Any, TypeVar
 

@@ -1,7 +1,5 @@
 """The pages of docs/ as programs: their files are written, and their commands run, in order."""
 
-from __future__ import annotations
-
 import os
 import re
 import subprocess

@@ -1,7 +1,5 @@
 """What a loader says of files that it cannot read."""
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from pathlib import Path
 

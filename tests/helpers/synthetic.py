@@ -1,7 +1,5 @@
 """Run directories as the runner leaves them, made up: records, histories and pictures."""
 
-from __future__ import annotations
-
 import copy
 import csv
 import io

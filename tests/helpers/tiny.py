@@ -1,7 +1,5 @@
 """A small real network for the unit tests, and the hardware it runs on."""
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from dataclasses import dataclass
 

@@ -1,7 +1,5 @@
 """Reads what W&B keeps of a run on disk, with wandb's own reader."""
 
-from __future__ import annotations
-
 import json
 import subprocess
 import sys

@@ -1,7 +1,5 @@
 """As much of the Weights & Biases server as a run talks to, on the loopback interface."""
 
-from __future__ import annotations
-
 import json
 import socket
 import threading

@@ -5,8 +5,6 @@ its own all the same, with its folder, environment, output and exit status. It e
 but that the libraries are not taken down: that, and copying them to do so, takes two seconds.
 """
 
-from __future__ import annotations
-
 import atexit
 import gc
 import importlib

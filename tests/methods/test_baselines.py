@@ -1,7 +1,5 @@
 """The degenerate baselines: networks that answer no forgotten class and keep all its features."""
 
-from __future__ import annotations
-
 from collections.abc import Callable
 
 import pytest

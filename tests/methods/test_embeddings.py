@@ -1,7 +1,5 @@
 """Synthetic embeddings: how they are drawn, what they stand for, and what they teach."""
 
-from __future__ import annotations
-
 from collections.abc import Callable
 
 import pytest

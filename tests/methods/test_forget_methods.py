@@ -1,7 +1,5 @@
 """Methods on the forgotten class's images alone: their losses and labels against NumPy."""
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from typing import Any
 

@@ -1,7 +1,5 @@
 """GKT: its losses against NumPy, its counts, and each switch of the published code's faults."""
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from functools import partial
 

@@ -1,7 +1,5 @@
 """DeepInversion: statistics, total variation and loss terms against hand computations."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Callable
 from functools import partial

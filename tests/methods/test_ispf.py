@@ -1,7 +1,5 @@
 """ISPF: the inhibited divergence against NumPy, where its gradients point, and its batches."""
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from typing import Any
 

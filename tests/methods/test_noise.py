@@ -1,7 +1,5 @@
 """EMMN: the noises' losses and plateaus, impair and repair, against NumPy and by hand."""
 
-from __future__ import annotations
-
 import copy
 from collections.abc import Callable
 from functools import partial

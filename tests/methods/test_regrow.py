@@ -1,7 +1,5 @@
 """Regrowth: its losses against NumPy, what its batches hold, and where the readout settles."""
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from functools import partial
 

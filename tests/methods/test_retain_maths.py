@@ -1,7 +1,5 @@
 """Losses, importances, masks and projections of those methods against computations of their own."""
 
-from __future__ import annotations
-
 import copy
 from collections.abc import Callable
 from typing import Any

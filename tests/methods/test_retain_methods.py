@@ -1,7 +1,5 @@
 """Methods on retain images or all images: what they are given, and that they act on it alone."""
 
-from __future__ import annotations
-
 from collections.abc import Callable
 
 import pytest

@@ -1,7 +1,5 @@
 """A small network whose checkpoints the tests write and read."""
 
-from __future__ import annotations
-
 from pathlib import Path
 
 import pytest

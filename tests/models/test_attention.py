@@ -1,7 +1,5 @@
 """Attention maps, the taps that read them, and the layers chosen where none are named."""
 
-from __future__ import annotations
-
 import numpy as np
 import pytest
 import torch

@@ -1,7 +1,5 @@
 """Checkpoints in every layout that is read, and back in the same layout."""
 
-from __future__ import annotations
-
 import argparse
 import os
 from collections import OrderedDict

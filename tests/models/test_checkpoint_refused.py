@@ -1,7 +1,5 @@
 """Checkpoints that are refused: one line for each, and the network keeps its weights."""
 
-from __future__ import annotations
-
 import pickle
 from collections.abc import Callable
 from pathlib import Path

@@ -1,7 +1,5 @@
 """Features of a small network against its layers' own outputs."""
 
-from __future__ import annotations
-
 import torch
 
 from tests.helpers.tiny import CPU, seeded_net

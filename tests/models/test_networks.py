@@ -1,7 +1,5 @@
 """Every network of conf/model: size, shapes, gradients, layers by name, and seeds."""
 
-from __future__ import annotations
-
 from functools import cache
 
 import numpy as np

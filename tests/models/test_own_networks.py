@@ -1,7 +1,5 @@
 """Networks as users write them: what they return, what they keep, and what they are built with."""
 
-from __future__ import annotations
-
 import threading
 from collections import OrderedDict, namedtuple
 from collections.abc import Callable

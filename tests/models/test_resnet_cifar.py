@@ -1,7 +1,5 @@
 """The ResNets of He et al. (2016) for small images: sizes, names, and the shortcut."""
 
-from __future__ import annotations
-
 import os
 from pathlib import Path
 

@@ -1,7 +1,5 @@
 """Model zoos: what they know of their images, and their folders there and back."""
 
-from __future__ import annotations
-
 from pathlib import Path
 from typing import Any
 

@@ -1,7 +1,5 @@
 """The benchmark's instruments on programs whose cost is known."""
 
-from __future__ import annotations
-
 from types import SimpleNamespace
 
 import pytest

@@ -1,7 +1,5 @@
 """The published loops and ours make the same students: only the cost differs."""
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from functools import partial
 from typing import Any

@@ -1,7 +1,5 @@
 """The rule by which a method gets settings for a data set, and that conf/tuned follows it."""
 
-from __future__ import annotations
-
 import subprocess
 import sys
 from pathlib import Path

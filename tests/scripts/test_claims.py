@@ -1,7 +1,5 @@
 """The papers' claims: who keeps them, and in how many runs."""
 
-from __future__ import annotations
-
 import subprocess
 import sys
 from pathlib import Path

@@ -1,7 +1,5 @@
 """The paper's tables beside ours: the right cells, and what a run differs in from the paper's."""
 
-from __future__ import annotations
-
 import csv
 import io
 import json

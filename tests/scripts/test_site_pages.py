@@ -1,7 +1,5 @@
 """The site's generated reference: no group, option, key or module is left out."""
 
-from __future__ import annotations
-
 import json
 from collections.abc import Iterator
 from pathlib import Path

@@ -1,7 +1,5 @@
 """The generator's shortcut against the layers that it stands for."""
 
-from __future__ import annotations
-
 import pytest
 import torch
 from torch import Tensor, nn

@@ -1,7 +1,5 @@
 """Targets, gates, entropies and losses against NumPy and SciPy."""
 
-from __future__ import annotations
-
 import math
 
 import numpy as np

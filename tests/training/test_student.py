@@ -1,7 +1,5 @@
 """A student's start between teacher and random, and batch norm that stands still."""
 
-from __future__ import annotations
-
 import copy
 
 import numpy as np

@@ -1,7 +1,5 @@
 """Supervised training of small networks."""
 
-from __future__ import annotations
-
 import pytest
 import torch
 

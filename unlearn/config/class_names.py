@@ -1,7 +1,5 @@
 """Names of classes: where they come from, and which class a name in `forget` means. No torch."""
 
-from __future__ import annotations
-
 import difflib
 from collections.abc import Mapping, Sequence
 from functools import cache

@@ -1,7 +1,5 @@
 """`unlearn --help`, from the conf/ tree alone: Hydra's own takes a second to list the groups."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from string import Template

@@ -1,7 +1,5 @@
 """What Hydra says of words that it cannot compose, as one line."""
 
-from __future__ import annotations
-
 import re
 import shlex
 from collections.abc import Sequence

@@ -1,7 +1,5 @@
 """From Hydra's composed config to a checked one, with one line for whatever is wrong. No torch."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Mapping
 from typing import Any

@@ -1,7 +1,5 @@
 """Where the config tree lies: in the installed package, or at the root of a clone."""
 
-from __future__ import annotations
-
 from pathlib import Path
 
 _PACKAGE = Path(__file__).resolve().parents[1]

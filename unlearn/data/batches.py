@@ -1,7 +1,5 @@
 """Sizes of the batches of one epoch."""
 
-from __future__ import annotations
-
 
 def batch_sizes(count: int, size: int) -> list[int]:
     """Return the size of each batch of one epoch, in order.

@@ -1,7 +1,5 @@
 """CIFAR-10 and CIFAR-100 (Krizhevsky, 2009): torchvision's pickled batches, or one .npz file."""
 
-from __future__ import annotations
-
 from torchvision import datasets
 
 from unlearn.data import npz

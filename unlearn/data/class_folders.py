@@ -1,7 +1,5 @@
 """Lists the files of an image folder, class by class. Needs no torch and reads no image."""
 
-from __future__ import annotations
-
 import os
 import stat
 from collections import Counter

@@ -1,7 +1,5 @@
 """Keeps decoded images in files, so that images are decoded once and may exceed the memory."""
 
-from __future__ import annotations
-
 import json
 import shutil
 from collections.abc import Callable, Iterable, Iterator, Mapping

@@ -1,7 +1,5 @@
 """scikit-learn's handwritten digits: 1,797 grey images of 8 x 8, shipped with the library."""
 
-from __future__ import annotations
-
 import numpy as np
 import torch
 

@@ -1,7 +1,5 @@
 """A user's own images: root/train/CLASS/*.png and root/test/CLASS/*.png."""
 
-from __future__ import annotations
-
 import hashlib
 import os
 import warnings

@@ -1,7 +1,5 @@
 """MNIST and Fashion-MNIST from idx files: in torchvision's folders, or side by side in one."""
 
-from __future__ import annotations
-
 import gzip
 import struct
 import zlib

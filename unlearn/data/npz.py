@@ -5,8 +5,6 @@ The file holds `train_images`, `train_labels`, `test_images`, `test_labels` and,
 integers of shape (N,) or (N, 1).
 """
 
-from __future__ import annotations
-
 import hashlib
 import os
 import zipfile

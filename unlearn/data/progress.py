@@ -1,7 +1,5 @@
 """Shows how many images have been decoded: a bar on a terminal, a line now and then in a log."""
 
-from __future__ import annotations
-
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager

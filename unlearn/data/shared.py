@@ -1,7 +1,5 @@
 """Values that the runs of a sweep share while they run in one process. Needs no torch."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any, TypeVar

@@ -1,7 +1,5 @@
 """What every loader of a data set returns, and the error for files that are not there."""
 
-from __future__ import annotations
-
 import hashlib
 from collections.abc import Callable
 from dataclasses import dataclass

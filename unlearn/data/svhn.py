@@ -1,7 +1,5 @@
 """SVHN (Netzer et al., 2011): cropped house numbers from torchvision's .mat files."""
 
-from __future__ import annotations
-
 from torchvision import datasets
 
 from unlearn.data.source import RawImages, from_torchvision

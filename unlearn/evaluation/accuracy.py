@@ -1,7 +1,5 @@
 """D_r and D_f: accuracy on the retain classes and on the forget classes, in percent."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
 from typing import ClassVar
 

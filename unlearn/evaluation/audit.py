@@ -1,7 +1,5 @@
 """The protocol of an audit: one network at a time, compared with retrained networks."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Literal, Protocol, TypeVar

@@ -4,8 +4,6 @@ All methods of a sweep are compared with the same original and retrained network
 that depends on these networks alone is computed by the first run and read by the others.
 """
 
-from __future__ import annotations
-
 import hashlib
 import json
 import sys

@@ -3,8 +3,6 @@
 "Similarity of Neural Network Representations Revisited", Kornblith et al., ICML 2019.
 """
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from typing import ClassVar
 

@@ -4,8 +4,6 @@
 Theory, 1991.
 """
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar
 

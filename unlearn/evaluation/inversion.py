@@ -3,8 +3,6 @@
 "Zero-Shot Machine Unlearning", Chundawat et al., TIFS 2023, section VI.
 """
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
 from typing import ClassVar
 

@@ -6,8 +6,6 @@ Principles", Carlini et al., S&P 2022, offline; applied to unlearning as U-LiRA,
 SaTML 2025), and on neighbouring classes ("MIA-NN", arXiv 2506.20893).
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, ClassVar
 

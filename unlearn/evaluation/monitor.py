@@ -1,7 +1,5 @@
 """Measurements of the student while its method runs."""
 
-from __future__ import annotations
-
 import time
 from collections.abc import Mapping
 from typing import Any

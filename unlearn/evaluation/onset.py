@@ -1,7 +1,5 @@
 """When forgetting fails: the first step at which D_f rises again, and how far it rises."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from typing import Annotated, ClassVar
 

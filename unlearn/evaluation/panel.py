@@ -1,7 +1,5 @@
 """All audits of a run, over all its networks."""
 
-from __future__ import annotations
-
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict

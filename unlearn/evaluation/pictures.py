@@ -1,7 +1,5 @@
 """Pictures of what the method synthesised, and of what an attacker can invert from the networks."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import ClassVar

@@ -1,7 +1,5 @@
 """Stand-ins for D_r and D_f that need no data: the student's answers on inverted images."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from typing import ClassVar
 

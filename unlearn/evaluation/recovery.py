@@ -3,8 +3,6 @@
 Refitting the last layer: "An Illusion of Unlearning?", AISTATS 2026, arXiv 2604.08271.
 """
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
 from typing import ClassVar
 

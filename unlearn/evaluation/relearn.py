@@ -3,8 +3,6 @@
 The anamnesis index (AIN): "Zero-Shot Machine Unlearning", Chundawat et al., TIFS 2023, section VI.
 """
 
-from __future__ import annotations
-
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from itertools import islice

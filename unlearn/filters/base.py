@@ -1,7 +1,5 @@
 """What a filter is."""
 
-from __future__ import annotations
-
 from typing import Protocol
 
 from torch import Tensor

@@ -1,7 +1,5 @@
 """Filters combined: a row's weight is the product of its weights."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 
 import torch

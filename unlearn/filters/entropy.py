@@ -1,7 +1,5 @@
 """The entropy filter: keep samples that the teacher is sure about."""
 
-from __future__ import annotations
-
 import math
 from dataclasses import dataclass
 from typing import Literal

@@ -1,7 +1,5 @@
 """The forget gate of gated knowledge transfer."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 
 from torch import Tensor

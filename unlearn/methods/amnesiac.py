@@ -10,8 +10,6 @@ Here a retain class is drawn, so that no forget class is taught under another's 
 images (`method/source=inverted`) it needs no data.
 """
 
-from __future__ import annotations
-
 from typing import ClassVar
 
 import torch

@@ -10,8 +10,6 @@ images. Here all take part, or at most `method.source.most` of each class. On in
 (`method/source=inverted`) it needs no data.
 """
 
-from __future__ import annotations
-
 from typing import ClassVar
 
 import torch

@@ -9,8 +9,6 @@
 mode.
 """
 
-from __future__ import annotations
-
 import dataclasses
 from typing import ClassVar
 

@@ -10,8 +10,6 @@ SGD with momentum, batch norm in train mode. In the paper y' is the likeliest of
 is the image's own class where the step is too short, and may be another forget class.
 """
 
-from __future__ import annotations
-
 from typing import ClassVar
 
 import torch

@@ -9,8 +9,6 @@ norm in train mode. The code masks each row's own class, which is the same for o
 Here all forget classes are masked. On inverted images (`method/source=inverted`) it needs no data.
 """
 
-from __future__ import annotations
-
 from typing import ClassVar
 
 import torch

@@ -10,8 +10,6 @@ Here they are Gaussian with the mean square of T's features on noise images. The
 cut off if T's features have none (after a ReLU). Batch norm stays at the teacher's statistics.
 """
 
-from __future__ import annotations
-
 import torch
 from pydantic import PositiveFloat, PositiveInt
 from pydantic.dataclasses import dataclass

@@ -7,8 +7,6 @@ The baseline "Fine-tune" of "Eternal Sunshine of the Spotless Net" (Golatkar et 
 inverted images (`method/source=inverted`) it needs no data.
 """
 
-from __future__ import annotations
-
 from typing import ClassVar
 
 import torch

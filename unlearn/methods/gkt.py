@@ -12,8 +12,6 @@ The published code drops the rows that the filter does not pass before the stude
 they have no weight, but batch norm in train mode counts them.
 """
 
-from __future__ import annotations
-
 import copy
 from typing import Any, ClassVar, Literal
 

@@ -7,8 +7,6 @@ The plainest baseline: "NegGrad" of "Eternal Sunshine of the Spotless Net" (Gola
 2020). The loss has no upper bound: only few and clipped steps keep the rest of the network intact.
 """
 
-from __future__ import annotations
-
 from typing import ClassVar
 
 import torch

@@ -8,8 +8,6 @@
 enough for a D_f of nearly 0. So a low D_f says nothing of the features.
 """
 
-from __future__ import annotations
-
 import torch
 from pydantic import NonNegativeFloat, PositiveFloat, PositiveInt
 from pydantic.dataclasses import dataclass

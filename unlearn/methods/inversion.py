@@ -7,8 +7,6 @@
 The student S starts between the teacher T and random weights.
 """
 
-from __future__ import annotations
-
 from collections.abc import Generator
 from typing import Literal
 

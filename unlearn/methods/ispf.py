@@ -18,8 +18,6 @@ eval mode while the other learns. The generator has no warm-up. The method has n
 every image counts unless `filter` drops it.
 """
 
-from __future__ import annotations
-
 from typing import ClassVar
 
 import torch

@@ -14,8 +14,6 @@ forgotten. The code clamps x_i to the batch's range and divides by what is left 
 x_i may leave the range.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from functools import partial
 from typing import ClassVar

@@ -7,8 +7,6 @@ in networks that seem to have forgotten in "An Illusion of Unlearning?" (AISTATS
 2604.08271). A method must beat this baseline on the audits of the layers before the last one.
 """
 
-from __future__ import annotations
-
 from pydantic.dataclasses import dataclass
 
 from unlearn.config.schema import CLOSED

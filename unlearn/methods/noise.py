@@ -14,8 +14,6 @@ masked answers to it say nothing of the class. Its masked answers to noises that
 say what else the class looks like.
 """
 
-from __future__ import annotations
-
 import torch
 import torch.nn.functional as F
 from pydantic import NonNegativeFloat, NonNegativeInt, PositiveFloat, PositiveInt

@@ -1,7 +1,5 @@
 """The reference that forgets nothing: the teacher itself."""
 
-from __future__ import annotations
-
 from pydantic.dataclasses import dataclass
 
 from unlearn.config.schema import CLOSED

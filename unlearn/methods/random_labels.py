@@ -8,8 +8,6 @@
 and the half of "Amnesiac Machine Learning" (AAAI 2021) that needs no retain data.
 """
 
-from __future__ import annotations
-
 from typing import ClassVar
 
 import torch

@@ -22,8 +22,6 @@ anew. Batch norm counts every image, also those of no weight; leaving these out 
 nor the probe.
 """
 
-from __future__ import annotations
-
 from typing import ClassVar
 
 import torch

@@ -1,7 +1,5 @@
 """The reference that never saw the forget classes: a fresh network trained on the retain data."""
 
-from __future__ import annotations
-
 import dataclasses
 from typing import Literal
 

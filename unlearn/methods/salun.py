@@ -11,8 +11,6 @@ them. Here nothing moves a weight outside the mask, and a label is another class
 On inverted images (`method/source=inverted`) it needs no data.
 """
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from typing import ClassVar
 

@@ -12,8 +12,6 @@ with momentum does both, and KL_T is times T^2. Its weight decay and rate steps 
 inverted images (`method/source=inverted`) it needs no data.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from typing import ClassVar
 

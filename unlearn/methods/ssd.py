@@ -12,8 +12,6 @@ of ten classes of equal size selects nothing at alpha = 10. In batches of all cl
 of unlike images cancel. On inverted images (`method/source=inverted`) it needs no data.
 """
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from typing import ClassVar
 

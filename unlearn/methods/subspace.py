@@ -13,8 +13,6 @@ paper searches a_F and a_R by training accuracy; here they are fixed. On inverte
 (`method/source=inverted`) it needs no data.
 """
 
-from __future__ import annotations
-
 from collections.abc import Generator, Mapping
 from contextlib import ExitStack
 from functools import partial

@@ -11,8 +11,6 @@ classes with class 0; here each has its own class. On inverted images (`method/s
 needs no data.
 """
 
-from __future__ import annotations
-
 from typing import ClassVar
 
 import torch

@@ -1,7 +1,5 @@
 """AllCNN (Springenberg et al., 2015) with batch norm, as the unlearning literature uses it."""
 
-from __future__ import annotations
-
 from torch import Tensor, nn
 
 from unlearn.errors import ConfigError

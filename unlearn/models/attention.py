@@ -1,7 +1,5 @@
 """Attention maps read from named layers with forward hooks, whatever the network."""
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from contextlib import ExitStack
 from typing import Any, Self

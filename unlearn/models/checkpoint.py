@@ -1,7 +1,5 @@
 """Checkpoints: the user's file in, and the unlearned weights out in the same format."""
 
-from __future__ import annotations
-
 import copy
 import io
 import os

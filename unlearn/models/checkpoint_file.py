@@ -1,7 +1,5 @@
 """Reads checkpoint files: safetensors and torch files. Code in a file is refused, never run."""
 
-from __future__ import annotations
-
 import argparse
 import json
 import pathlib

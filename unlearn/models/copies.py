@@ -1,7 +1,5 @@
 """Copies of networks, also of those that keep tensors which were computed from their weights."""
 
-from __future__ import annotations
-
 import copy
 from collections.abc import Iterator
 from typing import Any, TypeVar

@@ -1,7 +1,5 @@
 """Features of a network's blocks: what convolutions put out and linear layers take in."""
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from contextlib import ExitStack
 from typing import Any

@@ -1,7 +1,5 @@
 """LeNet-5 (LeCun et al., 1998) as in "Zero-Shot Machine Unlearning": two convolutions, no BN."""
 
-from __future__ import annotations
-
 import torch
 from torch import Tensor, nn
 

@@ -1,7 +1,5 @@
 """Takes the logits out of whatever a network returns."""
 
-from __future__ import annotations
-
 from collections.abc import Iterable, Mapping
 from dataclasses import fields, is_dataclass
 from functools import partial

@@ -1,7 +1,5 @@
 """Builds a network from its config, checks that it fits the data, and mixes starting weights."""
 
-from __future__ import annotations
-
 import inspect
 import io
 import re

@@ -1,7 +1,5 @@
 """What a network answers, computed batch by batch without gradients."""
 
-from __future__ import annotations
-
 import torch
 from torch import Tensor, nn
 

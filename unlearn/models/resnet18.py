@@ -1,7 +1,5 @@
 """torchvision's ResNet-18 (He et al., 2016) with a stem for small images."""
 
-from __future__ import annotations
-
 from torch import nn
 from torchvision.models import resnet18
 

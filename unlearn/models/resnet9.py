@@ -1,7 +1,5 @@
 """ResNet-9: two residual blocks among four plain ones, after Page's DAWNBench network (2018)."""
 
-from __future__ import annotations
-
 from torch import Tensor, nn
 
 

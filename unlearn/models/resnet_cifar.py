@@ -1,7 +1,5 @@
 """ResNet-20, 32, 44 and 56 for images of 32 x 32 (He et al., 2016, section 4.2)."""
 
-from __future__ import annotations
-
 import torch.nn.functional as F
 from torch import Tensor, nn
 

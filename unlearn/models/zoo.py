@@ -1,7 +1,5 @@
 """What the model zoos share: their import, names of classes, and their own weights."""
 
-from __future__ import annotations
-
 import importlib
 import inspect
 from collections import Counter

@@ -1,7 +1,5 @@
 """Image classifiers of Hugging Face's transformers, from a folder or by the name on the hub."""
 
-from __future__ import annotations
-
 import copy
 from dataclasses import dataclass
 from pathlib import Path

@@ -1,7 +1,5 @@
 """Networks of timm (Wightman, PyTorch Image Models) by name."""
 
-from __future__ import annotations
-
 import difflib
 import json
 from pathlib import Path

@@ -1,7 +1,5 @@
 """Networks of torchvision by name."""
 
-from __future__ import annotations
-
 import difflib
 from typing import Any
 

@@ -1,7 +1,5 @@
 """The image generator of zero-shot knowledge transfer."""
 
-from __future__ import annotations
-
 import math
 
 import torch.nn.functional as F

@@ -3,8 +3,6 @@
 "Dreaming to Distill", Yin et al., CVPR 2020, equations 2 to 4; written from the equations.
 """
 
-from __future__ import annotations
-
 import math
 from collections.abc import Generator
 from contextlib import ExitStack

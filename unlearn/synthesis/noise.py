@@ -1,7 +1,5 @@
 """Noises that minimise or maximise the error of a class, all classes optimised as one batch."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Generator, Sequence
 from dataclasses import dataclass
 from functools import partial

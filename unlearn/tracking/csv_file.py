@@ -1,7 +1,5 @@
 """The history of a run as a CSV file beside the Parquet file."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any

@@ -1,7 +1,5 @@
 """Lines about the progress of a run, for logs that are no terminal."""
 
-from __future__ import annotations
-
 import sys
 import threading
 import time

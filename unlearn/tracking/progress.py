@@ -1,7 +1,5 @@
 """Progress bars on a terminal's stderr: losses, pass rate and the student's accuracies."""
 
-from __future__ import annotations
-
 import time
 from collections.abc import Mapping
 from pathlib import Path

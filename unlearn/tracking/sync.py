@@ -1,7 +1,5 @@
 """`unlearn-sync`: sends the Weights & Biases runs that were kept offline, each once."""
 
-from __future__ import annotations
-
 import argparse
 import os
 import re

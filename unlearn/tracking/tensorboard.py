@@ -1,7 +1,5 @@
 """TensorBoard: the curves of a run as event files in its directory."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from importlib.util import find_spec
 from pathlib import Path

@@ -1,7 +1,5 @@
 """Weights & Biases: one run a job, offline unless asked otherwise, and never a reason to fail."""
 
-from __future__ import annotations
-
 import os
 import secrets
 import shlex
