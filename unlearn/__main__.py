@@ -19,6 +19,11 @@ from unlearn.errors import ConfigError, UnlearnError, say
 
 _HYDRA_TRACEBACK = "HYDRA_FULL_ERROR"
 _TRACEBACK = "UNLEARN_TRACEBACK"
+# Groups whose choice follows from other choices.
+_FOLLOWING = {
+    "tuned": "dataset, model and method",
+    "training/recipe@training": "training, dataset and model",
+}
 _TYPED = "command-line"  # Hydra's name for the provider of --config-dir
 
 
@@ -91,9 +96,8 @@ def _is_override(word: str) -> bool:
 def _refuse_choice(arguments: list[str]) -> None:
     """Hydra passes over an optional choice that is not there, and a mistyped one with it."""
     for key, sign, value in (argument.lstrip("+").partition("=") for argument in arguments):
-        if sign and key == "tuned":
-            message = "follows from dataset, model and method; ~tuned goes without"
-            raise ConfigError(key, value, message)
+        if sign and key in _FOLLOWING:
+            raise ConfigError(key, value, f"follows from {_FOLLOWING[key]}; ~{key} goes without")
 
 
 def _refuse_launcher(name: str) -> None:

@@ -196,6 +196,10 @@ def _check_dataset(run: RunConfig) -> None:
         raise ConfigError(
             "dataset.classes", list(dataset.classes), f"must name {dataset.num_classes} classes"
         )
+    most = min(dataset.shape[1:]) - 1  # a reflection is smaller than what it reflects
+    crop = run.training.augment.crop
+    if crop > most:
+        raise ConfigError("training.augment.crop", crop, f"must be {most} or less")
     if dataset.factory is None and run.model.checkpoint is None:
         raise ConfigError(
             "model.checkpoint",

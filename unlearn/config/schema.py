@@ -27,6 +27,7 @@ _Classes = Annotated[tuple[_Count, ...], _Alone]
 # Keys that say where and how loudly a run happens; all others determine its figures.
 _NOT_HASHED = {
     "outputs",
+    "networks",
     "run_dir",
     "force",
     "design",
@@ -36,6 +37,8 @@ _NOT_HASHED = {
     "checkpoint_every",
 }
 _DATASET_NOT_HASHED = {"memory", "list_classes"}
+# Keys that came later, and the values that leave a run as it was: these values are not hashed.
+_LATER = {"augment": {"crop": 0, "flip": False}, "label_smoothing": 0}
 # Parts whose import path has changed, and the path that hashes were first computed with: a moved
 # file must not change the hash of a run.
 _FIRST_PATHS = {
@@ -205,6 +208,13 @@ class FilterConfig(_Open):
         return frozenset({"gate", "entropy", "entropy_definition"})
 
 
+class AugmentConfig(_Closed):
+    """Random changes of training images."""
+
+    crop: NonNegativeInt = 0
+    flip: bool = False
+
+
 class TrainingConfig(_Closed):
     """Supervised training of the teacher and of the retrained reference."""
 
@@ -214,6 +224,8 @@ class TrainingConfig(_Closed):
     optimizer: Literal["adamw", "sgd"]
     learning_rate: PositiveFloat
     weight_decay: NonNegativeFloat
+    augment: AugmentConfig = AugmentConfig()
+    label_smoothing: Annotated[float, Field(ge=0, lt=1)] = 0
 
 
 class HardwareConfig(_Closed):
@@ -263,6 +275,7 @@ class RunConfig(_Closed):
     evaluation: EvaluationConfig
     tracking: TrackingConfig
     outputs: Annotated[str, Field(min_length=1)]
+    networks: str | None = None
     run_dir: Annotated[str, Field(min_length=1)] | None
     force: bool
     checkpoint_every: NonNegativeFloat | None
@@ -299,12 +312,18 @@ def config_hash(config: RunConfig, checkpoint_digest: str | None) -> str:
     values["model"].pop("check", None)  # whether the teacher is looked at decides no figure
     values["dataset"] = select_determinants(values["dataset"])
     values["evaluation"].pop("pictures", None)  # pictures decide no figure
+    values |= {part: drop_neutral(values[part]) for part in ("training", "method")}
     return digest(_with_first_paths(values))
 
 
 def select_determinants(dataset: Mapping[str, Any]) -> dict[str, Any]:
     """Return the values of a data set that decide a run's figures."""
     return {key: value for key, value in dataset.items() if key not in _DATASET_NOT_HASHED}
+
+
+def drop_neutral(section: Mapping[str, Any]) -> dict[str, Any]:
+    """Return a section without the later keys whose values leave a run as it was before them."""
+    return {k: v for k, v in section.items() if k not in _LATER or v != _LATER[k]}
 
 
 def _with_first_paths(values: Any) -> Any:

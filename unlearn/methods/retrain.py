@@ -1,12 +1,12 @@
 """The reference that never saw the forget classes: a fresh network trained on the retain data."""
 
 import dataclasses
-from typing import Literal
+from typing import Annotated, Literal
 
-from pydantic import NonNegativeFloat, PositiveFloat, PositiveInt
+from pydantic import Field, NonNegativeFloat, PositiveFloat, PositiveInt
 from pydantic.dataclasses import dataclass
 
-from unlearn.config.schema import CLOSED, TrainingConfig
+from unlearn.config.schema import CLOSED, AugmentConfig, TrainingConfig
 from unlearn.data.tensors import Access, Split
 from unlearn.protocol import Request, State, Steps
 from unlearn.training.supervised import train
@@ -24,6 +24,8 @@ class Retrain:
         optimizer: `adamw`, or `sgd` with Nesterov momentum 0.9.
         learning_rate: Largest learning rate of the one-cycle schedule, above 0.
         weight_decay: Weight decay, at least 0.
+        augment: Random crops and flips; see `unlearn.training.augmentation.augment`.
+        label_smoothing: Share of each target that is spread over all classes, in [0, 1).
     """
 
     epochs: PositiveInt
@@ -31,6 +33,8 @@ class Retrain:
     optimizer: Literal["adamw", "sgd"]
     learning_rate: PositiveFloat
     weight_decay: NonNegativeFloat
+    augment: AugmentConfig = AugmentConfig()
+    label_smoothing: Annotated[float, Field(ge=0, lt=1)] = 0
 
     @property
     def access(self) -> Access:

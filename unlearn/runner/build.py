@@ -31,6 +31,7 @@ from unlearn.models.network import attention_layers, builder
 from unlearn.models.zoo import load_teacher
 from unlearn.protocol import ChecksNetwork, Method
 from unlearn.records.folder import require_space
+from unlearn.runner.published import require_published
 from unlearn.tracking.base import Observer
 
 _GB = 10**9
@@ -64,6 +65,7 @@ def build(config: RunConfig) -> Parts:
     new_network = builder(config.model, config.dataset)
     network = new_network(0)
     _check_network(config, network)
+    require_published(config.networks)
     tools = _tools(config, network)
     _check_space(config, network)
     data = _load(config, hardware.device)

@@ -16,7 +16,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from unlearn.config.schema import RunConfig, TrainingConfig, digest
+from unlearn.config.schema import RunConfig, TrainingConfig, digest, drop_neutral
 from unlearn.data.tensors import Data, Split
 from unlearn.errors import ConfigError, say
 from unlearn.evaluation.accuracy import measure_accuracy
@@ -37,6 +37,7 @@ from unlearn.records.record import write_json
 from unlearn.resume import Progress
 from unlearn.roles import cached_as, derive_seed, list_roles, recorded_as, seed_offset
 from unlearn.runner.build import Parts
+from unlearn.runner.published import locate_published
 from unlearn.runner.session import Session
 from unlearn.runner.teacher_check import check_teacher
 from unlearn.tracking.base import Step
@@ -91,6 +92,11 @@ def prepare_networks(session: Session) -> Networks:
     teacher = parts.hardware.place(network).eval()
     session.record["alarms"] += check_teacher(config, teacher, parts.data, parts.hardware)
     trained = {role: train_network(session, role) for role in _list_trained(session)}
+    if trained:
+        session.record["alarms"].append(
+            "other training: how long the teacher was trained is not known; its retrained "
+            f"references had {config.training.epochs} epochs"
+        )
     return Networks(teacher, trained, checkpoint_format)
 
 
@@ -151,8 +157,12 @@ def train_network(session: Session, role: str) -> nn.Module:
         return measure_accuracy(network, parts.data.test, config.forget, parts.hardware)
 
     folder = Path(config.outputs).absolute() / "cache"
+    published = locate_published(config.networks, cached_as(role), determinants)
     try:
-        seconds = train_once(folder, cached_as(role), determinants, network, fit, measure)
+        if published is not None:
+            seconds = _load_published(session, role, published, network)
+        else:
+            seconds = train_once(folder, cached_as(role), determinants, network, fit, measure)
     except PermissionError as error:
         reason = f"{error.filename or folder} cannot be written ({error.strerror})"
         raise ConfigError("outputs", config.outputs, reason) from error
@@ -160,6 +170,17 @@ def train_network(session: Session, role: str) -> nn.Module:
     spent, entry = session.record["seconds"], recorded_as(role)
     spent[entry] = (spent[entry] or 0) + seconds
     return network
+
+
+def _load_published(session: Session, role: str, place: Path, network: nn.Module) -> float:
+    """Load a published network, and name its weights in the record."""
+    weights = place / f"model{own_format(network).suffix}"
+    fault = _find_fault(weights)
+    if fault is not None:
+        file, reason = fault
+        raise ConfigError("networks", session.config.networks, f"{file} is damaged: {reason}")
+    session.record.setdefault("published", {})[role] = digest_file(weights)
+    return _load(weights, network)
 
 
 def _classes(config: RunConfig, role: str) -> tuple[int, ...]:
@@ -186,7 +207,7 @@ def _determinants(
         "data": data.fingerprint,
         "validation": config.dataset.validation,
         "model": {k: v for k, v in plain["model"].items() if k not in ignored},
-        "training": plain["training"] | {"seed": training.seed},
+        "training": drop_neutral(plain["training"]) | {"seed": training.seed},
         "hardware": session.parts.hardware.describe_arithmetic(),
         "classes": list(classes),
     }
@@ -215,7 +236,6 @@ def train_once(
     Returns:
         The seconds that training took, whenever that was.
     """
-    place = folder / f"{role}-{digest(determinants)}"
     place = folder / f"{role}-{digest(determinants)}"
     checkpoint_format = own_format(network)
     weights = place / f"model{checkpoint_format.suffix}"

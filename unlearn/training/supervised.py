@@ -18,6 +18,7 @@ from unlearn.data.tensors import Split
 from unlearn.errors import RunError
 from unlearn.hardware import Hardware
 from unlearn.resume import Progress
+from unlearn.training.augmentation import augment
 
 
 def train(
@@ -34,7 +35,7 @@ def train(
     Args:
         network: on the device; it is in eval mode at the end of each epoch.
         data: the training rows.
-        settings: optimiser, rates, epochs, and the seed that orders the batches.
+        settings: optimiser, rates, epochs, augmentation, and the seed of all draws.
         hardware: device, precision and memory format.
         progress: where the loop stands, for a training that goes on after a cut.
         replay: whether the epochs done before the cut are yielded again, first. The network is
@@ -46,22 +47,23 @@ def train(
     Raises:
         RunError: if the loss is not finite.
     """
-    order = torch.Generator().manual_seed(settings.seed)
+    random = torch.Generator().manual_seed(settings.seed)
     loss_of = hardware.compile(_loss)
     optimizer = _optimizer(network, settings)
     steps = settings.epochs * len(batch_sizes(len(data), settings.batch_size))
     schedule = OneCycleLR(optimizer, settings.learning_rate, total_steps=steps, pct_start=0.2)
     losses = list[float]()
     parts: dict[str, Any] = {"network": network, "optimizer": optimizer, "schedule": schedule}
-    parts |= {"order": order, "losses": losses}
+    parts |= {"order": random, "losses": losses}
     for epoch in progress.steps("epoch", settings.epochs, lambda: parts):
         if replay:
             yield from enumerate(losses, start=1)
         replay = False
         network.train()
         total = torch.zeros((), device=hardware.device)
-        for images, labels in data.batches(settings.batch_size, order):
-            loss = loss_of(network, images, labels, hardware)
+        for images, labels in data.batches(settings.batch_size, random):
+            images = augment(images, random, settings.augment)
+            loss = loss_of(network, images, labels, settings.label_smoothing, hardware)
             optimizer.zero_grad()
             loss.backward()
             optimizer.step()
@@ -78,8 +80,10 @@ def train(
         yield epoch, mean
 
 
-def _loss(network: nn.Module, images: Tensor, labels: Tensor, hardware: Hardware) -> Tensor:
-    return F.cross_entropy(hardware.run(network, images), labels)
+def _loss(
+    network: nn.Module, images: Tensor, labels: Tensor, smoothing: float, hardware: Hardware
+) -> Tensor:
+    return F.cross_entropy(hardware.run(network, images), labels, label_smoothing=smoothing)
 
 
 def _optimizer(network: nn.Module, settings: TrainingConfig) -> Optimizer:
