@@ -14,15 +14,14 @@ from typing import ClassVar
 
 import torch
 from pydantic.dataclasses import dataclass
+from torch import nn
 from torch.optim import Adam
 
 from unlearn.config.schema import CLOSED
-from unlearn.data.tensors import Split
-from unlearn.protocol import Request, Steps
-from unlearn.synthesis.sources import WantedClasses
+from unlearn.protocol import Request
+from unlearn.synthesis.sources import Examples, WantedClasses
 from unlearn.training.labelled import EpochMethod
-from unlearn.training.losses import make_class_loss, relabel_randomly
-from unlearn.training.student import copy_teacher
+from unlearn.training.losses import relabel_randomly
 
 
 @dataclass(config=CLOSED, kw_only=True)
@@ -33,14 +32,14 @@ class Amnesiac(EpochMethod):
     """
 
     wanted: ClassVar[WantedClasses] = "all"
+    stage: ClassVar[str] = "amnesiac"
 
-    def unlearn(self, request: Request, data: Split | None) -> Steps:
-        """Yield the state after each step of the source and each epoch; see `Method`."""
-        random = torch.Generator().manual_seed(request.seed)
-        examples = yield from self.collect(request, data, random)
-        examples = relabel_randomly(examples, request, random)
-        student = copy_teacher(request)
-        optimizer = Adam(student.parameters(), self.learning_rate)
-        loss_of = make_class_loss(student, examples, request.hardware)
-        rows = len(examples.labels)
-        yield from self.train("amnesiac", student, optimizer, loss_of, rows, request, random)
+    def choose_labels(
+        self, examples: Examples, request: Request, random: torch.Generator
+    ) -> Examples:
+        """Y': the images with random retain classes in place of forget classes."""
+        return relabel_randomly(examples, request, random)
+
+    def make_optimizer(self, student: nn.Module) -> Adam:
+        """Adam, as in the published code."""
+        return Adam(student.parameters(), self.learning_rate)

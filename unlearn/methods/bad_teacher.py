@@ -10,22 +10,21 @@ images. Here all take part, or at most `method.source.most` of each class. On in
 (`method/source=inverted`) it needs no data.
 """
 
+from collections.abc import Callable
 from typing import ClassVar
 
 import torch
 from pydantic import PositiveFloat
 from pydantic.dataclasses import dataclass
-from torch import Tensor
+from torch import Tensor, nn
 from torch.optim import Adam
 
 from unlearn.config.schema import CLOSED
-from unlearn.data.tensors import Split
 from unlearn.models.outputs import compute_logits
-from unlearn.protocol import Request, Steps
+from unlearn.protocol import Request
 from unlearn.synthesis.sources import Examples, WantedClasses
 from unlearn.training.labelled import EpochMethod
 from unlearn.training.losses import make_target_loss, target_probabilities
-from unlearn.training.student import copy_teacher
 
 
 @dataclass(config=CLOSED, kw_only=True)
@@ -37,18 +36,21 @@ class BadTeacher(EpochMethod):
     """
 
     wanted: ClassVar[WantedClasses] = "all"
+    stage: ClassVar[str] = "bad_teacher"
     temperature: PositiveFloat
 
-    def unlearn(self, request: Request, data: Split | None) -> Steps:
-        """Yield the state after each step of the source and each epoch; see `Method`."""
-        random, hardware = torch.Generator().manual_seed(request.seed), request.hardware
-        examples = yield from self.collect(request, data, random)
+    def make_optimizer(self, student: nn.Module) -> Adam:
+        """Adam, as in the published code."""
+        return Adam(student.parameters(), self.learning_rate)
+
+    def make_loss(
+        self, student: nn.Module, examples: Examples, request: Request, random: torch.Generator
+    ) -> Callable[[Tensor], Tensor]:
+        """KL(p || S(X))."""
         target = self.make_targets(request, examples)
-        student = copy_teacher(request)
-        optimizer = Adam(student.parameters(), self.learning_rate)
-        loss_of = make_target_loss(student, examples.images, target, hardware, self.temperature)
-        rows = len(target)
-        yield from self.train("bad_teacher", student, optimizer, loss_of, rows, request, random)
+        return make_target_loss(
+            student, examples.images, target, request.hardware, self.temperature
+        )
 
     def make_targets(self, request: Request, examples: Examples) -> Tensor:
         """Probabilities that the student is taught on each image, (N, K)."""

@@ -15,28 +15,25 @@ from typing import ClassVar
 import torch
 from pydantic.dataclasses import dataclass
 from torch import Tensor, nn
-from torch.optim import SGD
 
 from unlearn.config.schema import CLOSED
 from unlearn.data.tensors import Split
 from unlearn.models.network import readout
 from unlearn.protocol import Request, Steps
-from unlearn.synthesis.sources import Examples, WantedClasses
-from unlearn.training.labelled import EpochMethod
+from unlearn.synthesis.sources import Examples
+from unlearn.training.labelled import ForgetMethod
 from unlearn.training.losses import make_class_loss
-from unlearn.training.student import BatchNorm, copy_teacher, set_training
+from unlearn.training.student import set_training
 
 
 @dataclass(config=CLOSED, kw_only=True)
-class BoundaryExpand(EpochMethod):
+class BoundaryExpand(ForgetMethod):
     """Train the teacher to answer the forget classes' images with one class more.
 
-    Args: those of `EpochMethod` (the optimiser is SGD with momentum 0.9), and
-        batch_norm: Batch norm of the student: `train`, or `frozen` at the teacher's statistics.
+    Its settings are those of `ForgetMethod`.
     """
 
-    wanted: ClassVar[WantedClasses] = "forget"
-    batch_norm: BatchNorm
+    stage: ClassVar[str] = "expand"
 
     def unlearn(self, request: Request, data: Split | None) -> Steps:
         """Yield the state after each step of the source and each epoch; see `Method`.
@@ -46,16 +43,13 @@ class BoundaryExpand(EpochMethod):
         """
         random = torch.Generator().manual_seed(request.seed)
         images, _ = yield from self.collect(request, data, random)
-        student = copy_teacher(request)
+        student = self.copy_teacher(request)
         widened = WidenedNetwork(student, request.num_classes, request.seed)
         request.hardware.place(widened.row)
         set_training(widened, frozen=self.batch_norm == "frozen")
-        optimizer = SGD(widened.parameters(), self.learning_rate, momentum=0.9)
         extra = torch.full((len(images),), request.num_classes, device=images.device)
         loss_of = make_class_loss(widened, Examples(images, extra), request.hardware)
-        for state in self.train(
-            "expand", widened, optimizer, loss_of, len(images), request, random
-        ):
+        for state in self.train(widened, loss_of, len(images), request, random):
             yield dataclasses.replace(state, student=student)
 
 

@@ -16,42 +16,31 @@ import torch
 import torch.nn.functional as F
 from pydantic.dataclasses import dataclass
 from torch import Tensor
-from torch.optim import SGD
 
 from unlearn.config.schema import CLOSED, Share
-from unlearn.data.tensors import Split
 from unlearn.models.outputs import compute_logits
-from unlearn.protocol import Request, Steps
-from unlearn.synthesis.sources import Examples, WantedClasses
-from unlearn.training.labelled import EpochMethod
-from unlearn.training.losses import make_class_loss
-from unlearn.training.student import BatchNorm, copy_teacher
+from unlearn.protocol import Request
+from unlearn.synthesis.sources import Examples
+from unlearn.training.labelled import ForgetMethod
 
 
 @dataclass(config=CLOSED, kw_only=True)
-class BoundaryShrink(EpochMethod):
+class BoundaryShrink(ForgetMethod):
     """Train the teacher to answer each forget image with its nearest retain class.
 
-    Args: those of `EpochMethod` (the optimiser is SGD with momentum 0.9), and
+    Args: those of `ForgetMethod`, and
         bound: Length of the FGSM step in each pixel, as a share of the range from black to white,
             in [0, 1].
-        batch_norm: Batch norm of the student: `train`, or `frozen` at the teacher's statistics.
     """
 
-    wanted: ClassVar[WantedClasses] = "forget"
+    stage: ClassVar[str] = "shrink"
     bound: Share
-    batch_norm: BatchNorm
 
-    def unlearn(self, request: Request, data: Split | None) -> Steps:
-        """Yield the state after each step of the source and each epoch; see `Method`."""
-        random = torch.Generator().manual_seed(request.seed)
-        examples = yield from self.collect(request, data, random)
-        examples = Examples(examples.images, self.find_neighbours(request, examples))
-        student = copy_teacher(request, self.batch_norm)
-        optimizer = SGD(student.parameters(), self.learning_rate, momentum=0.9)
-        loss_of = make_class_loss(student, examples, request.hardware)
-        rows = len(examples.images)
-        yield from self.train("shrink", student, optimizer, loss_of, rows, request, random)
+    def choose_labels(
+        self, examples: Examples, request: Request, random: torch.Generator
+    ) -> Examples:
+        """y': the nearest retain class of each image."""
+        return Examples(examples.images, self.find_neighbours(request, examples))
 
     def find_neighbours(self, request: Request, examples: Examples) -> Tensor:
         """The retain class across the nearest boundary of each image, (N,)."""

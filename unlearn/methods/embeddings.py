@@ -10,6 +10,8 @@ Here they are Gaussian with the mean square of T's features on noise images. The
 cut off if T's features have none (after a ReLU). Batch norm stays at the teacher's statistics.
 """
 
+from typing import ClassVar
+
 import torch
 from pydantic import PositiveFloat, PositiveInt
 from pydantic.dataclasses import dataclass
@@ -41,16 +43,12 @@ class Embeddings:
         learning_rate: Learning rate of Adam, cosine to zero; above 0.
     """
 
+    access: ClassVar[Access] = "none"
     layer: str | None
     embeddings: PositiveInt
     epochs: PositiveInt
     batch_size: PositiveInt
     learning_rate: PositiveFloat
-
-    @property
-    def access(self) -> Access:
-        """No data."""
-        return "none"
 
     def check_network(self, network: nn.Module) -> None:
         """Raise `ConfigError` if the network has no such layer."""

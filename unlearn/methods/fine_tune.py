@@ -9,34 +9,16 @@ inverted images (`method/source=inverted`) it needs no data.
 
 from typing import ClassVar
 
-import torch
 from pydantic.dataclasses import dataclass
-from torch.optim import SGD
 
 from unlearn.config.schema import CLOSED
-from unlearn.data.tensors import Split
-from unlearn.protocol import Request, Steps
 from unlearn.synthesis.sources import WantedClasses
 from unlearn.training.labelled import EpochMethod
-from unlearn.training.losses import make_class_loss
-from unlearn.training.student import copy_teacher
 
 
 @dataclass(config=CLOSED, kw_only=True)
 class FineTune(EpochMethod):
-    """Train the teacher on with the retain classes alone.
-
-    Its settings are those of `EpochMethod`; the optimiser is SGD with momentum 0.9.
-    """
+    """Train the teacher on with the retain classes alone; settings as in `EpochMethod`."""
 
     wanted: ClassVar[WantedClasses] = "retain"
-
-    def unlearn(self, request: Request, data: Split | None) -> Steps:
-        """Yield the state after each step of the source and each epoch; see `Method`."""
-        random = torch.Generator().manual_seed(request.seed)
-        examples = yield from self.collect(request, data, random)
-        student = copy_teacher(request)
-        optimizer = SGD(student.parameters(), self.learning_rate, momentum=0.9)
-        loss_of = make_class_loss(student, examples, request.hardware)
-        rows = len(examples.labels)
-        yield from self.train("fine_tune", student, optimizer, loss_of, rows, request, random)
+    stage: ClassVar[str] = "fine_tune"

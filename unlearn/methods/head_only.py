@@ -8,6 +8,8 @@
 enough for a D_f of nearly 0. So a low D_f says nothing of the features.
 """
 
+from typing import ClassVar
+
 import torch
 from pydantic import NonNegativeFloat, PositiveFloat, PositiveInt
 from pydantic.dataclasses import dataclass
@@ -39,6 +41,7 @@ class HeadOnly:
         learning_rate: Learning rate of the head (Adam, cosine to zero), above 0.
     """
 
+    access: ClassVar[Access] = "none"
     images: PositiveInt
     inversion_steps: PositiveInt
     inversion_learning_rate: PositiveFloat
@@ -46,11 +49,6 @@ class HeadOnly:
     epochs: PositiveInt
     batch_size: PositiveInt
     learning_rate: PositiveFloat
-
-    @property
-    def access(self) -> Access:
-        """No data."""
-        return "none"
 
     def unlearn(self, request: Request, data: Split | None) -> Steps:
         """Yield the state after each inversion step and each epoch; see `Method`.

@@ -8,7 +8,7 @@ The student S starts between the teacher T and random weights.
 """
 
 from collections.abc import Generator
-from typing import Literal
+from typing import ClassVar, Literal
 
 import torch
 import torch.nn.functional as F
@@ -62,6 +62,7 @@ class Inversion:
         learning_rate: Learning rate of the student (Adam, cosine to zero), above 0.
     """
 
+    access: ClassVar[Access] = "none"
     images: PositiveInt
     inverted: Literal["all", "retain"]
     inversion_batch: PositiveInt
@@ -85,11 +86,6 @@ class Inversion:
     epochs: PositiveInt
     batch_size: PositiveInt
     learning_rate: PositiveFloat
-
-    @property
-    def access(self) -> Access:
-        """No data."""
-        return "none"
 
     def check_network(self, network: nn.Module) -> None:
         """Raise `ConfigError` if batch norm is to be matched and the network has none."""

@@ -50,17 +50,13 @@ class InhibitedPostFilter(AdversarialSettings):
         balance_weight: Weight of the entropy of the answers over the batch (c), at least 0.
     """
 
+    access: ClassVar[Access] = "none"
     inhibited: bool
     weight_decay: NonNegativeFloat
     batch_norm_prior: NonNegativeFloat
     confidence_weight: NonNegativeFloat
     balance_weight: NonNegativeFloat
     batch_norm: BatchNorm
-
-    @property
-    def access(self) -> Access:
-        """No data."""
-        return "none"
 
     def unlearn(self, request: Request, data: Split | None) -> Steps:
         """Yield the state after each iteration; see `Method`."""

@@ -21,48 +21,45 @@ from typing import ClassVar
 import torch
 from pydantic import PositiveFloat, PositiveInt
 from pydantic.dataclasses import dataclass
-from torch import Tensor
+from torch import Tensor, nn
 from torch.optim import SGD
 
 from unlearn.config.schema import CLOSED
-from unlearn.data.tensors import Split
-from unlearn.protocol import Request, Steps
-from unlearn.synthesis.sources import WantedClasses
-from unlearn.training.labelled import EpochMethod
-from unlearn.training.student import BatchNorm, copy_teacher
+from unlearn.protocol import Request
+from unlearn.synthesis.sources import Examples
+from unlearn.training.labelled import ForgetMethod
 
 
 @dataclass(config=CLOSED, kw_only=True)
-class JustInTime(EpochMethod):
+class JustInTime(ForgetMethod):
     """Make the teacher locally constant around the forget classes' images.
 
-    Args: those of `EpochMethod` (the optimiser is plain SGD), and
+    Args: those of `ForgetMethod` (the optimiser is plain SGD), and
         copies: Noisy copies of each image (N in the paper), at least 1.
         sigma: Standard deviation of the noise, where an image has unit variance; above 0.
-        batch_norm: Batch norm of the student: `train`, or `frozen` at the teacher's statistics.
     """
 
-    wanted: ClassVar[WantedClasses] = "forget"
+    stage: ClassVar[str] = "smooth"
     copies: PositiveInt
     sigma: PositiveFloat
-    batch_norm: BatchNorm
 
-    def unlearn(self, request: Request, data: Split | None) -> Steps:
-        """Yield the state after each step of the source and each epoch; see `Method`."""
-        random = torch.Generator().manual_seed(request.seed)
-        images, _ = yield from self.collect(request, data, random)
-        student = copy_teacher(request, self.batch_norm)
+    def make_optimizer(self, student: nn.Module) -> SGD:
+        """Plain SGD, as in the published code."""
+        return SGD(student.parameters(), self.learning_rate)
+
+    def make_loss(
+        self, student: nn.Module, examples: Examples, request: Request, random: torch.Generator
+    ) -> Callable[[Tensor], Tensor]:
+        """The roughness of the student around the images, under fresh noise in each step."""
         answer = partial(request.hardware.run, student)
 
         def loss_of(rows: Tensor) -> Tensor:
-            batch = images[rows]
+            batch = examples.images[rows]
             shape = (self.copies, *batch.shape)
             noise = self.sigma * torch.randn(shape, generator=random).to(batch.device)
             return roughness(answer, batch, noise)
 
-        optimizer = SGD(student.parameters(), self.learning_rate)
-        rows = len(images)
-        yield from self.train("smooth", student, optimizer, loss_of, rows, request, random)
+        return loss_of
 
 
 def roughness(student: Callable[[Tensor], Tensor], images: Tensor, noise: Tensor) -> Tensor:

@@ -14,6 +14,8 @@ masked answers to it say nothing of the class. Its masked answers to noises that
 say what else the class looks like.
 """
 
+from typing import ClassVar
+
 import torch
 import torch.nn.functional as F
 from pydantic import NonNegativeFloat, NonNegativeInt, PositiveFloat, PositiveInt
@@ -64,6 +66,7 @@ class ErrorNoise:
         ConfigError: If it would neither impair nor repair.
     """
 
+    access: ClassVar[Access] = "none"
     noises: PositiveInt
     noise_steps: PositiveInt
     noise_learning_rate: PositiveFloat
@@ -85,11 +88,6 @@ class ErrorNoise:
         """Refuse to do nothing."""
         if not (self.impair or self.repair_epochs):
             raise ConfigError("method.repair_epochs", 0, "at least 1 where method.impair=false")
-
-    @property
-    def access(self) -> Access:
-        """No data."""
-        return "none"
 
     def unlearn(self, request: Request, data: Split | None) -> Steps:
         """Yield the state after each noise step and each epoch; see `Method`."""

@@ -1,5 +1,7 @@
 """The reference that forgets nothing: the teacher itself."""
 
+from typing import ClassVar
+
 from pydantic.dataclasses import dataclass
 
 from unlearn.config.schema import CLOSED
@@ -12,10 +14,7 @@ from unlearn.protocol import Request, State, Steps
 class Original:
     """Return a copy of the teacher."""
 
-    @property
-    def access(self) -> Access:
-        """No data."""
-        return "none"
+    access: ClassVar[Access] = "none"
 
     def unlearn(self, request: Request, data: Split | None) -> Steps:
         """Yield one state, with the teacher's weights; see `Method`."""

@@ -61,6 +61,7 @@ class Regrowth(AdversarialSettings):
         first_layer_factor: Factor of the first layer in R_BN, at least 0.
     """
 
+    access: ClassVar[Access] = "none"
     pool: NonNegativeInt
     inversion_steps: PositiveInt
     inversion_learning_rate: PositiveFloat
@@ -71,11 +72,6 @@ class Regrowth(AdversarialSettings):
     batch_norm_prior: NonNegativeFloat
     first_layer_factor: NonNegativeFloat
     batch_norm: BatchNorm
-
-    @property
-    def access(self) -> Access:
-        """No data."""
-        return "none"
 
     def unlearn(self, request: Request, data: Split | None) -> Steps:
         """Yield the state after each inversion step and each iteration; see `Method`."""

@@ -17,7 +17,6 @@ from typing import ClassVar
 import torch
 from pydantic.dataclasses import dataclass
 from torch import Tensor
-from torch.optim import SGD
 
 from unlearn.config.schema import CLOSED, Share
 from unlearn.data.tensors import Split
@@ -33,11 +32,12 @@ from unlearn.training.student import copy_teacher
 class SaliencyUnlearning(EpochMethod):
     """Train the teacher's salient weights, the forget classes' images under other labels.
 
-    Args: those of `EpochMethod` (the optimiser is SGD with momentum 0.9), and
+    Args: those of `EpochMethod`, and
         salient: Share of the weights that may change (k in the paper), in [0, 1].
     """
 
     wanted: ClassVar[WantedClasses] = "all"
+    stage: ClassVar[str] = "salun"
     salient: Share
 
     def unlearn(self, request: Request, data: Split | None) -> Steps:
@@ -63,10 +63,8 @@ class SaliencyUnlearning(EpochMethod):
 
         examples = relabel_randomly(examples, request, random)
         student.train()
-        optimizer = SGD(student.parameters(), self.learning_rate, momentum=0.9)
         loss_of = make_class_loss(student, examples, request.hardware)
-        rows = len(examples.labels)
-        yield from self.train("salun", student, optimizer, loss_of, rows, request, random, mask)
+        yield from self.train(student, loss_of, len(examples.labels), request, random, mask)
 
 
 def find_salient(gradients: Sequence[Tensor], share: float) -> list[Tensor]:

@@ -20,7 +20,6 @@ import torch.nn.functional as F
 from pydantic import NonNegativeFloat, NonNegativeInt, PositiveFloat, PositiveInt
 from pydantic.dataclasses import dataclass
 from torch import Tensor, nn
-from torch.optim import SGD
 
 from unlearn.config.schema import CLOSED
 from unlearn.data.tensors import Split
@@ -37,7 +36,7 @@ from unlearn.training.student import copy_teacher
 class Scrub(EpochMethod):
     """Drive the teacher away from itself on the forget classes and hold it elsewhere.
 
-    Args: those of `EpochMethod` (epochs and batches of the retain images, SGD with momentum 0.9),
+    Args: those of `EpochMethod` (epochs and batches of the retain images), and
         maximise_epochs: Epochs that begin with a pass over the forget images (M in the paper), at
             least 0.
         forget_batch_size: Images of a step on forget images, at least 1.
@@ -59,7 +58,7 @@ class Scrub(EpochMethod):
         examples = yield from self.collect(request, data, random)
         forget, retain = examples.of(request.forget), examples.of(request.retain)
         student = copy_teacher(request)
-        optimizer = SGD(student.parameters(), self.learning_rate, momentum=0.9)
+        optimizer = self.make_optimizer(student)
         away, back = self.make_losses(student, forget, retain, request)
         parts = {"student": student, "optimizer": optimizer, "random": random}
         passes = [("maximise", away, len(forget.labels), self.forget_batch_size)]

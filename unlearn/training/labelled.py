@@ -3,19 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Generator
+from functools import partial
 from typing import ClassVar
 
 import torch
 from pydantic import PositiveFloat, PositiveInt
 from pydantic.dataclasses import dataclass
 from torch import Tensor, nn
-from torch.optim import Optimizer
+from torch.optim import SGD, Optimizer
 
 from unlearn.config.schema import CLOSED
 from unlearn.data.tensors import Access, Split
 from unlearn.protocol import Request, State, Steps
 from unlearn.synthesis.sources import Examples, Source, WantedClasses
 from unlearn.training.loops import run_epochs
+from unlearn.training.losses import make_class_loss
+from unlearn.training.student import BatchNorm, copy_teacher
 
 
 @dataclass(config=CLOSED, kw_only=True)
@@ -49,21 +52,56 @@ class LabelledMethod:
 
 @dataclass(config=CLOSED, kw_only=True)
 class EpochMethod(LabelledMethod):
-    """A labelled method that trains for some epochs with one optimiser.
+    """A labelled method that trains the teacher for some epochs with one optimiser.
+
+    By default it minimises the cross-entropy with SGD (momentum 0.9). A method overrides the parts
+    in which it differs: `choose_labels`, `copy_teacher`, `make_loss`, `make_optimizer`, `adjust`.
 
     Args:
         epochs: Passes over the images, at least 1.
         learning_rate: Learning rate of the optimiser, above 0.
     """
 
+    stage: ClassVar[str]
     epochs: PositiveInt
     learning_rate: PositiveFloat
 
+    def unlearn(self, request: Request, data: Split | None) -> Steps:
+        """Yield the state after each step of the source and each epoch; see `Method`."""
+        random = torch.Generator().manual_seed(request.seed)
+        examples = yield from self.collect(request, data, random)
+        examples = self.choose_labels(examples, request, random)
+        student = self.copy_teacher(request)
+        loss_of = self.make_loss(student, examples, request, random)
+        adjust = partial(self.adjust, student)
+        yield from self.train(student, loss_of, len(examples.labels), request, random, adjust)
+
+    def choose_labels(
+        self, examples: Examples, request: Request, random: torch.Generator
+    ) -> Examples:
+        """Return the images with the labels that the student learns; by default their own."""
+        return examples
+
+    def copy_teacher(self, request: Request) -> nn.Module:
+        """Return the student at the start: a copy of the teacher in train mode."""
+        return copy_teacher(request)
+
+    def make_loss(
+        self, student: nn.Module, examples: Examples, request: Request, random: torch.Generator
+    ) -> Callable[[Tensor], Tensor]:
+        """Return the loss, a function of row numbers (B,); by default the cross-entropy."""
+        return make_class_loss(student, examples, request.hardware)
+
+    def make_optimizer(self, student: nn.Module) -> Optimizer:
+        """Return the optimiser of the student."""
+        return SGD(student.parameters(), self.learning_rate, momentum=0.9)
+
+    def adjust(self, student: nn.Module) -> None:
+        """Change the gradients before a step of the optimiser; by default they stay."""
+
     def train(
         self,
-        stage: str,
         student: nn.Module,
-        optimizer: Optimizer,
         loss_of: Callable[[Tensor], Tensor],
         rows: int,
         request: Request,
@@ -72,9 +110,9 @@ class EpochMethod(LabelledMethod):
     ) -> Steps:
         """Minimise a loss on so many rows; yield the state after each epoch; see `run_epochs`."""
         return run_epochs(
-            stage,
+            self.stage,
             student,
-            optimizer,
+            self.make_optimizer(student),
             loss_of,
             rows=rows,
             batch_size=self.batch_size,
@@ -83,3 +121,19 @@ class EpochMethod(LabelledMethod):
             random=random,
             adjust=adjust,
         )
+
+
+@dataclass(config=CLOSED, kw_only=True)
+class ForgetMethod(EpochMethod):
+    """An epoch method on images of the forget classes alone.
+
+    Args:
+        batch_norm: Batch norm of the student: `train`, or `frozen` at the teacher's statistics.
+    """
+
+    wanted: ClassVar[WantedClasses] = "forget"
+    batch_norm: BatchNorm
+
+    def copy_teacher(self, request: Request) -> nn.Module:
+        """Return a copy of the teacher in train mode, its batch norm as `batch_norm` says."""
+        return copy_teacher(request, self.batch_norm)
