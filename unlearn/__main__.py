@@ -76,11 +76,11 @@ def main() -> None:
     if {"--help", "-h"} & set(sys.argv[1:]):
         sys.stdout.write(help_text(CONF, sys.argv[1:]) + "\n")
         return
-    sys.argv[1:] = sorted(sys.argv[1:], key=_is_override)  # Hydra knows no option after one
+    sys.argv[1:] = sorted(sys.argv[1:], key=_is_override)  # Hydra reads no option after an override
     os.environ.setdefault(_TRACEBACK, os.environ.get(_HYDRA_TRACEBACK, "0"))
     os.environ[_HYDRA_TRACEBACK] = "1"  # Hydra then raises instead of printing its own report
     sys.path.append(os.getcwd())  # a user's own network or method, as `python -m` would find it
-    Plugins.instance()  # reads every plugin: that of Optuna stores a search of its own
+    Plugins.instance()  # loads every plugin; Optuna's stores its own search
     from hydra_plugins.unlearn_hydra.sweepers import register_search
 
     register_search()
@@ -94,14 +94,14 @@ def _is_override(word: str) -> bool:
 
 
 def _refuse_choice(arguments: list[str]) -> None:
-    """Hydra passes over an optional choice that is not there, and a mistyped one with it."""
+    """Refuse choices that follow from others: Hydra would ignore mistyped optional choices."""
     for key, sign, value in (argument.lstrip("+").partition("=") for argument in arguments):
         if sign and key in _FOLLOWING:
-            raise ConfigError(key, value, f"follows from {_FOLLOWING[key]}; ~{key} goes without")
+            raise ConfigError(key, value, f"is chosen by {_FOLLOWING[key]}; ~{key} disables it")
 
 
 def _refuse_launcher(name: str) -> None:
-    """Without -m Hydra runs here what was meant for elsewhere."""
+    """Refuse a launcher without -m: Hydra would ignore it and run the job here."""
     if name != "basic":
         raise ConfigError("hydra/launcher", name, "launches the jobs of a sweep: give -m")
 

@@ -1,4 +1,4 @@
-"""Writes files that are whole and on the disk before anything else says that they are there."""
+"""Atomic, durable writing of files, and removal of temporary files."""
 
 import errno
 import hashlib
@@ -15,8 +15,8 @@ from pathlib import Path
 from unlearn.errors import say
 
 _TEMPORARY = re.compile(r"\.((?P<host>[^.]+)-)?(?P<process>\d+)\.tmp$")
-_DAY = 86_400  # seconds; a temporary file of another machine is left behind after that
-# What a file system answers that cannot sync folders.
+_DAY = 86_400  # seconds after which a temporary file of another machine counts as left over
+# Errors of file systems that cannot sync folders.
 _NO_SYNC = {errno.EINVAL, errno.ENOTSUP, errno.EBADF, errno.EACCES}
 
 
@@ -118,7 +118,7 @@ def _is_left_over(file: Path) -> bool:
         os.kill(int(found["process"]), 0)
     except (ProcessLookupError, OverflowError):
         return True
-    except PermissionError:  # it runs, and is somebody else's
+    except PermissionError:  # another user's process is running
         return False
     return False
 
@@ -131,7 +131,7 @@ def digest_file(path: Path) -> str:
 
 @cache
 def report_damage(path: Path, reason: str, instead: str) -> None:
-    """Say that a file cannot be used; once in a process, however often it is read.
+    """Print that a file cannot be used, once a process.
 
     Args:
         path: The file.

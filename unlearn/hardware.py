@@ -17,7 +17,9 @@ from unlearn.errors import ConfigError
 
 Network = TypeVar("Network", bound=nn.Module)
 
-ROWS = 256  # at once without gradients: what a layer makes of them must fit into a core's cache
+ROWS = (
+    256  # images of a forward pass without gradients, so that activations fit into a core's cache
+)
 
 
 @dataclass(frozen=True)
@@ -25,10 +27,10 @@ class Hardware:
     """Places networks and images, and opens the autocast region.
 
     Args:
-        device: where everything is computed.
-        autocast_dtype: precision of convolutions and products, or None for float32.
-        channels_last: whether networks and images use the channels-last memory format.
-        compile_mode: of torch.compile, for the loss functions of the loops; None: run as they are.
+        device: Device of all computations.
+        autocast_dtype: Precision of convolutions and matrix products; None: float32.
+        channels_last: Whether networks and images use the channels-last memory format.
+        compile_mode: Mode of torch.compile for the loss functions; None: they are not compiled.
     """
 
     device: torch.device
@@ -41,10 +43,10 @@ class Hardware:
         """Apply the process-wide settings and choose the device.
 
         Args:
-            config: the settings.
+            config: The settings.
 
         Raises:
-            ConfigError: if a GPU is asked for and there is none.
+            ConfigError: If a GPU is asked for and there is none.
         """
         available = torch.cuda.is_available()
         if config.device == "cuda" and not available:
@@ -107,8 +109,8 @@ class Hardware:
         """Run a network in the configured precision and memory format.
 
         Args:
-            network: a module, or another function of one tensor.
-            inputs: images (B, C, H, W), or features of any other shape.
+            network: A module, or another function of one tensor.
+            inputs: Images (B, C, H, W), or features of any other shape.
 
         Returns:
             The network's output as float32.
@@ -117,13 +119,13 @@ class Hardware:
             return network(self.layout(inputs) if inputs.dim() == 4 else inputs).float()
 
     def layout(self, images: Tensor) -> Tensor:
-        """Images (B, C, H, W) in the memory format."""
+        """Return images (B, C, H, W) in the memory format."""
         if self.channels_last:
             return images.contiguous(memory_format=torch.channels_last)
         return images
 
     def autocast(self) -> AbstractContextManager[None]:
-        """The region in which networks are run."""
+        """Return the autocast context in which networks are run."""
         return torch.autocast(
             self.device.type, dtype=self.autocast_dtype, enabled=self.autocast_dtype is not None
         )

@@ -1,4 +1,4 @@
-"""Runs that survive being killed: what a loop has reached, kept in a file and taken up again."""
+"""Resuming of killed runs: the state of a loop is stored in a file and restored from it."""
 
 import copy
 import time
@@ -13,22 +13,21 @@ from torch import Tensor, nn
 from unlearn.errors import is_disk_full, say
 from unlearn.files import replace_file, report_damage
 
-# A checkpoint may cost at most this share of the time between two.
-_SHARE = 0.05
+_SHARE = 0.05  # of the time between two checkpoints that writing one may take
 
 
 @dataclass
 class Progress:
-    """Where the loops of a method or of a training stand.
+    """The state of the loops of a method or of a training.
 
-    A loop over `steps` says what it changes. The caller sets `wanted` between two steps, and
-    finds in `taken` the state at the end of the next finished step. Given as `saved` to the same
-    program, that state lets every loop go on from there, to the same result bit for bit.
+    A loop over `steps` lists what it changes. The caller sets `wanted` between two steps, and
+    finds the state at the end of the next step in `taken`. Passed as `saved` to the same program,
+    it lets every loop continue from there, to the same result bit for bit.
 
     Args:
-        saved: what an earlier attempt had `taken`.
-        wanted: whether to take the state at the end of the next step.
-        taken: it, until the caller sets it back to None.
+        saved: State that an earlier attempt had `taken`.
+        wanted: Whether to take the state at the end of the next step.
+        taken: The state taken last, until the caller sets it back to None.
     """
 
     saved: dict[str, Any] = field(default_factory=dict)
@@ -42,10 +41,10 @@ class Progress:
         """Yield the steps of a loop that are not done yet, 1 to `total`.
 
         Args:
-            name: of the loop, unique beside loops of the same body; a loop may stand in another.
-            total: number of steps.
-            parts: everything that the body changes and needs again: modules (their train or eval
-                modes too), optimisers, schedules, `torch.Generator`s, tensors that change in
+            name: Name of the loop, unique among the loops of one body; loops may be nested.
+            total: Number of steps.
+            parts: Everything that the body changes and needs again: modules (with their train or
+                eval modes), optimisers, schedules, `torch.Generator`s, tensors that change in
                 place, dicts of plain values, and lists of plain values or finished tensors.
         """
         self._outer.add("/".join(self._open))
@@ -75,7 +74,7 @@ class Progress:
 
 
 def snapshot(parts: Mapping[str, Any]) -> dict[str, Any]:
-    """A copy of the state of each part, as plain values and tensors."""
+    """Copy the state of each part, as plain values and tensors."""
     return {name: _state(part) for name, part in parts.items()}
 
 
@@ -129,7 +128,7 @@ def _set_random_state(states: list[Tensor]) -> None:
 
 
 class Interruption:
-    """A request to stop at the next checkpoint; a signal handler makes it."""
+    """A request to stop at the next checkpoint, made by a signal handler."""
 
     def __init__(self) -> None:
         self._stop: Callable[[], None] | None = None
@@ -158,12 +157,12 @@ interruption = Interruption()
 
 
 class ResumeFile:
-    """One file that holds the last state taken, replaced whole.
+    """The file that holds the last state of a run; it is replaced as a whole.
 
     Args:
-        path: of the file.
-        every: seconds between two, null for none; they are further apart where writing is slow.
-        versions: of the program; a file of another is not taken up.
+        path: Path of the file.
+        every: Seconds between two checkpoints, more if writing is slow; None: no checkpoints.
+        versions: Versions of the program; a file of other versions is ignored.
     """
 
     def __init__(self, path: Path, every: float | None, versions: Mapping[str, Any]) -> None:
@@ -172,7 +171,7 @@ class ResumeFile:
         self._warned = False
 
     def load(self) -> dict[str, Any] | None:
-        """What was kept last, or None if there is nothing that this program can go on from."""
+        """Return the last state, or None if this program cannot continue from one."""
         if not self.path.exists():
             return None
         try:
@@ -184,9 +183,9 @@ class ResumeFile:
         return dict(kept) if versions == self.versions and isinstance(stages, dict) else None
 
     def keep(self, progress: Progress, **beside: Any) -> None:
-        """Write what the progress has taken, with values and tensors beside it; ask for the next.
+        """Write the taken state, with further values; request the next state if it is due.
 
-        If it cannot be written, the one before stays, and the run goes on.
+        If it cannot be written, the previous file stays and the run goes on.
         """
         if self.every is None:
             interruption.carry_out()
@@ -219,5 +218,5 @@ class ResumeFile:
         self._warned = True
 
     def remove(self) -> None:
-        """There is nothing left to go on with."""
+        """Remove the file."""
         self.path.unlink(missing_ok=True)

@@ -1,4 +1,4 @@
-"""Does a number differ from those of retrained networks by more than they differ themselves?"""
+"""Statistics of retrained networks: prediction and confidence intervals by Student's t."""
 
 import math
 from collections.abc import Sequence
@@ -62,19 +62,19 @@ def check_left_out(values: Sequence[float], resolution: float = 0.0) -> list[boo
 
 @cache
 def student_quantile(count: int) -> float:
-    """The 97.5% quantile of Student's t for the mean of some values.
+    """Return the 97.5% quantile of Student's t for some values.
 
     Args:
-        count: how many values there are, 2 or more; the degrees of freedom are one less.
+        count: Number of values, 2 or more; the degrees of freedom are one less.
     """
     return float(stdtrit(count - 1, (1 + _CONFIDENCE) / 2))
 
 
 def half_width(values: Sequence[float] | NDArray[np.float64]) -> float:
-    """Half of the 95% confidence interval of the mean, by Student's t.
+    """Return half the width of the 95% confidence interval of the mean, by Student's t.
 
     Args:
-        values: two or more, none of them NaN.
+        values: Two or more values, none of them NaN.
     """
     spread = float(np.std(np.asarray(values, dtype=float), ddof=1))
     return student_quantile(len(values)) * spread / math.sqrt(len(values))

@@ -33,7 +33,7 @@ BEFORE_TORCH = {
     "experiment=[ablation/nope,quick]": ["experiment=[ablation/nope,quick]", "ablation/gate"],
     "experiment=[ablation/gate,nope]": ["experiment=[ablation/gate,nope]", "quick"],
     "-m seed=0,1 design=nope": ["design=nope", "grid", "cover"],
-    "method/source=inverted": ["method/source=inverted", "method takes none"],
+    "method/source=inverted": ["method/source=inverted", "method has no group source"],
     "hydra.launcher.n_jobs=2": ["hydra.launcher.n_jobs=2", "hydra/launcher=NAME"],
     "hydra/launcher=joblib": ["hydra/launcher=joblib", "give -m"],
     "forget=0,1": ["forget=0,1", "sweep", "-m"],

@@ -1,4 +1,4 @@
-"""`unlearn --help`, from the conf/ tree alone: Hydra's own takes a second to list the groups."""
+"""`unlearn --help`, read from the conf/ tree, which is a second faster than Hydra's own help."""
 
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -8,23 +8,23 @@ from omegaconf import OmegaConf
 
 
 def help_text(conf: Path, arguments: Sequence[str]) -> str:
-    """The help that conf/config.yaml holds, with the options of every group.
+    """Return the help text of conf/config.yaml, with the options of every group.
 
     Args:
-        conf: the conf/ tree.
-        arguments: of the command line; the user's own `--config-dir` has options too.
+        conf: The conf/ tree.
+        arguments: Arguments of the command line; a `--config-dir` among them adds options.
     """
     template: str = OmegaConf.load(conf / "config.yaml").hydra.help.template
     lines = [
         f"{group}: {', '.join(sorted(names))}"
         for group, names in sorted(_options([conf, *_config_dirs(arguments)]).items())
-        if not group.startswith("hydra/")  # those of its plugins lie elsewhere
+        if not group.startswith("hydra/")  # Hydra's plugins keep theirs elsewhere
     ]
     return Template(template).substitute(APP_CONFIG_GROUPS="\n".join(lines))
 
 
 def _options(trees: Sequence[Path]) -> dict[str, set[str]]:
-    """Names of the options of every group, those of all trees together."""
+    """Return the names of the options of every group in any tree."""
     found: dict[str, set[str]] = {}
     for tree in trees:
         for path in tree.glob("*/**/*.yaml"):

@@ -1,4 +1,4 @@
-"""What Hydra says of words that it cannot compose, as one line."""
+"""Turns Hydra's errors about overrides into one line."""
 
 import re
 import shlex
@@ -11,33 +11,33 @@ from hydra.errors import HydraException, OverrideParseException
 from omegaconf.errors import OmegaConfBaseException
 from yaml import YAMLError
 
-_NO_OPTION = "Config group override must be"  # Hydra's, of method=null
-# What Hydra says, and what is said instead.
+_NO_OPTION = "Config group override must be"  # Hydra's message for method=null
+# Patterns in Hydra's messages, and the lines that replace them.
 _WORDS = {
     r"Ambiguous value for argument '([^']+)'": (
-        "{}: several values are a sweep: give -m; [0,1] is one list of two"
+        "{}: several values are a sweep: add -m; for one list of two, type [0,1]"
     ),
     r"Error parsing override '([^']*)'\s+missing EQUAL": "{}: must be KEY=VALUE",
-    r"Multiple values for ([\w/]+)\.": "{0}: is chosen already; type {0}=... without a +",
+    r"Multiple values for ([\w/]+)\.": "{0}: is already chosen; type {0}=... without +",
     r"does not support sweep type : (\w+)_SWEEP": (
-        "{}: such values, as interval(0,1), are for a search: give hydra/sweeper=optuna"
+        "{}: values such as interval(0,1) need a search: add hydra/sweeper=optuna"
     ),
 }
 
 
 def is_hydra_error(error: Exception) -> bool:
-    """Whether the words, or a YAML file, are at fault."""
+    """Return whether an error comes from the overrides or from a YAML file."""
     composing = isinstance(error, HydraException | OmegaConfBaseException | YAMLError)
     return composing or str(error).startswith(_NO_OPTION)
 
 
 def explain_hydra_error(error: Exception, arguments: Sequence[str], conf: Path) -> str:
-    """Hydra's many-lined complaint as one.
+    """Return one line that explains an error of Hydra.
 
     Args:
-        error: one that `is_of_composing`.
-        arguments: of the command line.
-        conf: the conf/ tree.
+        error: Error for which `is_hydra_error` is true.
+        arguments: Arguments of the command line.
+        conf: The conf/ tree.
     """
     text = str(error)
     line = (
@@ -51,7 +51,7 @@ def explain_hydra_error(error: Exception, arguments: Sequence[str], conf: Path) 
 
 
 def _unreadable_word(error: Exception, arguments: Sequence[str]) -> str | None:
-    """`model.checkpoint=best(1).pt`: a value that Hydra's grammar cannot read without quotes."""
+    """Explain a value that needs quotes, as in `model.checkpoint=best(1).pt`."""
     if not isinstance(error, OverrideParseException):
         return None
     for word in arguments:
@@ -70,7 +70,7 @@ def _unreadable_word(error: Exception, arguments: Sequence[str]) -> str | None:
 
 
 def _no_choice(text: str, arguments: Sequence[str], conf: Path) -> str | None:
-    """`method=` and `method=null`."""
+    """Explain `method=` and `method=null`."""
     if not text.startswith(_NO_OPTION):
         return None
     for group, _, value in (argument.partition("=") for argument in arguments):
@@ -81,7 +81,7 @@ def _no_choice(text: str, arguments: Sequence[str], conf: Path) -> str | None:
 
 
 def _no_option(text: str, arguments: Sequence[str], conf: Path) -> str | None:
-    """`method=nope`, `experiment=ablation/nope` and `experiment=[ablation/gate,nope]`."""
+    """Explain `method=nope`, `experiment=ablation/nope`, `experiment=[ablation/gate,nope]`."""
     absent = re.search(r"Could not (?:find|load) '([^']+)/([^'/]*)'", text)
     if absent is None:
         return None
@@ -100,7 +100,7 @@ def _no_option(text: str, arguments: Sequence[str], conf: Path) -> str | None:
 
 
 def _no_key(error: Exception, arguments: Sequence[str], conf: Path) -> str | None:
-    """`methd=gkt` and `method.iters=3`."""
+    """Explain `methd=gkt` and `method.iters=3`."""
     unknown = re.search(r"Could not override '([^']+)'", str(error))
     if unknown is None:
         return None
@@ -110,12 +110,12 @@ def _no_key(error: Exception, arguments: Sequence[str], conf: Path) -> str | Non
 
 
 def _siblings(error: Exception, key: str, conf: Path) -> str:
-    """The keys beside a mistyped one."""
+    """Say which keys are allowed in place of an unknown key."""
     if key.startswith(("hydra.launcher.", "hydra.sweeper.")):
         group = "/".join(key.split(".")[:2])
-        return f"the chosen {group} does not have it; another one is chosen by {group}=NAME"
+        return f"the chosen {group} has no such key; choose another with {group}=NAME"
     if "/" in key:
-        return f"what is chosen as {key.split('/')[0]} takes none"
+        return "the chosen {} has no group {}".format(*key.split("/", 1))
     parent: Any = getattr(error.__cause__, "parent_node", None)
     if parent is not None:
         names = sorted(str(name) for name in parent if not str(name).startswith("_"))
@@ -126,7 +126,7 @@ def _siblings(error: Exception, key: str, conf: Path) -> str:
 
 
 def _no_word(text: str) -> str | None:
-    """Words that no key could take."""
+    """Explain overrides that fit none of the cases above."""
     for pattern, line in _WORDS.items():
         found = re.search(pattern, text)
         if found:

@@ -1,4 +1,4 @@
-"""From Hydra's composed config to a checked one, with one line for whatever is wrong. No torch."""
+"""Turns Hydra's composed config into a checked one. Needs no torch."""
 
 import math
 from collections.abc import Mapping
@@ -23,21 +23,20 @@ _PLAIN = {
 
 
 def resolve_config(composed: DictConfig, overrides: list[str]) -> RunConfig:
-    """Turn Hydra's composed config into a checked one: `checked` of what is `resolved`."""
+    """Resolve Hydra's composed config (`resolve_values`) and check it (`check_values`)."""
     return check_values(resolve_values(composed, overrides))
 
 
 def resolve_values(composed: DictConfig, overrides: list[str]) -> dict[str, Any]:
-    """Hydra's composed config as plain values, the settings of `as_published` laid under it.
+    """Return Hydra's composed config as plain values, with the settings of `as_published` applied.
 
     Args:
-        composed: the config as Hydra composed it.
-        overrides: what the user typed (`HydraConfig.overrides.task`): typed keys win over the
-            settings of `method.as_published`, and only typed arguments reach the user's own
-            network or method.
+        composed: Config as Hydra composed it.
+        overrides: Overrides that the user typed. They win over the settings of
+            `method.as_published`, and only typed arguments reach the user's own network or method.
 
     Raises:
-        ConfigError: naming a key that must be given, or that refers to nothing.
+        ConfigError: If a key must be given, or refers to nothing.
     """
     typed = {override.lstrip("+~").split("=")[0] for override in overrides}
     config = composed.copy()
@@ -58,10 +57,10 @@ def resolve_values(composed: DictConfig, overrides: list[str]) -> dict[str, Any]
 
 
 def check_values(values: Mapping[str, Any]) -> RunConfig:
-    """A checked config of plain values.
+    """Check plain values and return the config.
 
     Raises:
-        ConfigError: naming the first key that cannot be used, its value and what is allowed.
+        ConfigError: Names the first key that cannot be used, its value and what is allowed.
     """
     names = _find_names(values)
     values = {**values, "forget": number_classes(values.get("forget"), names)}
@@ -89,11 +88,11 @@ def _find_names(values: Mapping[str, Any]) -> tuple[str, ...] | None:
         typed = forget if isinstance(forget, list | tuple) else [forget]
         if any(isinstance(c, str) for c in typed):
             raise
-        return None  # the data may be on another machine; whoever reads them will say what is wrong
+        return None  # the data may be on another machine; loading them reports what is wrong
 
 
 def _use_own_network(config: DictConfig, typed: set[str]) -> None:
-    """`model._target_=my.Net` alone: the other keys of the chosen YAML describe its network."""
+    """Drop the chosen YAML's other keys if `model._target_` was typed."""
     if _use_own(config, "model", typed):
         for key in ("checkpoint", "batch_norm", "attention"):
             config.model.setdefault(key, None)
@@ -128,7 +127,7 @@ def _use_zoo(config: DictConfig) -> None:
 
 
 def _use_own(config: DictConfig, group: str, typed: set[str]) -> bool:
-    """Keep what was typed of a group whose `_target_` was typed and whose YAML was not."""
+    """Keep only the typed keys of a group whose `_target_` was typed and whose YAML was not."""
     if f"{group}._target_" not in typed or group in typed:
         return False
     values = config[group]
@@ -142,7 +141,7 @@ def _use_own(config: DictConfig, group: str, typed: set[str]) -> bool:
 
 
 def _use_presets(config: DictConfig, typed: set[str]) -> None:
-    """Lay a method's `published` and `quick` settings over its own, and the user's keys over those.
+    """Apply a method's `published` and `quick` settings to keys that the user did not type.
 
     `published` is used with `method.as_published=true`, `quick` with `experiment=[X,quick]`.
     """
@@ -161,10 +160,10 @@ def _use_presets(config: DictConfig, typed: set[str]) -> None:
 
 
 def refused(error: ValidationError, *within: str) -> ConfigError:
-    """The first of the values that do not fit, and what would; `within` leads to their keys."""
+    """Return an error for the first value that does not fit; `within` is its section's path."""
     detail = error.errors()[0]
     place = [*within, *detail["loc"]]
-    kind = str(place[-1])  # of a value that may be of several kinds, the one that was tried
+    kind = str(place[-1])  # for a union, pydantic appends the type that it tried
     if kind == "bool" or kind.startswith("literal["):
         *place, _ = place
         tried = [d["msg"] for d in error.errors() if d["loc"][:-1] == detail["loc"][:-1]]
@@ -173,7 +172,7 @@ def refused(error: ValidationError, *within: str) -> ConfigError:
     key = ".".join(map(str, place))
     if detail["type"] == "model_type":
         choice = "/".join(map(str, place))
-        message = f"holds keys of its own; a whole one is chosen by {choice}=NAME"
+        message = f"is a config group: select an option with {choice}=NAME"
         return ConfigError(key, detail["input"], message)
     if detail["type"] in ("extra_forbidden", "unexpected_keyword_argument"):
         return ConfigError(key, detail["input"], "no such key")
@@ -246,7 +245,7 @@ def _check_filter(run: RunConfig) -> None:
             raise ConfigError(
                 f"filter.{key}",
                 getattr(run.filter, key),
-                f"method={run.method.name} weighs no image of its source; allowed is null",
+                f"method={run.method.name} filters no image of its source; allowed is null",
             )
     definition, threshold = run.filter.entropy_definition, run.filter.entropy
     if threshold is None:
@@ -277,5 +276,5 @@ def _check_audits(run: RunConfig) -> None:
         raise ConfigError(
             "evaluation.references",
             evaluation.references,
-            "audits set the student among further retrained networks; allowed is 2 or more",
+            "audits compare with further retrained networks; allowed is 2 or more",
         )

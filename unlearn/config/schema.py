@@ -20,11 +20,11 @@ from pydantic import (
 )
 
 Share = Annotated[float, Field(ge=0, le=1)]
-# One class may stand alone, as in a sweep's forget=0,1,2.
+# A single class needs no list, as in a sweep's forget=0,1,2.
 _Alone = BeforeValidator(lambda typed: [typed] if type(typed) is int else typed)
-_Count = Annotated[int, Field(strict=True, ge=0)]  # true is no number here
+_Count = Annotated[int, Field(strict=True, ge=0)]  # refuses true
 _Classes = Annotated[tuple[_Count, ...], _Alone]
-# Keys that say where and how loudly a run happens; all others determine its figures.
+# Keys that do not change a run's figures; all others are hashed.
 _NOT_HASHED = {
     "outputs",
     "networks",
@@ -39,7 +39,7 @@ _NOT_HASHED = {
 _DATASET_NOT_HASHED = {"memory", "list_classes"}
 # Keys that came later, and the values that leave a run as it was: these values are not hashed.
 _LATER = {"augment": {"crop": 0, "flip": False}, "label_smoothing": 0}
-# Parts whose import path has changed, and the path that hashes were first computed with: a moved
+# Import paths that have changed, with the path that hashes were first computed with: moving a
 # file must not change the hash of a run.
 _FIRST_PATHS = {
     "unlearn.synthesis.sources.Real": "unlearn.sources.real.Real",
@@ -70,18 +70,18 @@ _FLOATS = {
     "retain_scale", "salient", "selection_weight", "sigma", "tv_weight", "weight_decay",
 }
 # fmt: on
-# For what takes the keys that it lists and no others: a section here, a method, a metric, an audit.
+# For classes that refuse keys which they do not list: sections, methods, metrics, audits.
 CLOSED = ConfigDict(extra="forbid", allow_inf_nan=False, frozen=True, arbitrary_types_allowed=True)
 
 
 class _Closed(BaseModel):
-    """A section whose keys are all listed here."""
+    """A section that refuses keys which it does not list."""
 
     model_config = CLOSED
 
 
 class _Open(BaseModel):
-    """A section built by `_target_`: other keys are passed on and checked by what they build."""
+    """A section with a `_target_`: its other keys are arguments, which the target checks."""
 
     model_config = ConfigDict(extra="allow", allow_inf_nan=False, frozen=True)
 
@@ -150,7 +150,7 @@ class ModelConfig(_Open):
 
 
 def _as_floats(values: dict[str, Any]) -> dict[str, Any]:
-    """The same values, with whole numbers as floats under the names in `_FLOATS`."""
+    """Return the values, with whole numbers as floats under the names in `_FLOATS`."""
     found = values.copy()
     for key, value in values.items():
         if isinstance(value, dict):
@@ -240,7 +240,7 @@ class HardwareConfig(_Closed):
 
 
 class EvaluationConfig(_Closed):
-    """How often the student is looked at, and what is measured at the end."""
+    """How often the student is measured, and what is measured at the end."""
 
     every: PositiveInt | None
     pictures: bool | None = None
@@ -251,10 +251,9 @@ class EvaluationConfig(_Closed):
 
 
 class TrackingConfig(_Closed):
-    """Who listens to a run."""
+    """Observers of a run."""
 
     mode: Literal["offline", "online", "disabled"]
-    # As W&B names projects.
     project: Annotated[str, Field(min_length=1, max_length=128, pattern=r"^[^/\\#?%:]+$")]
     group: str | None
     tags: tuple[Annotated[str, Field(min_length=1, max_length=64)], ...]
@@ -262,7 +261,7 @@ class TrackingConfig(_Closed):
 
 
 class RunConfig(_Closed):
-    """One run, complete and checked."""
+    """The checked config of one run."""
 
     forget: _Classes
     seed: Annotated[int, Field(strict=True, ge=0, lt=2**31)]
@@ -285,7 +284,7 @@ class RunConfig(_Closed):
     allow_oracle: bool
 
     def plain(self) -> dict[str, Any]:
-        """The config as plain values under the keys that the user typed."""
+        """Return the config as plain values, under the keys of the YAML files."""
         values = self.model_dump(mode="json", by_alias=True, exclude_unset=True)
         return values | {"method": _as_floats(values["method"])}
 
@@ -301,17 +300,17 @@ def retain_classes(num_classes: int, forget: tuple[int, ...]) -> tuple[int, ...]
 
 
 def config_hash(config: RunConfig, checkpoint_digest: str | None) -> str:
-    """Sixteen hex digits that name what determines a run's figures.
+    """Hash everything that determines a run's figures, to sixteen hex digits.
 
     Args:
-        config: the run.
-        checkpoint_digest: of the user's checkpoint, which stands in for its path.
+        config: Config of the run.
+        checkpoint_digest: Digest of the user's checkpoint; it replaces the checkpoint's path.
     """
     values = {k: v for k, v in config.plain().items() if k not in _NOT_HASHED}
     values["model"]["checkpoint"] = checkpoint_digest
-    values["model"].pop("check", None)  # whether the teacher is looked at decides no figure
+    values["model"].pop("check", None)  # checking the teacher changes no figure
     values["dataset"] = select_determinants(values["dataset"])
-    values["evaluation"].pop("pictures", None)  # pictures decide no figure
+    values["evaluation"].pop("pictures", None)  # pictures change no figure
     values |= {part: drop_neutral(values[part]) for part in ("training", "method")}
     return digest(_with_first_paths(values))
 
@@ -327,12 +326,12 @@ def drop_neutral(section: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _with_first_paths(values: Any) -> Any:
-    """The same values with every `_target_` under its first import path."""
+    """Return the values with every `_target_` under its first import path."""
     if isinstance(values, dict):
         return {key: _with_first_paths(value) for key, value in values.items()}
     return _FIRST_PATHS.get(values, values) if isinstance(values, str) else values
 
 
 def digest(values: Any) -> str:
-    """Sixteen hex digits of any JSON-like value, whatever the order of its keys."""
+    """Hash a JSON-like value to sixteen hex digits; the order of keys does not matter."""
     return hashlib.sha256(json.dumps(values, sort_keys=True).encode()).hexdigest()[:16]

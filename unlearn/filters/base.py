@@ -1,4 +1,4 @@
-"""What a filter is."""
+"""The protocol of a filter."""
 
 from typing import Protocol
 
@@ -6,20 +6,20 @@ from torch import Tensor
 
 
 class Filter(Protocol):
-    """Weighs generated samples by what the teacher says of them.
+    """Gives generated samples row weights by the teacher's logits on them.
 
-    An implementation keeps shapes fixed (weights, no boolean indexing) and never waits for the
-    device, so that the loops that call it can be compiled.
+    An implementation keeps shapes fixed (no boolean indexing) and never waits for the device, so
+    that the loops that call it can be compiled.
     """
 
     def __call__(self, logits: Tensor, forget: Tensor) -> Tensor:
         """Map logits to row weights.
 
         Args:
-            logits: of the teacher, float (B, K).
-            forget: bool (K,), true at the classes to forget.
+            logits: Logits of the teacher, float (B, K).
+            forget: Bool (K,), true at the classes to forget.
 
         Returns:
-            float (B,) in [0, 1]; 0 drops a row.
+            Row weights, float (B,), in [0, 1]; 0 drops a row.
         """
         ...

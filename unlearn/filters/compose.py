@@ -1,4 +1,4 @@
-"""Filters combined: a row's weight is the product of its weights."""
+"""Combined filters: a row's weight is the product of the weights that its filters give it."""
 
 from dataclasses import dataclass
 
@@ -12,7 +12,7 @@ from unlearn.filters.gate import ForgetGate
 
 @dataclass(frozen=True)
 class Product:
-    """The product of named filters; no filter at all keeps every row."""
+    """The product of named filters; without filters, every row has weight 1."""
 
     parts: dict[str, Filter]
 
@@ -30,7 +30,7 @@ class Product:
 def gate_and_entropy(
     gate: float | None, entropy: float | None, entropy_definition: Definition
 ) -> Product:
-    """The forget gate and the entropy filter, each off where its threshold is null."""
+    """Combine the forget gate and the entropy filter; a threshold of None disables a filter."""
     parts: dict[str, Filter] = {}
     if gate is not None:
         parts["gate"] = ForgetGate(gate)
@@ -40,7 +40,7 @@ def gate_and_entropy(
 
 
 def pass_rates(filter: Filter, logits: Tensor, forget: Tensor) -> dict[str, Tensor]:
-    """Mean row weight of a filter, and of each of its parts, without leaving the device."""
+    """Return the mean row weight of a filter and of each of its parts, on the device."""
     rates = {"pass_rate": filter(logits, forget).mean()}
     if isinstance(filter, Product):
         for name, part in filter.parts.items():

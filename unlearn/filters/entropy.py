@@ -1,4 +1,4 @@
-"""The entropy filter: keep samples that the teacher is sure about."""
+"""The entropy filter: keeps the samples on which the teacher's entropy is low."""
 
 import math
 from dataclasses import dataclass
@@ -15,9 +15,9 @@ class EntropyFilter:
     """Keeps a row iff the entropy of the teacher's prediction is at most `threshold`.
 
     Args:
-        threshold: in nats for `all` and `retain`; in [0, 1] for `normalised` and `quantile`.
+        threshold: Nats for `all` and `retain`; in [0, 1] for `normalised` and `quantile`.
         definition: `all`: H(softmax T(x)) over all classes; `retain`: over the retain classes,
-            renormalised; `normalised`: over all classes, divided by ln K; `quantile`: keep the
+            renormalised; `normalised`: over all classes, divided by ln K; `quantile`: keeps the
             share `threshold` of the batch with the lowest entropy over all classes.
     """
 

@@ -13,7 +13,7 @@ class ForgetGate:
     Unlearning" (Chundawat et al., 2023), section V.
 
     Args:
-        threshold: epsilon in [0, 1].
+        threshold: Largest probability of a forget class (epsilon in the paper), in [0, 1].
     """
 
     threshold: float

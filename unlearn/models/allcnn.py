@@ -17,9 +17,9 @@ class AllCNN(nn.Module):
     """conv-BN-ReLU 96, 96, 192 s2, 192, 192, 192 s2, 192, 192 (1 x 1), average pool, linear.
 
     Args:
-        in_channels: 1 or 3.
-        num_classes: number of logits.
-        width: factor on every channel count; 1.0 has 1.6 M parameters.
+        in_channels: Channels of an image, 1 or 3.
+        num_classes: Number of logits.
+        width: Factor on every channel count; 1.0 has 1.6 M parameters.
     """
 
     def __init__(self, in_channels: int, num_classes: int, width: float = 1.0) -> None:

@@ -1,4 +1,4 @@
-"""Attention maps read from named layers with forward hooks, whatever the network."""
+"""Attention maps of named layers, read with forward hooks from any network."""
 
 from collections.abc import Callable
 from contextlib import ExitStack
@@ -12,19 +12,19 @@ from unlearn.errors import ConfigError
 
 
 class AttentionTaps(ExitStack):
-    """While entered, calling it runs the network and gives the attention maps beside the logits.
+    """Context in which a call runs the network and returns its logits and attention maps.
 
     An attention map is the mean over channels of the squared activations, flattened and
     L2-normalised per sample (Zagoruyko & Komodakis, 2017, eq. 1 with p = 2): (B, H * W).
-    Layers that overwrite their input (`inplace=True`) make a new tensor meanwhile: the map's
-    gradient needs the activations as they were.
+    Inside the context, layers with `inplace=True` write to a new tensor, because the gradient of a
+    map needs the unchanged activations.
 
     Args:
-        network: the network to listen to.
-        layers: dotted module names, as in `network.named_modules()`.
+        network: Network that is run.
+        layers: Dotted module names, as in `network.named_modules()`.
 
     Raises:
-        ConfigError: if a layer does not exist.
+        ConfigError: If a layer does not exist.
     """
 
     def __init__(self, network: nn.Module, layers: tuple[str, ...]) -> None:
@@ -57,7 +57,7 @@ class AttentionTaps(ExitStack):
         return hook
 
     def __call__(self, images: Tensor) -> tuple[Tensor, list[Tensor]]:
-        """Logits (B, K) of images (B, C, H, W), and the maps (B, H * W) in the layers' order."""
+        """Return logits (B, K) of images (B, C, H, W), and the maps (B, H * W) of each layer."""
         self._energies = {}
         try:
             logits = self._network(images)
@@ -68,10 +68,10 @@ class AttentionTaps(ExitStack):
 
 
 class _Energy(torch.autograd.Function):
-    """Activations (B, C, H, W) passed through, and the mean over C of their squares (B, H, W).
+    """Passes activations (B, C, H, W) on, and returns their mean square over C (B, H, W).
 
-    In one function because its gradient then joins the layer's own in one pass over memory; as
-    separate operations the maps cost as much as AllCNN's convolutions on a CPU.
+    One function adds its gradient to the layer's own in one pass over memory. As separate
+    operations the maps cost as much as AllCNN's convolutions on a CPU.
     """
 
     @staticmethod
@@ -96,7 +96,7 @@ class _Energy(torch.autograd.Function):
 
 
 def attention_map(activations: Tensor) -> Tensor:
-    """Normalised attention (B, H * W) of activations (B, C, H, W)."""
+    """Return the normalised attention map (B, H * W) of activations (B, C, H, W)."""
     return _normalised(activations.square().mean(dim=1))
 
 

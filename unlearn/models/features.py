@@ -1,4 +1,4 @@
-"""Features of a network's blocks: what convolutions put out and linear layers take in."""
+"""Features of a network: outputs of its blocks and inputs of its last linear layers."""
 
 from collections.abc import Callable
 from contextlib import ExitStack
@@ -14,13 +14,13 @@ _INPUT = " (input)"
 
 
 def feature_places(network: nn.Module, blocks: tuple[str, ...], linear: int = 3) -> tuple[str, ...]:
-    """Where features are read, from the first block to the penultimate layer.
+    """List the places of features, from the first block to the penultimate layer.
 
     Args:
-        network: to be listened to.
-        blocks: names of the layers whose output is read, as for attention.
-        linear: of how many linear layers, the last ones, the input is read: the hidden layers,
-            and last of all the penultimate features, as the input of the last linear layer.
+        network: Network that has the layers.
+        blocks: Names of the layers whose output is read, as for attention.
+        linear: Number of linear layers, counted from the last, whose input is read. The last
+            place is the input of the last linear layer: the penultimate features.
     """
     names = [name for name, module in network.named_modules() if isinstance(module, nn.Linear)]
     return (*blocks, *(f"{name}{_INPUT}" for name in names[-linear:]))
@@ -36,15 +36,15 @@ def features_at(
     grid: int,
     size: int = ROWS,
 ) -> list[Tensor]:
-    """Features (N, D) of images (N, C, H, W) at each place, float32, on the CPU.
+    """Compute the features (N, D) of images (N, C, H, W) at each place, float32, on the CPU.
 
     Args:
-        network: in the mode that it is in; not changed.
-        places: as `feature_places` gives them.
-        images: normalised.
-        hardware: precision and layout.
-        grid: maps (B, C, H, W) are averaged to C x grid x grid, and tokens (B, T, D) to D.
-        size: images a batch.
+        network: Network; its mode and weights stay.
+        places: Places as `feature_places` returns them.
+        images: Images, normalised.
+        hardware: Precision and memory format.
+        grid: Maps (B, C, H, W) are averaged to C x grid x grid, and tokens (B, T, D) to D.
+        size: Images of a forward pass.
     """
     found: list[list[Tensor]] = [[] for _ in places]
 
@@ -70,7 +70,7 @@ def features_at(
 
 
 def _pooled(values: Tensor, grid: int) -> Tensor:
-    """Features (B, D), a copy: the layers that follow may overwrite the values."""
+    """Return features (B, D), a copy, because later layers may overwrite the values."""
     if values.dim() == 4:
         values = F.adaptive_avg_pool2d(values, min(grid, values.shape[2], values.shape[3]))
     elif values.dim() == 3:

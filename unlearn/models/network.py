@@ -106,17 +106,17 @@ def attention_layers(
 
 
 def has_batch_norm(network: nn.Module) -> bool:
-    """Whether any layer keeps running statistics of images."""
+    """Return whether any layer keeps running statistics of images."""
     return bool(batch_norms(network))
 
 
 def batch_norms(network: nn.Module) -> list[nn.BatchNorm2d]:
-    """The batch-norm layers of images, in order of definition."""
+    """Return the batch-norm layers of images, in order of definition."""
     return [m for m in network.modules() if isinstance(m, nn.BatchNorm2d) and m.track_running_stats]
 
 
 def freeze_batch_norm(network: nn.Module) -> None:
-    """Put batch-norm layers in eval mode: they normalise by, and keep, their running statistics."""
+    """Put batch-norm layers in eval mode: they use and keep their running statistics."""
     for module in network.modules():
         if isinstance(module, _BATCH_NORMS):
             module.eval()
@@ -129,9 +129,9 @@ def shrink_and_perturb(teacher: nn.Module, fresh: nn.Module, share: float) -> nn
     statistics) are the teacher's as soon as `share` is above 0.
 
     Args:
-        teacher: a trained network.
-        fresh: a freshly initialised network of the same architecture.
-        share: the teacher's share in [0, 1]; 0 is random, 1 is the teacher.
+        teacher: Trained network.
+        fresh: Freshly initialised network of the same architecture.
+        share: Share of the teacher, from 0 (random) to 1 (the teacher).
     """
     student = copy_network(teacher if share > 0 else fresh)
     with torch.no_grad():
@@ -148,9 +148,8 @@ def renew_readout(
 ) -> None:
     """Give the forget classes' rows of the last linear layer their fresh values, in place.
 
-    Masking alone leaves the direction that reads a class out of the features just below the
-    others, from where it is relearned at once. A network whose last layer is not linear with one
-    row a class is left as it is.
+    With masked targets alone, the rows keep their direction and the class is relearned at once. A
+    network whose last layer is not linear with one row a class stays unchanged.
     """
     try:
         taught, new = readout(student, classes), readout(fresh, classes)
@@ -164,10 +163,10 @@ def renew_readout(
 
 
 def readout(network: nn.Module, classes: int) -> nn.Linear:
-    """The last linear layer with one row a class.
+    """Return the last linear layer with one row a class.
 
     Raises:
-        RunError: if there is none.
+        RunError: If there is none.
     """
     found = [
         module

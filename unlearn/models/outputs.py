@@ -1,4 +1,4 @@
-"""What a network answers, computed batch by batch without gradients."""
+"""Logits of a network, computed in batches without gradients."""
 
 import torch
 from torch import Tensor, nn
@@ -10,12 +10,12 @@ from unlearn.hardware import ROWS, Hardware
 def compute_logits(
     network: nn.Module, images: Tensor, hardware: Hardware, batch_size: int = ROWS
 ) -> Tensor:
-    """Logits (N, K), float32, of a network in the mode that it is in.
+    """Compute the logits (N, K), float32, of a network.
 
     Args:
-        network: maps images to logits; not changed.
+        network: Maps images to logits; its mode and weights stay.
         images: (N, C, H, W), normalised, on the device.
-        hardware: precision and memory format.
-        batch_size: images per forward pass.
+        hardware: Precision and memory format.
+        batch_size: Images of a forward pass.
     """
     return torch.cat([hardware.run(network, batch) for batch in images.split(batch_size)])

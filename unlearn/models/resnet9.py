@@ -27,9 +27,9 @@ class ResNet9(nn.Module):
     Pooling stops at one pixel, so that images of 8 x 8 work too.
 
     Args:
-        in_channels: 1 or 3.
-        num_classes: number of logits.
-        width: factor on every channel count.
+        in_channels: Channels of an image, 1 or 3.
+        num_classes: Number of logits.
+        width: Factor on every channel count.
     """
 
     def __init__(self, in_channels: int, num_classes: int, width: float = 1.0) -> None:

@@ -30,7 +30,7 @@ def import_zoo(module: str, extra: str) -> Any:
     try:
         return importlib.import_module(module)
     except ImportError as error:
-        detail = f"needs {module}, which is not here ({error}): pip install 'unlearn[{extra}]'"
+        detail = f"needs {module}, which is not installed ({error}): pip install 'unlearn[{extra}]'"
         raise ConfigError("model", extra, detail) from error
 
 
@@ -74,6 +74,6 @@ def load_teacher(network: nn.Module, model: ModelConfig) -> CheckpointFormat:
         network.load_state_dict(given.state_dict())
     except Exception as error:  # no network, no such weights, or another number of classes
         reason = str(error.__cause__ or error).splitlines()[0]
-        detail = f"these weights cannot be had ({reason})"
+        detail = f"these weights could not be loaded ({reason})"
         raise ConfigError("model.checkpoint", checkpoint, detail) from error
     return own_format(network)

@@ -82,7 +82,7 @@ def load_weights(network: nn.Module, path: str) -> CheckpointFormat:
         path: A folder that holds `config.json` and the weights, or a name on the hub.
 
     Raises:
-        ConfigError: If the weights cannot be had, or the network has weights that they lack.
+        ConfigError: If the weights cannot be loaded, or the network has weights that they lack.
     """
     transformers = import_zoo("transformers", "huggingface")
     transformers.utils.logging.disable_progress_bar()

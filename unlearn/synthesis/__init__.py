@@ -1,1 +1,1 @@
-"""What makes images without data: generator, noise, inversion."""
+"""Images without data: generator, noise and inversion; and sources of labelled images."""

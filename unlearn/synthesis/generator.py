@@ -7,11 +7,11 @@ from torch import Tensor, nn
 
 
 class DoublingConv2d(nn.Conv2d):
-    """A 3 x 3 convolution of the input upsampled by 2 (nearest), at 4/9 of the multiplications.
+    """Nearest upsampling by 2 and a 3 x 3 convolution, with 4/9 of the multiplications.
 
-    Each output pixel sees only 2 x 2 different input pixels: the kernel's taps that fall on one
-    and the same input pixel are summed first, and the sums are a transposed convolution of stride
-    2. Parameters are those of the 3 x 3 convolution.
+    Each output pixel depends on only 2 x 2 input pixels. The weights that meet the same input
+    pixel are summed first; the sums form a transposed convolution of stride 2. The parameters are
+    those of the 3 x 3 convolution.
     """
 
     def __init__(self, in_channels: int, out_channels: int) -> None:
@@ -26,7 +26,7 @@ class DoublingConv2d(nn.Conv2d):
 
 
 class _Crop(nn.Module):
-    """What is more than (height, width) of maps (..., H, W) falls off below and at the right."""
+    """Crops maps (..., H, W) to (height, width) at the bottom and at the right."""
 
     def __init__(self, height: int, width: int) -> None:
         super().__init__()
@@ -40,15 +40,15 @@ class ImageGenerator(nn.Module):
     """Maps noise to normalised images.
 
     Linear to (width, H/4, W/4), BN, up x 2, conv3 width, BN, LeakyReLU 0.2, up x 2,
-    conv3 width/2, BN, LeakyReLU 0.2, conv3 C, BN with affine. No tanh: the last BN centres the
-    output where normalised images are. Quarters are rounded up, and the maps cropped before the
-    last convolution. After Micaelli & Storkey, "Zero-shot Knowledge Transfer
-    via Adversarial Belief Matching", 2019; width 128 and latent 128 as published.
+    conv3 width/2, BN, LeakyReLU 0.2, conv3 C, BN with affine. There is no tanh: the last
+    BN gives the output the mean and scale of normalised images. Quarters are rounded up, and the
+    maps are cropped before the last convolution. Micaelli & Storkey, "Zero-shot Knowledge Transfer
+    via Adversarial Belief Matching", 2019; published with width 128 and latent 128.
 
     Args:
-        latent: dimension of the noise.
-        shape: (C, H, W) of an image.
-        width: channels of the first convolution, even.
+        latent: Dimension of the noise.
+        shape: Channels, height and width of an image.
+        width: Channels of the first convolution, even.
     """
 
     def __init__(self, latent: int, shape: tuple[int, int, int], width: int) -> None:

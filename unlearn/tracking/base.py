@@ -1,4 +1,4 @@
-"""What an observer is told."""
+"""The protocol of an observer, and the steps that it is given."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -15,12 +15,12 @@ class Step:
     """One step of any stage of a run.
 
     Args:
-        stage: `teacher`, `retrained`, or a stage of the method.
-        step: from 1.
-        total: steps of the stage.
-        scalars: losses and rates, on the device until somebody reads them.
-        observed: of the student where the runner looked: test accuracies in percent (`retain`,
-            `forget`), and figures without data (`proxy.retain`, ...).
+        stage: Name of the stage: `teacher`, `retrained`, or a stage of the method.
+        step: Number of the step, from 1.
+        total: Number of steps of the stage.
+        scalars: Losses and rates; they stay on the device until they are read.
+        observed: Figures of the student, if it was measured at this step: test accuracies in
+            percent (`retain`, `forget`) and figures without data (`proxy.retain`, ...).
     """
 
     stage: str
@@ -30,22 +30,22 @@ class Step:
     observed: Mapping[str, float | None] = field(default_factory=dict)
 
     def read(self) -> dict[str, float | None]:
-        """All values as numbers; waits for the device."""
+        """Return all values as numbers; this waits for the device."""
         read: dict[str, float | None] = {k: float(v) for k, v in self.scalars.items()}
         return read | dict(self.observed)
 
 
 class Observer(Protocol):
-    """Listens to a run from its start to its end."""
+    """Is told of the start, the steps and the end of a run."""
 
     def start(self, config: RunConfig, directory: Path, config_hash: str) -> None:
-        """A run begins; `directory` is where its files are being written."""
+        """Called when a run begins; `directory` is where its files are written."""
         ...
 
     def step(self, step: Step) -> None:
-        """A step is done."""
+        """Called after each step."""
         ...
 
     def finish(self, record: Mapping[str, Any], directory: Path) -> None:
-        """The run is over, complete or failed; its files are in `directory`."""
+        """Called when the run has ended, complete or failed; its files are in `directory`."""
         ...

@@ -8,7 +8,7 @@ from unlearn.tracking.history import History
 
 
 class CsvFile(History):
-    """Writes history.csv: one row per step, one column per scalar and per figure observed."""
+    """Writes history.csv: one row per step, one column per scalar and per measured figure."""
 
     def finish(self, record: Mapping[str, Any], directory: Path) -> None:
         """Write the file."""

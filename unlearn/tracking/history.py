@@ -1,4 +1,4 @@
-"""The history of a run: every step's scalars and observations, as one Parquet file."""
+"""The history of a run: the scalars and measured figures of every step, in one Parquet file."""
 
 from __future__ import annotations
 
@@ -14,28 +14,28 @@ if TYPE_CHECKING:
 
 
 class History:
-    """Keeps every step in memory, on the device, and writes them as one Parquet file."""
+    """Keeps every step in memory and writes all steps to one Parquet file at the end."""
 
     def __init__(self) -> None:
         self._steps: list[Step] = []
 
     def start(self, config: RunConfig, directory: Path, config_hash: str) -> None:
-        """Nothing to prepare."""
+        """Do nothing: there is nothing to prepare."""
 
     def step(self, step: Step) -> None:
         """Keep the step."""
         self._steps.append(step)
 
     def finish(self, record: Mapping[str, Any], directory: Path) -> None:
-        """Write history.parquet: stage, step, a column a scalar and a figure of the looks."""
+        """Write history.parquet: a row per step, a column per scalar and per measured figure."""
         self.frame().to_parquet(directory / "history.parquet", index=False)
 
     def stages(self) -> set[str]:
-        """Names of the stages that have begun."""
+        """Return the names of the stages that have begun."""
         return {step.stage for step in self._steps}
 
     def plain(self) -> list[dict[str, Any]]:
-        """The steps as plain values, from which each can be made again."""
+        """Return the steps as plain values, from which each step can be restored."""
         return [
             {
                 "stage": step.stage,
@@ -48,7 +48,7 @@ class History:
         ]
 
     def frame(self) -> pd.DataFrame:
-        """The steps as a pandas data frame."""
+        """Return the steps as a pandas data frame."""
         import pandas as pd
 
         rows = [{"stage": s.stage, "step": s.step, **s.read()} for s in self._steps]

@@ -1,4 +1,4 @@
-"""Lines about the progress of a run, for logs that are no terminal."""
+"""Progress of a run as lines on stderr, for logs."""
 
 import sys
 import threading
@@ -14,16 +14,15 @@ from unlearn.tracking.base import Step
 
 
 class LogLines:
-    """Prints a line to stderr when a stage begins, and regularly while it goes on.
+    """Prints a line to stderr when a stage begins and regularly during the stage.
 
-    Regular lines come during long steps too. On a terminal nothing is printed: there the progress
-    bars say the same.
+    On a terminal nothing is printed, because the progress bars show the same.
 
     Args:
         every: Seconds between two lines of a stage, above 0.
 
     Raises:
-        ConfigError: If `every` is no such number.
+        ConfigError: If `every` is not a number above 0.
     """
 
     def __init__(self, every: float) -> None:
@@ -36,13 +35,13 @@ class LogLines:
         self._prints = False
 
     def start(self, config: RunConfig, directory: Path, config_hash: str) -> None:
-        """Begin to print."""
+        """Start the thread that prints."""
         self._prints = not sys.stderr.isatty()
         if self._prints:
             threading.Thread(target=self._print_regularly, daemon=True).start()
 
     def step(self, step: Step) -> None:
-        """Take note of a step, and print a line if it is the first of its stage."""
+        """Store the step, and print a line if it is the first of its stage."""
         previous, self._step = self._step, step
         if previous is None or previous.stage != step.stage:
             self._began = time.monotonic()

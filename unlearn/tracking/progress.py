@@ -1,4 +1,4 @@
-"""Progress bars on a terminal's stderr: losses, pass rate and the student's accuracies."""
+"""Progress bars on the terminal, with losses, pass rate and the student's accuracies."""
 
 import time
 from collections.abc import Mapping
@@ -12,12 +12,12 @@ from rich.progress import TimeRemainingColumn as Remaining
 from unlearn.config.schema import RunConfig
 from unlearn.tracking.base import Step
 
-_NAMES = {"retain": "D_r", "forget": "D_f"}  # of what was observed, as shown
+_NAMES = {"retain": "D_r", "forget": "D_f"}  # shown names of the measured figures
 _READ_EVERY = 0.5  # seconds between reads of the scalars: each waits for the device
 
 
 class ProgressBar:
-    """One bar a stage."""
+    """Shows one progress bar per stage."""
 
     def __init__(self) -> None:
         console = Console(stderr=True)
@@ -54,7 +54,7 @@ class ProgressBar:
         self._progress.update(self._task, completed=step.step, values=_shown(self._seen))
 
     def finish(self, record: Mapping[str, Any], directory: Path) -> None:
-        """Take the bars away from the cursor."""
+        """Stop the bars."""
         self._progress.stop()
 
 

@@ -1,4 +1,4 @@
-"""`unlearn-sync`: sends the Weights & Biases runs that were kept offline, each once."""
+"""`unlearn-sync`: uploads Weights & Biases runs that were kept offline, each once."""
 
 import argparse
 import os
@@ -12,17 +12,17 @@ from pathlib import Path
 
 from unlearn.errors import RunError, UnlearnError
 
-_AT_ONCE = 50  # runs that one `wandb sync` is given
+_AT_ONCE = 50  # runs of one `wandb sync`
 _LOOK_EVERY = 0.2  # seconds
 
 
 def unsent(folders: Iterable[Path]) -> list[Path]:
-    """The logs of finished runs under some folders that the server has not got whole.
+    """Find the logs of finished runs below some folders that were not uploaded completely.
 
-    A run on its way, or cut off, lies in a hidden folder and is left there.
+    Unfinished runs are in hidden folders and are skipped.
 
     Raises:
-        UnlearnError: if there is no such folder.
+        UnlearnError: If a folder does not exist.
     """
     found = set()
     for folder in folders:
@@ -36,23 +36,23 @@ def unsent(folders: Iterable[Path]) -> list[Path]:
 
 
 def mark_sent(log: Path) -> None:
-    """Leave the mark that `wandb sync` leaves beside a log that the server has got whole."""
+    """Write the mark that `wandb sync` writes beside a log that was uploaded completely."""
     _mark(log).touch()
 
 
 def send(logs: list[Path], parallel: int, patience: int) -> list[Path]:
-    """Send runs, and go on after one that cannot be sent, but not after 50 of them.
+    """Upload runs in groups of 50; stop after a group of which none could be uploaded.
 
     Args:
-        logs: of the runs.
-        parallel: runs at a time.
-        patience: seconds without a run sent after which it is given up.
+        logs: Logs of the runs.
+        parallel: Number of runs uploaded at a time.
+        patience: Seconds without an uploaded run after which a group is given up.
 
     Returns:
-        The logs that were not sent.
+        The logs that were not uploaded.
 
     Raises:
-        RunError: if the server does not answer, or knows no such account.
+        RunError: If the server does not answer or refuses the account.
     """
     _check_account()
     for first in range(0, len(logs), _AT_ONCE):
@@ -62,10 +62,10 @@ def send(logs: list[Path], parallel: int, patience: int) -> list[Path]:
 
 
 def _send_any(logs: list[Path], parallel: int, patience: int) -> bool:
-    """Send what can be sent of these; whether that is anything.
+    """Upload these runs; return whether any was uploaded.
 
-    wandb sends none of the runs that it is given if it cannot read one of them, and does not say
-    so by its exit status: that one is found by halving.
+    `wandb sync` uploads none of its runs if it cannot read one of them, and still exits with 0.
+    Halving the group isolates that run.
     """
     gave_up = _sync(logs, parallel, patience)
     if gave_up or len(logs) == 1 or any(map(_is_sent, logs)):
@@ -76,7 +76,7 @@ def _send_any(logs: list[Path], parallel: int, patience: int) -> bool:
 
 
 def _sync(logs: list[Path], parallel: int, patience: int) -> bool:
-    """Let wandb send some runs; whether it was ended because none had arrived for too long."""
+    """Run `wandb sync`; return whether it was killed because no run arrived for too long."""
     command = [sys.executable, "-m", "wandb", "sync", "--include-online", "-n", str(parallel)]
     with tempfile.TemporaryDirectory() as scratch, tempfile.TemporaryFile("w+") as said:
         with subprocess.Popen(
@@ -92,7 +92,7 @@ def _sync(logs: list[Path], parallel: int, patience: int) -> bool:
 
 
 def _ended(process: subprocess.Popen[bytes], logs: list[Path], patience: int) -> bool:
-    """Wait for the process; whether it had to be killed for want of progress."""
+    """Wait for the process; return whether it was killed for lack of progress."""
     sent, since = 0, time.monotonic()
     while process.poll() is None:
         time.sleep(_LOOK_EVERY)
@@ -106,7 +106,7 @@ def _ended(process: subprocess.Popen[bytes], logs: list[Path], patience: int) ->
 
 
 def _distrust(logs: list[Path], said: str) -> None:
-    """Pass on wandb's errors; take away the marks that it left on runs in spite of one."""
+    """Print wandb's errors, and remove the marks of runs that it marked despite an error."""
     by_id = {log.stem.removeprefix("run-"): log for log in logs}
     for line in said.splitlines():
         if "ERROR" in line:
@@ -138,16 +138,19 @@ def _is_sent(log: Path) -> bool:
 
 
 def main() -> None:
-    """Run the command line; exit 1 if a run was not sent, 2 for the user's mistakes."""
+    """Run the command line; exit 1 if a run was not uploaded, 2 for a wrong argument."""
     parser = argparse.ArgumentParser(
         prog="unlearn-sync",
-        description="Send the Weights & Biases runs that were kept offline. Those that were sent "
-        "are skipped, so that it can be called again at any time.",
+        description="Upload the Weights & Biases runs that were kept offline. Uploaded runs are "
+        "skipped, so the command can be repeated.",
     )
-    parser.add_argument("folders", type=Path, nargs="+", help="that hold run directories")
-    parser.add_argument("--parallel", type=_positive, default=8, help="runs at a time")
+    parser.add_argument("folders", type=Path, nargs="+", help="folders that hold run directories")
+    parser.add_argument("--parallel", type=_positive, default=8, help="runs uploaded at a time")
     parser.add_argument(
-        "--patience", type=_positive, default=600, help="seconds without a run sent, then give up"
+        "--patience",
+        type=_positive,
+        default=600,
+        help="seconds without an uploaded run before giving up",
     )
     arguments = parser.parse_args()
     try:

@@ -1,4 +1,4 @@
-"""TensorBoard: the curves of a run as event files in its directory."""
+"""TensorBoard observer."""
 
 from collections.abc import Mapping
 from importlib.util import find_spec
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 
 class TensorBoard:
-    """Writes every scalar and figure observed to the folder `tensorboard` of the run directory.
+    """Writes every scalar and measured figure to the folder `tensorboard` of the run directory.
 
     Raises:
         ConfigError: If the package tensorboard is not installed.

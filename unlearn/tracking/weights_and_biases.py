@@ -1,4 +1,4 @@
-"""Weights & Biases: one run a job, offline unless asked otherwise, and never a reason to fail."""
+"""Weights & Biases observer, offline by default. Its errors never fail a run."""
 
 import os
 import secrets
@@ -21,34 +21,34 @@ from unlearn.tracking.sync import mark_sent
 _LOG_EVERY = 10  # steps between logged scalars; observations are always logged
 _LONGEST_TAG = 64  # characters that W&B allows
 _SLURM = ("SLURM_JOB_ID", "SLURM_ARRAY_JOB_ID", "SLURM_ARRAY_TASK_ID")
-_REFUSED = "filestream: fatal error"  # that the server refused a curve, wandb says in its log only
-# wandb's telemetry goes to the same server; where that does not answer, it holds up the exit.
+_REFUSED = "filestream: fatal error"  # wandb reports refused curves only in its log
+# wandb's telemetry delays the exit if the server does not answer.
 _QUIET = {"WANDB_ERROR_REPORTING": "false", "WANDB_SILENT": "true"}
 
 
 class WeightsAndBiases:
-    """Logs config, curves, summary, pictures and, opt-in, the checkpoint.
+    """Logs config, curves, summary, pictures and, if asked, the checkpoint.
 
-    If the server cannot be reached, the run is kept offline; if W&B fails for another reason, the
-    run goes on without it. Either is said in one line on stderr.
+    If the server cannot be reached, the run is kept offline. If W&B fails for another reason, the
+    run goes on without it. Both print one line to stderr.
 
-    An attempt at a run that an earlier one did not finish has the earlier one's id. It is told
-    all steps again and numbers them alike, so that none is there twice.
+    A resumed run keeps its W&B id. It logs all steps again under the same numbers, so that none
+    is logged twice.
 
     Args:
-        mode: offline (files in the run directory, sent later by `unlearn-sync`), online, disabled.
-        project: name of the project.
-        entity: team or user; None is the account's default.
-        group: None takes the variable WANDB_RUN_GROUP, or else data set, model and method.
-        tags: besides the data set, model and method, and `oracle` where the record says so.
-        images: whether to log the pictures.
-        artifact: whether to log the unlearned checkpoint.
-        init_timeout: seconds to wait for the server before the run is kept offline.
-        finish_timeout: seconds that the server has at the end to take what it has not yet.
+        mode: `offline` (uploaded later by `unlearn-sync`), `online` or `disabled`.
+        project: Name of the project.
+        entity: Team or user; None: the account's default.
+        group: Group of runs; None: the variable WANDB_RUN_GROUP, or data set, model and method.
+        tags: Tags in addition to data set, model, method and, for oracle runs, `oracle`.
+        images: Whether to log the pictures.
+        artifact: Whether to log the unlearned checkpoint.
+        init_timeout: Seconds to wait for the server before the run is kept offline.
+        finish_timeout: Seconds to wait at the end until everything is uploaded.
 
     Raises:
-        ConfigError: naming `tracking.mode` if it is online and there is no account to log in
-            with, or the timeout that is not above 0.
+        ConfigError: If the mode is `online` and no account is logged in, or a timeout is not
+            above 0.
     """
 
     def __init__(
@@ -81,7 +81,7 @@ class WeightsAndBiases:
         self._stages: set[str] = set()
 
     def start(self, config: RunConfig, directory: Path, config_hash: str) -> None:
-        """Get ready; the run's name is its forget classes and seed."""
+        """Prepare the run; its name holds the forget classes and the seed."""
         epochs = config.training.epochs
         roles = list_roles(config.evaluation.references)
         self._before = {role: epochs * index for index, role in enumerate(roles)}
@@ -96,7 +96,7 @@ class WeightsAndBiases:
 
     @contextmanager
     def _tolerated(self) -> Iterator[None]:
-        """Go on without W&B if it fails here; a full disk is the run's own failure."""
+        """Go on without W&B if it fails here; only a full disk fails the run."""
         try:
             yield
         except Exception as error:
@@ -112,7 +112,7 @@ class WeightsAndBiases:
         sys.stderr.write(f"unlearn: tracking.mode={self.mode}: {line}\n")
 
     def _opened(self) -> Future[Any]:
-        """The run, opened beside the training from its first step on: that takes a second."""
+        """Return the run, which is opened in a thread because that takes a second."""
         if self._opening is None:
             assert self._open_run is not None
             self._opening = ThreadPoolExecutor(1, "wandb").submit(self._open_run)
@@ -139,7 +139,7 @@ class WeightsAndBiases:
             self._say(
                 f"{_in_one_line(error)}; this run is kept offline, send it with: {self._send_with}"
             )
-        # wandb does not let go of the id that it could not open within this process.
+        # This process cannot use the id again that wandb failed to open.
         (directory / "wandb" / "id").unlink()
         return open_as(mode="offline", id=_identity(directory)[0])
 
@@ -163,7 +163,7 @@ class WeightsAndBiases:
         )
 
     def step(self, step: Step) -> None:
-        """Log the scalars now and then, and every observation, under the stage's name."""
+        """Log every tenth step and every measured step, under the stage's name."""
         number = self._number(step)
         due = step.step % _LOG_EVERY == 0 or step.step == step.total or step.observed
         if self._open_run is None or not due:
@@ -175,14 +175,14 @@ class WeightsAndBiases:
                 self._send(self._opened().result())
 
     def _number(self, step: Step) -> int:
-        """The step's place among all of the run, whatever an earlier attempt has cached."""
+        """Return the step's number in the run, the same in every attempt."""
         if step.stage not in self._before:
             self._before[step.stage] = self._next
             self._next += step.total
         return self._before[step.stage] + step.step
 
     def _send(self, run: Any) -> None:
-        """Log what waits, but not what is there already."""
+        """Log the waiting steps that were not logged before."""
         self._reached = max(self._reached, run.starting_step - 1)
         for stage, number, values in self._waiting:
             if stage not in self._stages:
@@ -221,7 +221,7 @@ class WeightsAndBiases:
                 run.log_artifact(str(checkpoint), name="student", type="model")
 
     def _close(self, run: Any, exit_code: int) -> None:
-        """Close the run; say so if it is online and the server has not taken all of it."""
+        """Close the run; print a line if the server did not take all of it."""
         try:
             run.finish(exit_code=exit_code)
             taken = _REFUSED not in Path(run.settings.log_internal).read_text(errors="replace")
@@ -234,9 +234,9 @@ class WeightsAndBiases:
 
 
 def _identity(directory: Path) -> tuple[str, bool]:
-    """The run's id, and whether it is that of an attempt that was cut off here.
+    """Return the run's id, and whether an earlier attempt used it.
 
-    That attempt's files are removed, for everything in them is told again.
+    The earlier attempt's files are removed, because everything is logged again.
     """
     folder = directory / "wandb"
     file = folder / "id"
@@ -249,13 +249,13 @@ def _identity(directory: Path) -> tuple[str, bool]:
 
 
 def _slurm() -> dict[str, dict[str, str]]:
-    """The ids of the SLURM job that this is, if it is one: `slurm.job_id` and so on."""
+    """Return the ids of the SLURM job, if this is one: `slurm.job_id` and so on."""
     found = {v.removeprefix("SLURM_").lower(): os.environ[v] for v in _SLURM if v in os.environ}
     return {"slurm": found} if found else {}
 
 
 def _drop_service(error: Exception) -> None:
-    """Let go of wandb's process if the error says that it has died: a next run starts another."""
+    """Shut down wandb's process if it has died, so that the next run starts another."""
     with suppress(Exception):
         import wandb
         from wandb.sdk.mailbox import HandleAbandonedError, MailboxClosedError
@@ -275,9 +275,9 @@ def _in_one_line(error: Exception) -> str:
 
 
 def _logged_in() -> bool:
-    """Whether W&B finds credentials; asks neither the user nor the server."""
+    """Return whether W&B finds credentials, without asking the user or the server."""
     _quiet()
-    os.environ["WANDB_MODE"] = "online"  # or else wandb looks for no account where it is offline
+    os.environ["WANDB_MODE"] = "online"  # offline, wandb looks for no account
     import wandb
 
     try:
