@@ -221,7 +221,7 @@ class TrainingConfig(_Closed):
     seed: NonNegativeInt
     epochs: PositiveInt
     batch_size: PositiveInt
-    optimizer: Literal["adamw", "sgd"]
+    optimizer: Literal["adamw", "sgd", "muon"]
     learning_rate: PositiveFloat
     weight_decay: NonNegativeFloat
     augment: AugmentConfig = AugmentConfig()

@@ -21,7 +21,7 @@ class Retrain:
     Args:
         epochs: Passes over the images, at least 1.
         batch_size: Images of a step, at least 1.
-        optimizer: `adamw`, or `sgd` with Nesterov momentum 0.9.
+        optimizer: `adamw`, `sgd` with Nesterov momentum 0.9, or `muon`.
         learning_rate: Largest learning rate of the one-cycle schedule, above 0.
         weight_decay: Weight decay, at least 0.
         augment: Random crops and flips; see `unlearn.training.augmentation.augment`.
@@ -30,7 +30,7 @@ class Retrain:
 
     epochs: PositiveInt
     batch_size: PositiveInt
-    optimizer: Literal["adamw", "sgd"]
+    optimizer: Literal["adamw", "sgd", "muon"]
     learning_rate: PositiveFloat
     weight_decay: NonNegativeFloat
     augment: AugmentConfig = AugmentConfig()

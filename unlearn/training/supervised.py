@@ -19,6 +19,7 @@ from unlearn.errors import RunError
 from unlearn.hardware import Hardware
 from unlearn.resume import Progress
 from unlearn.training.augmentation import augment
+from unlearn.training.muon import Muon
 
 
 def train(
@@ -51,7 +52,9 @@ def train(
     loss_of = hardware.compile(_loss)
     optimizer = _optimizer(network, settings)
     steps = settings.epochs * len(batch_sizes(len(data), settings.batch_size))
-    schedule = OneCycleLR(optimizer, settings.learning_rate, total_steps=steps, pct_start=0.2)
+    peaks = [group["lr"] for group in optimizer.param_groups]
+    cycled = settings.optimizer != "muon"
+    schedule = OneCycleLR(optimizer, peaks, total_steps=steps, pct_start=0.2, cycle_momentum=cycled)
     losses = list[float]()
     parts: dict[str, Any] = {"network": network, "optimizer": optimizer, "schedule": schedule}
     parts |= {"order": random, "losses": losses}
@@ -88,6 +91,8 @@ def _loss(
 
 def _optimizer(network: nn.Module, settings: TrainingConfig) -> Optimizer:
     weights, rate, decay = network.parameters(), settings.learning_rate, settings.weight_decay
+    if settings.optimizer == "muon":
+        return Muon(network, rate, weight_decay=decay)
     if settings.optimizer == "adamw":
         return AdamW(weights, rate, weight_decay=decay, fused=True)
     return SGD(weights, rate, momentum=0.9, nesterov=True, weight_decay=decay, fused=True)
