@@ -121,10 +121,16 @@ def resumes_after_any_step(
         assert len(rest) < len(whole), "what was done is not done again"
 
 
-def test_a_training_cut_off_after_any_epoch_ends_at_the_same_bits(easy_data: Data) -> None:
-    settings = TrainingConfig(
-        seed=3, epochs=4, batch_size=64, optimizer="adamw", learning_rate=0.01, weight_decay=0.01
-    )
+PLAIN = {"optimizer": "adamw"}
+AUGMENTED = {"optimizer": "muon", "augment": {"crop": 1, "flip": True}, "label_smoothing": 0.1}
+
+
+@pytest.mark.parametrize("more", [PLAIN, AUGMENTED], ids=["plain", "augmented"])
+def test_a_training_cut_off_after_any_epoch_ends_at_the_same_bits(
+    easy_data: Data, more: dict[str, Any]
+) -> None:
+    plain = {"seed": 3, "epochs": 4, "batch_size": 64, "learning_rate": 0.01, "weight_decay": 0.01}
+    settings = TrainingConfig.model_validate(plain | more)
 
     def trained(progress: Progress, cut_after: int | None = None) -> tuple[nn.Module, list[Any]]:
         network, told = seeded_net(1), []
