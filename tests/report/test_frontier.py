@@ -134,6 +134,15 @@ def test_models_of_different_networks_are_not_compared(tmp_path: Path) -> None:
     np.testing.assert_allclose(ratios, sorted([2.5 / 3.5, 3.5 / 2.5, 10 / 11, 11 / 10]))
 
 
+def test_of_many_values_some_get_a_label(tmp_path: Path) -> None:
+    outputs = tmp_path / "outputs"
+    for number in range(100):
+        run(outputs, 5 + number % 7, 90, (10, 97), config={"method.start": number / 1000})
+    labels = [text for text in texts(drawn(outputs)) if re.fullmatch(r"0\.0\d\d?", text)]
+    assert len(labels) == len(set(labels)) == 39  # and 0, which is not told from a tick
+    assert {"0.002", "0.099"} <= set(labels)
+
+
 def test_what_is_relearned_at_once_or_never_has_a_place(tmp_path: Path) -> None:
     run(tmp_path, 0, 98, (10, 97), config={"method.start": 1})
     run(tmp_path, 200, 98, (10, 97), censored=True, config={"method.start": 0})

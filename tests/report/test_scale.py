@@ -17,7 +17,8 @@ from tests.helpers.synthetic import add_history, put, report
 
 # The child's own peak: ru_maxrss would begin at what this process held when it forked.
 CODE = """
-import atexit, pathlib, runpy, sys
+import atexit, pathlib, resource, runpy, sys
+resource.setrlimit(resource.RLIMIT_CPU, (40, 40))
 status = pathlib.Path('/proc/self/status')
 atexit.register(lambda: print(status.read_text(), file=sys.stderr))
 runpy.run_module('unlearn.report', run_name='__main__')
@@ -72,8 +73,8 @@ def test_each_record_is_read_once(command: str, opened: Counter[str], tmp_path: 
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("command", ["table", "page"])
-def test_ten_thousand_runs_fit_into_a_gibibyte(command: str, tmp_path: Path) -> None:
+@pytest.mark.parametrize("command", ["table", "page", "frontier"])
+def test_ten_thousand_runs_fit_into_a_gibibyte_and_seconds(command: str, tmp_path: Path) -> None:
     target = tmp_path / "report"
     words = [command, str(fill(tmp_path / "many", 10_000)), *KEYS, "--output", str(target)]
     call = [sys.executable, "-c", CODE, *words]
@@ -84,6 +85,9 @@ def test_ten_thousand_runs_fit_into_a_gibibyte(command: str, tmp_path: Path) -> 
         assert text.count('<tr><td class="key">') == 2000
         assert "The first 7 of 2000 groups are drawn." in text
         assert "method.start=0.0,0.05,0.1," in text
+        assert "<h2>Frontier of D_r and AIN</h2>" in text
+    elif command == "frontier":
+        assert text.count(">0.95</text>") == 7  # a label on each line
     else:
         assert sum("97.00 ± 0.00" in line for line in text.splitlines()) == 2000
     peak = re.search(r"VmHWM:\s+(\d+) kB", done.stderr)

@@ -15,12 +15,14 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import FixedLocator, FuncFormatter, LogLocator, NullLocator
 from matplotlib.transforms import Bbox
+from numpy.typing import NDArray
 
 from unlearn.report.charts import titled
 from unlearn.report.frontier import Against, Region, points, region, retrained
 from unlearn.report.groups import Panel, Panels
 from unlearn.report.svg import FOREGROUND, GREY, RETRAINED, STYLES, Style, chart, standalone
 
+_Boxes = NDArray[np.float64]  # left, bottom, right and top of each, pixels
 _Y = "D_r − retrained D_r (% points)"
 # Offsets of a label from its point, the best first (points).
 _OFFSETS = [(5, 4), (-5, 4), (5, -10), (-5, -10), (0, 6), (0, -13), (7, -3), (-7, -3)]
@@ -32,6 +34,7 @@ _LABEL = 7.5  # font size of the labels, points
 _WIDTH, _HEIGHT = 8.3, 5.2  # inches: about 800 pixels in a browser
 _LINE_OF_TEXT = 135
 _LINE_OF_LEGEND = 105  # characters
+_MOST_LABELS = 40  # values of a line that get a label; of more, some that lie evenly among them
 _MARK = 6  # width of a sample line beside its label, characters
 _WIDE = 2  # this many panels have room for a whole label
 
@@ -216,9 +219,13 @@ def _finished(axes: Axes, lines: Mapping[int, pd.DataFrame]) -> None:
     for place, line in lines.items():
         _whiskers(axes, line, STYLES[place])
     _root(axes).draw_without_rendering()  # determines where the points are
-    taken = [box for line in lines.values() for box in _boxes(axes, line)]
-    for line in lines.values():
-        _labels(axes, line, taken)
+    few = [
+        line.iloc[np.linspace(0, len(line) - 1, min(len(line), _MOST_LABELS)).astype(int)]
+        for line in lines.values()
+    ]
+    taken = np.array([box.extents for line in few for box in _boxes(axes, line)])
+    for line in few:
+        taken = _labels(axes, line, taken)
 
 
 def _root(axes: Axes) -> Figure:
@@ -227,8 +234,8 @@ def _root(axes: Axes) -> Figure:
     return figure
 
 
-def _labels(axes: Axes, line: pd.DataFrame, taken: list[Bbox]) -> None:
-    """Write each value beside its point, where it covers the least."""
+def _labels(axes: Axes, line: pd.DataFrame, taken: _Boxes) -> _Boxes:
+    """Write each value beside its point, where it covers the least; return all that is taken."""
     for value, (x, y) in zip(line.index, _places(line), strict=True):
         if value == "null" and len(line) == 1:
             continue  # the method does not have the key
@@ -236,7 +243,7 @@ def _labels(axes: Axes, line: pd.DataFrame, taken: list[Bbox]) -> None:
         size = (0.62 * _LABEL * len(text), _LABEL)
         spots = [_at(axes, x, y, *size, dx, dy) for dx, dy in _OFFSETS]
         best = min(range(len(spots)), key=lambda n: _covered(spots[n], taken))
-        taken.append(spots[best])
+        taken = np.vstack([taken, spots[best].extents])
         dx, dy = _OFFSETS[best]
         axes.annotate(
             text,
@@ -247,6 +254,7 @@ def _labels(axes: Axes, line: pd.DataFrame, taken: list[Bbox]) -> None:
             fontsize=_LABEL,
             in_layout=False,
         )
+    return taken
 
 
 def _at(
@@ -261,9 +269,11 @@ def _at(
     return Bbox.from_bounds(left, bottom, width * scale, height * scale)
 
 
-def _covered(spot: Bbox, taken: Sequence[Bbox]) -> float:
-    both = (Bbox.intersection(spot, other) for other in taken)
-    return sum(float(box.width * box.height) for box in both if box is not None)
+def _covered(spot: Bbox, taken: _Boxes) -> float:
+    """The area of a box, in square pixels, that others cover, counted once for each of them."""
+    sides = np.minimum(spot.max, taken[:, 2:]) - np.maximum(spot.min, taken[:, :2])
+    areas = np.where((sides > 0).all(axis=1), sides[:, 0] * sides[:, 1], 0)
+    return float(areas.cumsum()[-1])
 
 
 def _handles(drawn: Panels) -> Iterator[Line2D]:

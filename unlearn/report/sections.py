@@ -17,8 +17,6 @@ from unlearn.report.sweeps import Sweep, folded
 
 _LINE = (replace(RETRAINED, marker=""), "retrained (target)")
 _POINT = (replace(RETRAINED, line="none"), "retrained (target)")
-# Above this many runs the page leaves out the frontier, which takes minutes.
-_FRONTIER_RUNS = 3000
 
 
 @dataclass(frozen=True)
@@ -80,7 +78,7 @@ def sections(runs: pd.DataFrame, drawn: Panels, wanted: PageSettings) -> list[Se
     found = [_iterations(drawn), _scatter(drawn)]
     for against in AGAINST.values():
         usable, along = measured(runs, against), wanted.along
-        if along in runs and usable[along].nunique() > 1 and len(usable) <= _FRONTIER_RUNS:
+        if along in runs and usable[along].nunique() > 1:
             found.append(_frontier(runs, panels(usable, *others(along)), along, against))
     for number, key in enumerate(wanted.curves):
         found.append(_threshold(f"threshold-{number}", panels(runs, *others(key)), key))
