@@ -7,6 +7,8 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+from unlearn.escape import printable
+
 
 class UnlearnError(Exception):
     """A failure that one line explains; `exit_code` is what the shell sees."""
@@ -41,7 +43,7 @@ class RunError(UnlearnError):
 
 def say(line: str) -> None:
     """Print one line to stderr, after the program's name."""
-    sys.stderr.write("unlearn: " + " ".join(line.split()) + "\n")
+    sys.stderr.write(f"unlearn: {printable(line.strip())}\n")
     sys.stderr.flush()
 
 
@@ -51,7 +53,7 @@ def exit_on_error(program: str) -> Iterator[None]:
     try:
         yield
     except UnlearnError as error:
-        sys.stderr.write(f"{program}: {error}\n")
+        sys.stderr.write(f"{program}: {printable(str(error))}\n")
         sys.exit(error.exit_code)
 
 

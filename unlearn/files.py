@@ -11,13 +11,21 @@ from collections.abc import Callable
 from contextlib import suppress
 from functools import cache
 from pathlib import Path
+from typing import TypeVar
 
 from unlearn.errors import say
+
+_Content = TypeVar("_Content")
 
 _TEMPORARY = re.compile(r"\.((?P<host>[^.]+)-)?(?P<process>\d+)\.tmp$")
 _DAY = 86_400  # seconds after which a temporary file of another machine counts as left over
 # Errors of file systems that cannot sync folders.
 _NO_SYNC = {errno.EINVAL, errno.ENOTSUP, errno.EBADF, errno.EACCES}
+# What reading a file may raise, whatever it holds.
+_DAMAGE = (
+    *(OSError, ValueError, TypeError, AttributeError, LookupError, ArithmeticError),
+    *(EOFError, RecursionError, NotImplementedError, MemoryError),
+)
 
 
 def replace_file(path: Path, write: Callable[[Path], object]) -> None:
@@ -139,3 +147,26 @@ def report_damage(path: Path, reason: str, instead: str) -> None:
         instead: What is done about it.
     """
     say(f"{path}: damaged ({reason}); {instead}")
+
+
+def read_file(
+    path: Path, read: Callable[[Path], _Content], inside: Path | None = None
+) -> _Content | None:
+    """Return what is read from a file, None if it is not there or cannot be read.
+
+    Args:
+        path: The file. One that is there and cannot be read is named on stderr.
+        read: Reads it; may raise whatever damaged content leads to.
+        inside: A folder in which the file must lie, wherever links lead.
+    """
+    try:
+        if not stat.S_ISREG(path.stat().st_mode):
+            raise ValueError("no regular file")
+        if inside is not None and not path.resolve().is_relative_to(inside.resolve()):
+            raise ValueError(f"a link to a file outside {inside.name}")
+        return read(path)
+    except (FileNotFoundError, NotADirectoryError):
+        return None
+    except _DAMAGE as error:
+        report_damage(path, str(error) or type(error).__name__, "left out")
+        return None

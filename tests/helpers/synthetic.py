@@ -9,6 +9,7 @@ from collections.abc import Mapping, Sequence
 from contextlib import redirect_stderr, redirect_stdout
 from pathlib import Path
 from typing import Any
+from zlib import crc32
 
 import matplotlib.image
 import numpy as np
@@ -43,8 +44,10 @@ def put(outputs: Path, *, at: Mapping[str, Any] | None = None, **changes: Any) -
     seed, forget = changes.pop("seed", 0), changes.pop("forget", [0])
     config |= {"seed": seed, "forget": forget}
     train, test = {"retain": 99.0, "forget": 0.0}, {"retain": changes.pop("D_r", 97.0)}
+    directory = outputs / f"run-{len(list(outputs.glob('*')))}"
     record = {
         "status": "complete",
+        "config_hash": f"{crc32(str(directory).encode()):016x}",  # each folder is a run
         "dataset": "digits",
         "model": "lenet",
         "method": config["method"]["name"],
@@ -69,7 +72,6 @@ def put(outputs: Path, *, at: Mapping[str, Any] | None = None, **changes: Any) -
     }
     for path, value in (at or {}).items():
         _set(record, path, value)
-    directory = outputs / f"run-{len(list(outputs.glob('*')))}"
     directory.mkdir(parents=True)
     (directory / "record.json").write_text(json.dumps(record))
     return directory

@@ -150,13 +150,35 @@ def test_a_curve_is_the_mean_over_runs_of_the_last_stage(tmp_path: Path) -> None
     np.testing.assert_allclose(found.retain["mean"], [90, 91, 92])
 
 
-def test_a_history_that_cannot_be_read_is_none(tmp_path: Path) -> None:
-    broken, blind = put(tmp_path, seed=0), put(tmp_path, seed=1)
-    (broken / "history.parquet").write_text("not parquet")
-    frame = pd.DataFrame({"stage": ["transfer"], "step": [1], "loss": [0.5]})
-    frame.to_parquet(blind / "history.parquet")
-    (panel,) = panels(load([tmp_path]), ["method"], []).drawn
-    assert curve(panel.groups[0]) is None
+def test_a_damaged_history_is_named_and_the_others_are_drawn(tmp_path: Path) -> None:
+    outputs = tmp_path / "outputs"
+    good = put(outputs, seed=0)
+    add_history(good, [5.0, 1.0])
+    whole = (good / "history.parquet").read_bytes()
+    words = {"stage": ["x"], "step": ["two"], "retain": ["a"], "forget": ["b"]}
+    pd.DataFrame(words).to_parquet(tmp_path / "words")
+    middle = len(whole) // 2
+    contents = [
+        *(
+            b"",
+            b"not parquet",
+            whole[:middle],
+            b"\0" * len(whole),
+            (tmp_path / "words").read_bytes(),
+        ),
+        *(whole[:end] + b"\xff" * 40 + whole[end + 40 :] for end in (4, len(whole) - 60)),
+    ]
+    bad = [put(outputs, seed=seed) / "history.parquet" for seed in range(1, 1 + len(contents))]
+    for path, content in zip(bad, contents, strict=True):
+        path.write_bytes(content)
+    blind = put(outputs, seed=99) / "history.parquet"  # nobody looked at the student
+    pd.DataFrame({"stage": ["transfer"], "step": [1], "loss": [0.5]}).to_parquet(blind)
+    target = tmp_path / "report.html"
+    done = report("page", outputs, "--output", target)
+    assert done.returncode == 0
+    assert [path for path in bad if str(path) not in done.stderr] == []
+    assert str(blind) not in done.stderr
+    assert f"{len(bad) + 1} runs have no history of accuracies." in target.read_text()
 
 
 def test_groups_are_those_of_the_table(tmp_path: Path) -> None:

@@ -33,6 +33,7 @@ def fill(outputs: Path, count: int) -> Path:
     record = json.loads((one / "record.json").read_text())
     for number in range(count):
         start, gate, forget = number // 5 % 20 / 20, number // 100 % 10 / 100, number // 1000
+        record["config_hash"] = str(number)
         record["seed"] = record["config"]["seed"] = number % 5
         record["config"]["method"]["start"] = start
         record["config"]["filter"]["gate"] = gate

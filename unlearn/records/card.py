@@ -11,6 +11,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+from unlearn.escape import markdown
 from unlearn.records.record import look_up, write_json
 
 CARD, PAGE = "model_card.json", "MODEL_CARD.md"
@@ -107,9 +108,9 @@ def _format_page(card: Mapping[str, Any]) -> str:
     lines = [
         "# Unlearned network",
         "",
-        f"- Forgotten classes: {', '.join(_escape(name) for name in names)}",
+        f"- Forgotten classes: {', '.join(markdown(name) for name in names)}",
         f"- Date: {card['date']}",
-        f"- Method: {_escape(card['method'])}, access to real data: {card['access']}",
+        f"- Method: {markdown(card['method'])}, access to real data: {card['access']}",
         f"- Real images that the method read: {images}",
         f"- Weights in: {_format_weights(card['weights_in'])}",
         f"- Weights out: {_format_weights(card['weights_out'])}",
@@ -125,7 +126,7 @@ def _format_page(card: Mapping[str, Any]) -> str:
     for row in card["evidence"]:
         floor = "" if row["floor"] is None else f"{row['floor']:.4g}"
         lines.append(f"| {row['figure']} | {row['value']:.4g} {row['unit']} | {floor} |")
-    lines += ["", *(f"Alarm: {_escape(alarm)}" for alarm in card["alarms"])]
+    lines += ["", *(f"Alarm: {markdown(alarm)}" for alarm in card["alarms"])]
     lines += ["", "## Limits", "", *(f"- {limit}" for limit in card["limits"])]
     versions = ", ".join(f"{name} {version}" for name, version in card["versions"].items())
     lines += ["", "## Versions", "", versions, "", "Check this folder with `unlearn-verify`.", ""]
@@ -134,9 +135,3 @@ def _format_page(card: Mapping[str, Any]) -> str:
 
 def _format_weights(weights: Mapping[str, str]) -> str:
     return f"`{weights['file'].replace('`', '')}`, SHA-256 `{weights['sha256']}`"
-
-
-def _escape(text: object) -> str:
-    """Return a user's text so that Markdown shows it as it is."""
-    plain = " ".join(str(text).split())
-    return "".join(f"\\{c}" if c in "\\`*_{}[]<>#|!" else c for c in plain)

@@ -19,7 +19,7 @@ _FIGURES = (
     *("onset", "proxy", "selection", "seconds", "audits_inside"),
 )
 _WITHOUT_DATA = {"proxy", "seconds"}
-_STATUSES = ("unfinished", "failed", "complete")
+STATUSES = ("unfinished", "failed", "complete")
 _NETWORKS = ("original", "retrained", "unlearned")
 _PARTS = ("test.retain", "test.forget", "train.retain", "train.forget")
 # What the record of a complete run holds at least: all that is printed of a run.
@@ -83,7 +83,7 @@ def _find_fault(record: Any) -> str | None:
     """Return what is wrong with a record, None if nothing is."""
     if not isinstance(record, dict):
         return "not a JSON object"
-    if record.get("status") not in _STATUSES:
+    if record.get("status") not in STATUSES:
         return "has no status"
     if not isinstance(record.get("config_hash"), str):
         return "has no config_hash"

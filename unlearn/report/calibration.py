@@ -10,6 +10,7 @@ from typing import Any
 import pandas as pd
 
 from unlearn.errors import ConfigError
+from unlearn.files import read_file
 from unlearn.report.runs import TOLD
 from unlearn.statistics import lies_inside
 
@@ -86,13 +87,18 @@ def _read_audits(runs: pd.DataFrame) -> pd.DataFrame:
     """
     rows = []
     for run, directory, method in runs[["directory", "method"]].itertuples():
-        file = Path(directory, "record.json")
-        audits = json.loads(file.read_text()).get("audits", {}) if file.is_file() else {}
-        for number, entry in audits.items():
-            if entry["inside"] is not None:
-                named = {"run": run, "method": method, "number": number, "inside": entry["inside"]}
-                rows.append(named | _outcomes(entry))
+        found = read_file(Path(directory, "record.json"), _read_outcomes) or []
+        rows += [{"run": run, "method": method, **outcomes} for outcomes in found]
     return pd.DataFrame(rows)
+
+
+def _read_outcomes(path: Path) -> list[dict[str, Any]]:
+    audits = json.loads(path.read_text(encoding="utf-8")).get("audits", {})
+    return [
+        {"number": number, "inside": entry["inside"], **_outcomes(entry)}
+        for number, entry in audits.items()
+        if entry["inside"] is not None
+    ]
 
 
 def _outcomes(entry: Mapping[str, Any]) -> dict[str, Any]:

@@ -7,11 +7,15 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from unlearn.escape import printable
+from unlearn.files import read_file
 from unlearn.report.groups import Group, Panel
 
 MOST_EXAMPLES = 6
 _MOST_PICTURES = 4  # of one run
 _TRIED = 20  # runs of a group that are searched for pictures
+_PNG = b"\x89PNG\r\n\x1a\n"
+_MOST_BYTES = 8 * 2**20
 _CAPTIONS = {
     "samples": "synthesised images with the teacher's class and the filter's decision",
     "inversion_attack": "images that an attacker inverts from the networks for the forget class",
@@ -45,17 +49,22 @@ def examples(panels: Sequence[Panel]) -> list[Example]:
 
 def _example(panel: Panel, group: Group) -> Example | None:
     for _, run in group.runs[:_TRIED].iterrows():
-        files = sorted(Path(run["directory"], "figures").glob("*.png"))[:_MOST_PICTURES]
-        if files:
+        folder = Path(run["directory"])
+        files = sorted(folder.glob("figures/*.png"))[:_MOST_PICTURES]
+        uris = {file: read_file(file, _read_uri, inside=folder) for file in files}
+        pictures = [(_caption(file), uri) for file, uri in uris.items() if uri]
+        if pictures:
             name = f"{panel.title}: {group.label}" if panel.title else group.label
-            label = f"{name}, seed {run['seed']}"
-            return Example(label, run["command"], [(_caption(file), _uri(file)) for file in files])
+            return Example(f"{name}, seed {run['seed']}", run["command"], pictures)
     return None
 
 
 def _caption(file: Path) -> str:
-    return _CAPTIONS.get(file.stem, file.stem.replace("_", " "))
+    return _CAPTIONS.get(file.stem, printable(file.stem.replace("_", " ")))
 
 
-def _uri(file: Path) -> str:
-    return "data:image/png;base64," + base64.b64encode(file.read_bytes()).decode()
+def _read_uri(file: Path) -> str:
+    content = file.read_bytes()
+    if not content.startswith(_PNG) or len(content) > _MOST_BYTES:
+        raise ValueError(f"no PNG picture of at most {_MOST_BYTES / 2**20:.0f} MiB")
+    return "data:image/png;base64," + base64.b64encode(content).decode()

@@ -11,6 +11,7 @@ from typing import Any
 import pandas as pd
 
 from unlearn.errors import ConfigError
+from unlearn.files import read_file
 
 # Short names of the built-in figures, and the dotted path of each in a record.
 FIGURES = {
@@ -161,9 +162,10 @@ def _allowed(runs: pd.DataFrame, asked: str) -> str:
     names = [*FIGURES, *(name for _, _, name, _ in _declared(runs))]
     known = {path for _, path, _, _ in _declared(runs)} | set(names) | set(FIGURES.values())
     for directory in runs["directory"].unique()[:_SEARCHED]:
-        file = Path(directory, "record.json")
-        if file.is_file():
-            known.update(_paths(json.loads(file.read_text())))
+        record = read_file(
+            Path(directory, "record.json"), lambda path: json.loads(path.read_text())
+        )
+        known.update(_paths(record))
     inside = sorted(path for path in known if path.startswith(f"{asked}."))
     near = [*inside, *difflib.get_close_matches(asked, sorted(known), n=5, cutoff=0.5)]
     said = f"allowed are {', '.join(names)} and the dotted path of any number in the records"

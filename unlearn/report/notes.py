@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 import pandas as pd
 
+from unlearn.escape import printable
 from unlearn.report.runs import DAGGER, mixed
 
 AVERAGES = "Mean ± 95% confidence interval (Student's t) over complete runs, test set."
@@ -49,12 +50,18 @@ def remarks(runs: pd.DataFrame, keys: Sequence[str], first: str = AVERAGES) -> l
             f"Mixed: some cells average runs that differ in {', '.join(differing)}; "
             "add these keys to the rows or columns, or choose with --where."
         )
+    complete = runs[runs["status"] == "complete"]
+    if again := complete.get("config_hash", pd.Series()).dropna().duplicated().sum():
+        lines.append(
+            f"Repeated: {again} runs have the config and seed of another run and other results; "
+            "each of them counts."
+        )
     if oracle := runs["oracle"].sum():
         lines.append(
             f"Oracle{DAGGER}: in {oracle} runs, test accuracies steered the method or may have "
             "chosen its settings."
         )
-    loud = runs[(runs["status"] == "complete") & (runs["alarms"] != "")]
+    loud = complete[complete["alarms"] != ""]
     if len(loud):
         kinds = loud["alarms"].str.split("; ").explode().value_counts().sort_index()
         found = ", ".join(f"{kind} in {count}" for kind, count in kinds.items())
@@ -73,7 +80,7 @@ def missing(runs: pd.DataFrame, status: str) -> list[Missing]:
         found.append(
             Missing(
                 f"{names}, forget {run['forget']}, seed {run['seed']}{mark}",
-                command or f"(started from Python: {run['directory']})",
+                command or f"# started from Python: {printable(run['directory'])}",
                 run["error"] if isinstance(run["error"], str) else "",
             )
         )
@@ -91,5 +98,5 @@ def as_lines(runs: pd.DataFrame, said: Sequence[str]) -> str:
         found = missing(runs, status)
         lines += [head.format(len(found), len(runs))] if found else []
         for run in found:
-            lines += [f"  {run.command}", *([f"    {run.error}"] if run.error else [])]
+            lines += [f"  {run.command}", *([f"    # {run.error}"] if run.error else [])]
     return "\n".join(lines) + "\n"

@@ -7,15 +7,16 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pandas as pd
-import pyarrow as pa
 import pyarrow.parquet as pq
 
+from unlearn.files import read_file
 from unlearn.records.history import last_stage
 from unlearn.report.groups import Group
 from unlearn.report.pivot import means
 
 # A line is the mean of this many runs at most, to save time.
 MOST_RUNS = 50
+_MOST_ROWS = 10_000_000  # of a history; a small damaged file can claim any number
 _COLUMNS = ["stage", "step", "retain", "forget"]
 
 
@@ -54,11 +55,16 @@ def curve(group: Group) -> Curve | None:
 
 def _observed(directory: str) -> pd.DataFrame:
     """The steps at which a run evaluated its student, in the last stage in which it did so."""
-    try:
-        table = pq.ParquetFile(Path(directory, "history.parquet")).read(columns=_COLUMNS)
-    except (OSError, pa.ArrowInvalid):  # there is none, or it is no history
+    folder = Path(directory)
+    found = read_file(folder / "history.parquet", _read_history, inside=folder)
+    return pd.DataFrame() if found is None else found
+
+
+def _read_history(path: Path) -> pd.DataFrame:
+    file = pq.ParquetFile(path)
+    if not set(_COLUMNS) <= set(file.schema_arrow.names):
         return pd.DataFrame()
-    history: pd.DataFrame = table.to_pandas()
-    if not set(_COLUMNS) <= set(history):
-        return pd.DataFrame()
-    return last_stage(history, "forget")
+    if file.metadata.num_rows > _MOST_ROWS:
+        raise ValueError(f"{file.metadata.num_rows} rows; at most {_MOST_ROWS} are read")
+    history: pd.DataFrame = file.read(columns=_COLUMNS).to_pandas()
+    return last_stage(history.astype({"step": int, "retain": float, "forget": float}), "forget")

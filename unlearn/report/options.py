@@ -10,10 +10,12 @@ from typing import Any
 import pandas as pd
 
 from unlearn.errors import ConfigError
+from unlearn.escape import csv_cell
 from unlearn.report.figures import FIGURES, declared_columns
 from unlearn.report.notes import as_lines
 from unlearn.report.plugins import find_modules
-from unlearn.report.runs import LINE, NOTED, TOLD, check_keys, load, only
+from unlearn.report.reading import LINE, NOTED
+from unlearn.report.runs import TOLD, check_keys, load, only
 
 ALONG = "method.start"
 _FORMATS = "unlearn.report.formats"
@@ -151,7 +153,8 @@ def write_runs(runs: pd.DataFrame, options: Namespace, keys: Sequence[str] = ())
         figures = [*FIGURES, *declared_columns(runs), *getattr(options, "figures", ())]
         columns = dict.fromkeys([*LINE, *NOTED, *figures, TOLD, *keys])
         present = [column for column in columns if column in runs]
-        write_text("runs-csv", options.runs_csv, runs[present].to_csv(index=False))
+        table = runs[present].map(lambda cell: csv_cell(cell) if isinstance(cell, str) else cell)
+        write_text("runs-csv", options.runs_csv, table.to_csv(index=False))
 
 
 def write_text(option: str, path: Path, text: str) -> None:

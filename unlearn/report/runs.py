@@ -3,25 +3,27 @@
 from __future__ import annotations
 
 import difflib
-import json
-import os
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 
-from unlearn.errors import ConfigError, say
-from unlearn.report.figures import FIGURES, add_figures, read_figures
+from unlearn.errors import ConfigError
+from unlearn.report.figures import FIGURES, add_figures
+from unlearn.report.reading import read_folder, read_lines
 
 DAGGER = "†"  # marks whatever includes a run that real test accuracies steered
 TOLD = "told inside"  # share of the discriminating audits in which a run lies inside
-LINE = ("dataset", "model", "method", "access", "forget", "seed", "status")
-NOTED = ("oracle", "censored", "alarms", "forget_names")
-_IDENTITY = (*LINE, "error")
-_SETTINGS = ("dataset.", "evaluation.", "filter.", "hardware.", "method.", "model.", "training.")
-# Config keys in which the runs of one cell may differ: they are no settings of the method.
-_DRAWN = ("training.seed", "hardware.threads", "dataset.memory")
+_SETTINGS = (
+    *("dataset.", "evaluation.", "filter.", "hardware.", "method.", "model.", "training."),
+    "versions.",
+)
+# Keys in which the runs of one cell may differ: they do not decide a figure.
+_DRAWN = (
+    *("training.seed", "hardware.threads", "dataset.memory"),
+    *("versions.python", "versions.wandb", "versions.hydra-core"),
+)
 
 
 def load(folders: Sequence[Path], figures: Sequence[str] = ()) -> pd.DataFrame:
@@ -44,89 +46,36 @@ def load(folders: Sequence[Path], figures: Sequence[str] = ()) -> pd.DataFrame:
         ConfigError: if a folder holds no record, a file is no such table, or no run has a figure.
     """
     rows: list[dict[str, Any]] = []
-    known: set[Path] = set()  # a folder may be given twice, or lie inside another
-    for folder in folders:
-        if folder.suffix == ".csv":
-            rows += [] if folder.resolve() in known else _read_lines(folder)
-            known.add(folder.resolve())
-            continue
-        found = [run for path in sorted(_records(folder)) if (run := _read_run(path, figures))]
-        found = [run for run in found if run["status"] == "unfinished" or not _hidden(run)]
+    # Files come last: the folder of a run says more than its line.
+    for place in sorted(folders, key=_is_file):
+        found = read_lines(place) if _is_file(place) else [*read_folder(place, figures)]
         if not found:
-            missing = "holds no record.json" if folder.exists() else "is not there"
-            raise ConfigError("outputs", folder, missing)
-        places = [Path(run["directory"]).resolve() for run in found]
-        rows += [run for run, place in zip(found, places, strict=True) if place not in known]
-        known.update(places)
-    return add_figures(pd.DataFrame(rows).astype(dict.fromkeys(FIGURES, float)), figures)
+            what = "line" if _is_file(place) else "record.json"
+            missing = f"holds no {what} that can be read" if place.exists() else "is not there"
+            raise ConfigError("outputs", place, missing)
+        rows += found
+    runs = pd.DataFrame(rows).astype(dict.fromkeys(FIGURES, float))
+    return add_figures(_drop_copies(runs), figures)
 
 
-def _read_lines(path: Path) -> list[dict[str, Any]]:
-    """The runs of a CSV file. Columns that older versions did not write get a neutral value."""
-    try:
-        table = pd.read_csv(path, dtype={"forget": str, "forget_names": str})
-    except (OSError, ValueError) as error:
-        raise ConfigError("outputs", path, f"cannot be read ({error})") from error
-    missing = [key for key in LINE if key not in table and key != "access"]
-    if missing:
-        raise ConfigError("outputs", path, f"not written by --runs-csv: it has no {missing[0]}")
-    absent: dict[str, Any] = {"access": None, "oracle": table.get("access", "") == "oracle"}
-    absent |= {"censored": False, "alarms": "", "directory": str(path), "command": None}
-    absent |= {"forget_names": table["forget"], "error": None, **dict.fromkeys(FIGURES)}
-    table = table.assign(**{key: v for key, v in absent.items() if key not in table})
-    table["forget_names"] = table["forget_names"].fillna(table["forget"])
-    table["alarms"] = table["alarms"].astype(object).fillna("")
-    return [{str(key): value for key, value in line.items()} for line in table.to_dict("records")]
+def _is_file(path: Path) -> bool:
+    return path.suffix == ".csv" and not path.is_dir()
 
 
-def _records(folder: Path) -> Iterator[Path]:
-    """Every record. Hidden folders are skipped, except those of unfinished runs."""
-    for directory, folders, files in os.walk(folder):
-        folders[:] = [f for f in folders if not f.startswith(".") or f.endswith(".partial")]
-        if "record.json" in files:
-            yield Path(directory, "record.json")
+def _drop_copies(runs: pd.DataFrame) -> pd.DataFrame:
+    """Keep each run once, of copies of its folder and lines in CSV files.
 
-
-def _read_run(path: Path, figures: Sequence[str]) -> dict[str, Any] | None:
-    """The row of a record, None if its run ended meanwhile, which renames the folder.
-
-    A record that cannot be read is named on stderr and left out.
+    Copies agree in config hash, status, D_r and seconds. A file of an older version has no
+    hashes; there the exact seconds tell the runs apart.
     """
-    try:
-        record = json.loads(path.read_text())
-        row: dict[str, Any] = {"directory": str(path.parent), "command": record.get("command")}
-        row |= flatten(record.get("config") or {})
-        row |= {key: _shown(record.get(key)) for key in _IDENTITY}
-        row["forget_names"] = _shown(record.get("forget_names") or record.get("forget"))
-        row["oracle"] = bool(record.get("oracle")) or record.get("access") == "oracle"
-        row["censored"] = bool((record.get("relearn") or {}).get("censored"))
-        row["alarms"] = "; ".join(line.split(":")[0] for line in record.get("alarms") or [])
-        return row | read_figures(record, figures)
-    except FileNotFoundError:
-        return None
-    except (OSError, ValueError, TypeError, AttributeError) as error:
-        say(f"{path}: cannot be read as a record ({' '.join(str(error).split())}); left out")
-        return None
-
-
-def _hidden(run: Mapping[str, Any]) -> bool:
-    return Path(run["directory"]).name.startswith(".")
-
-
-def flatten(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
-    """Nested values under dotted keys; lists become text."""
-    found: dict[str, Any] = {}
-    for key, value in values.items():
-        if isinstance(value, dict):
-            found |= flatten(value, f"{prefix}{key}.")
-        else:
-            found[prefix + key] = _shown(value)
-    return found
-
-
-def _shown(value: Any) -> Any:
-    """A list as text, so that it can be compared and grouped; other values as they are."""
-    return ",".join(map(str, value)) if isinstance(value, list) else value
+    told = runs[["dataset", "model", "method", "forget", "seed", "status"]]
+    told = told.join(runs[["D_r", "s"]].map("{:.12g}".format))
+    hashes = runs.get("config_hash", pd.Series(None, runs.index, dtype=object))
+    timed = runs["s"].notna()
+    shared = hashes.groupby([told[key] for key in told], dropna=False).transform("first")
+    known = hashes.fillna(shared.where(timed))
+    copies = told.assign(config_hash=known).duplicated() & (known.notna() | timed)
+    return runs[~copies].reset_index(drop=True)
 
 
 def check_keys(runs: pd.DataFrame, option: str, keys: Sequence[str]) -> None:

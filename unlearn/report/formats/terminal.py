@@ -19,5 +19,5 @@ def write(table: pd.DataFrame, notes: str) -> str:
     for line in table.reset_index().to_numpy():
         shown.add_row(*line)
     out = io.StringIO()
-    Console(file=out, width=1000).print(shown)
+    Console(file=out, width=1000, markup=False, emoji=False).print(shown)
     return out.getvalue() + notes
