@@ -24,7 +24,8 @@ from unlearn.errors import ConfigError, exit_on_error
 from unlearn.records.history import read_looks
 from unlearn.report.options import add, format_table
 from unlearn.report.pivot import format_mean, pivot
-from unlearn.report.runs import DAGGER, as_text, flatten, load, only
+from unlearn.report.reading import flatten
+from unlearn.report.runs import DAGGER, as_text, load, only
 
 PAPER = Path(__file__).with_suffix(".csv")
 CONF = Path(__file__).resolve().parent.parent / "conf"
