@@ -6,8 +6,9 @@ import hashlib
 import time
 from pathlib import Path
 
+import torch
 from safetensors.torch import save
-from torch import nn
+from torch import Tensor, nn
 
 from unlearn.evaluation.alarms import find_alarms
 from unlearn.evaluation.audit import AuditContext
@@ -68,7 +69,8 @@ def _describe_teacher(checkpoint: str | None, teacher: nn.Module) -> dict[str, s
     if checkpoint is not None:
         path = Path(checkpoint).expanduser().absolute()
         return {"file": str(path), "sha256": digest_file(path)}
-    state = {name: tensor.cpu().contiguous() for name, tensor in teacher.state_dict().items()}
+    tensors = {k: v for k, v in teacher.state_dict().items() if isinstance(v, Tensor)}
+    state = {k: v.cpu().clone(memory_format=torch.contiguous_format) for k, v in tensors.items()}
     return {"file": "(trained by this run)", "sha256": hashlib.sha256(save(state)).hexdigest()}
 
 
