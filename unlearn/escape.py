@@ -5,7 +5,8 @@ from __future__ import annotations
 import re
 
 _MARKDOWN = re.compile(r"[\\`*\[\]{}<>|~#!&]|(?<!\w)_|_(?!\w)")
-_NUMBER = re.compile(r"[+-]?[\d.]+(e[+-]?\d+)?( ± [\d.]+)?( \(\d+ of \d+\))?|-")
+_FIGURE = r"([+-]?[\d.]+(e[+-]?\d+)?( ± [\d.]+)?( \(\d+ of \d+\))?|-)"
+_NUMBERS = re.compile(f"{_FIGURE}( / {_FIGURE})*")  # as the cells of tables have them
 # A spreadsheet takes a cell that begins so for a formula; the quote marks text.
 _FORMULA = ("=", "+", "-", "@", "'")
 
@@ -25,7 +26,7 @@ def markdown(text: object) -> str:
 
 def csv_cell(text: str) -> str:
     """Return text that no spreadsheet takes for a formula; numbers stay as they are."""
-    return f"'{text}" if text.startswith(_FORMULA) and not _NUMBER.fullmatch(text) else text
+    return f"'{text}" if text.startswith(_FORMULA) and not _NUMBERS.fullmatch(text) else text
 
 
 def read_csv_cell(text: str) -> str:

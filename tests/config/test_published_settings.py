@@ -7,7 +7,7 @@ from hydra import compose
 from omegaconf import DictConfig, OmegaConf
 
 from unlearn.config.resolve import resolve_config
-from unlearn.report.runs import flatten
+from unlearn.report.reading import flatten
 
 pytestmark = pytest.mark.usefixtures("composing")
 

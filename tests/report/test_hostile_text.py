@@ -44,7 +44,9 @@ def test_markdown_shows_text_as_it_is(text: str, shown: str) -> None:
     assert markdown(text) == shown
 
 
-@pytest.mark.parametrize("text", ["-1.40 ± 0.82", "+0.3", "-", "-2e-05", "-1.00 ± 0.10 (2 of 3)"])
+@pytest.mark.parametrize(
+    "text", ["-1.40 ± 0.82", "+0.3", "-", "- / -", "-2e-05", "-1.00 ± 0.10 (2 of 3)"]
+)
 def test_numbers_stay_numbers_in_csv(text: str) -> None:
     assert csv_cell(text) == text
 
