@@ -1,5 +1,6 @@
 """Checkpoints that are refused: one line for each, and the network keeps its weights."""
 
+import gzip
 import pickle
 from collections.abc import Callable
 from pathlib import Path
@@ -177,6 +178,32 @@ def test_content_that_is_no_state_dict(content: object, tmp_path: Path) -> None:
     path = tmp_path / "in.pt"
     torch.save(content, path)
     assert "must hold a state dict" in refusal(path)
+
+
+@pytest.mark.parametrize(
+    ("content", "word"),
+    [
+        (b"version https://git-lfs.github.com/spec/v1\noid sha256:ab\nsize 9\n", "Git LFS"),
+        (b"\n<!DOCTYPE html><html></html>", "web page"),
+        (gzip.compress(b"weights"), "gzip"),
+        (b"\x89HDF\r\n\x1a\n", "HDF5"),
+    ],
+    ids=["lfs", "html", "gzip", "hdf5"],
+)
+def test_other_files_are_named(content: bytes, word: str, tmp_path: Path) -> None:
+    (tmp_path / "in.pt").write_bytes(content)
+    assert word in refusal(tmp_path / "in.pt")
+
+
+def test_a_torchscript_file_is_named(tmp_path: Path) -> None:
+    torch.jit.save(torch.jit.script(network(1)), tmp_path / "in.pt")
+    assert "TorchScript" in refusal(tmp_path / "in.pt")
+
+
+def test_arrays_are_named(tmp_path: Path) -> None:
+    arrays = {name: value.numpy() for name, value in state(network(1)).items()}
+    torch.save(arrays, tmp_path / "in.pt")
+    assert "(ndarray)" in refusal(tmp_path / "in.pt")
 
 
 def test_complex_weights(tmp_path: Path) -> None:

@@ -17,7 +17,7 @@ from torch import Tensor, nn
 
 from unlearn.errors import ConfigError
 from unlearn.models.checkpoint_file import KEY, CheckpointFile, read_file
-from unlearn.models.checkpoint_fit import Reading, choose_reading, find_readings
+from unlearn.models.checkpoint_fit import Reading, choose_reading, describe_kind, find_readings
 
 
 @dataclass(frozen=True)
@@ -147,7 +147,8 @@ def load_into(network: nn.Module, path: str) -> CheckpointFormat:
     file = read_file(path)
     readings = find_readings(file.values, network.state_dict())
     if not readings:
-        keys = ", ".join(map(str, list(file.values)[:5])) or "nothing"
+        kinds = [f"{name} ({describe_kind(value)})" for name, value in file.values.items()]
+        keys = ", ".join(kinds[:5]) or "nothing"
         detail = f"must hold a state dict: names mapped to tensors; it holds {keys}"
         raise ConfigError(KEY, path, detail)
     reading = choose_reading(readings, network)

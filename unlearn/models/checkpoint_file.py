@@ -64,9 +64,12 @@ def read_file(path: str) -> CheckpointFile:
             values = torch.load(file, map_location="cpu", weights_only=True)
     except SafetensorError as error:
         raise ConfigError(KEY, path, f"not a readable safetensors file ({error})") from error
-    except pickle.UnpicklingError as error:
-        raise ConfigError(KEY, path, _describe_unsafe(str(error))) from error
     except Exception as error:  # a damaged pickle raises whatever its bytes happen to mean
+        known = _recognise(file)
+        if known is not None:
+            raise ConfigError(KEY, path, known) from error
+        if isinstance(error, pickle.UnpicklingError):
+            raise ConfigError(KEY, path, _describe_unsafe(str(error))) from error
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise ConfigError(KEY, path, f"truncated or not a torch checkpoint ({reason})") from error
     if not isinstance(values, dict):
@@ -117,6 +120,28 @@ def _safe_globals() -> list[Any]:
     dtypes = [type(numpy.dtype(code)) for code in "?bBhHiIlLqQefdgFDSUM"]
     paths = [pathlib.Path, pathlib.PosixPath, pathlib.PurePosixPath]
     return [*moved, numpy.ndarray, numpy.dtype, *dtypes, *paths, argparse.Namespace]
+
+
+_OTHERS = {
+    b"version https://git-lfs": "a Git LFS pointer, not the weights; fetch them with git lfs pull",
+    b"<": "a web page, not the weights; download the file itself",
+    b"\x1f\x8b": "compressed by gzip; unpack it first",
+    b"\x89HDF": "an HDF5 file of Keras or TensorFlow; allowed are torch files and safetensors",
+}  # by their first bytes
+
+
+def _recognise(file: Path) -> str | None:
+    """Say what a file is that is no checkpoint of torch; None if that is not known."""
+    with file.open("rb") as stream:
+        start = stream.read(32).lstrip()
+    for first, meaning in _OTHERS.items():
+        if start.startswith(first):
+            return meaning
+    if zipfile.is_zipfile(file):
+        with zipfile.ZipFile(file) as archive:
+            if any(name.endswith("constants.pkl") for name in archive.namelist()):
+                return "a TorchScript file; save the state dict of the network instead"
+    return None
 
 
 def _describe_unsafe(error: str) -> str:

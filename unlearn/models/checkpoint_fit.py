@@ -117,6 +117,16 @@ def _is_entry(name: object, value: object) -> bool:
     )
 
 
+def describe_kind(value: object) -> str:
+    """Say what a value of a checkpoint is, in a word or two."""
+    if not isinstance(value, Tensor):
+        return type(value).__name__
+    if value.is_meta:
+        return "a tensor without values"
+    dense = value.layout is torch.strided
+    return f"{'a quantised' if value.is_quantized else 'a' if dense else 'a sparse'} tensor"
+
+
 def _is_average(wrapper: tuple[str, ...]) -> bool:
     words = "_".join(wrapper).lower()
     return any(word in words for word in ("ema", "avg", "average", "swa", "shadow"))
