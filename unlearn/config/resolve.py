@@ -176,7 +176,8 @@ def refused(error: ValidationError, *within: str) -> ConfigError:
         return ConfigError(key, detail["input"], message)
     if detail["type"] in ("extra_forbidden", "unexpected_keyword_argument"):
         return ConfigError(key, detail["input"], "no such key")
-    message = _PLAIN.get(detail["type"], detail["msg"].removeprefix("Input "))
+    said = detail["msg"].removeprefix("Input ").removeprefix("Value error, ")
+    message = _PLAIN.get(detail["type"], said)
     value = None if detail["type"] == "missing" else detail["input"]
     return ConfigError(key, value, message[0].lower() + message[1:])
 

@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from typing import Annotated, Any, Literal
 
 from pydantic import (
+    AfterValidator,
     BaseModel,
     BeforeValidator,
     ConfigDict,
@@ -24,6 +25,16 @@ Share = Annotated[float, Field(ge=0, le=1)]
 _Alone = BeforeValidator(lambda typed: [typed] if type(typed) is int else typed)
 _Count = Annotated[int, Field(strict=True, ge=0)]  # refuses true
 _Classes = Annotated[tuple[_Count, ...], _Alone]
+
+
+def _check_name(name: str) -> str:
+    """Refuse what cannot be a folder below another: a run's folder is made of such names."""
+    if not all(part.strip(".") for part in name.split("/")) or set(name) & set("\0\n"):
+        raise ValueError("must name a folder: not empty, absolute or with ..")
+    return name
+
+
+Name = Annotated[str, AfterValidator(_check_name)]
 # Keys that do not change a run's figures; all others are hashed.
 _NOT_HASHED = {
     "outputs",
@@ -102,7 +113,7 @@ class _Open(BaseModel):
 class DatasetConfig(_Open):
     """A data set: what its images are, and the function that loads them."""
 
-    name: str
+    name: Name
     shape: tuple[PositiveInt, PositiveInt, PositiveInt]
     num_classes: Annotated[int, Field(ge=2)]
     mean: tuple[float, ...]
@@ -140,7 +151,7 @@ class ModelConfig(_Open):
     """A network: its class and arguments, and the user's checkpoint if there is one."""
 
     factory: str = Field(alias="_target_")
-    name: str
+    name: Name
     checkpoint: str | None
     batch_norm: bool | None
     attention: tuple[str, ...] | None
@@ -173,7 +184,7 @@ class MethodConfig(_Open):
     """
 
     factory: str = Field(alias="_target_")
-    name: str
+    name: Name
     as_published: bool = False
     source: SourceConfig | None = None
     iterations: PositiveInt | None = None
