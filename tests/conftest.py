@@ -1,11 +1,12 @@
 """Requests and data for the unit tests, small and real."""
 
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 from tests.helpers.paths import CONF
+from tests.helpers.tiny import MakeRequest
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")  # several tests run side by side on the cores
 
@@ -38,7 +39,7 @@ def composing() -> Iterator[None]:
 
 
 @pytest.fixture
-def make_request() -> Callable[..., Request]:
+def make_request() -> MakeRequest:
     """A request on a tiny teacher; keyword arguments replace its fields."""
 
     def make(**changes: Any) -> Request:

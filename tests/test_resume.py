@@ -10,7 +10,7 @@ import torch
 from torch import nn
 
 from tests.helpers.methods import ON_FORGET_IMAGES, ON_OTHER_IMAGES, build
-from tests.helpers.tiny import CPU, seeded_net
+from tests.helpers.tiny import CPU, MakeRequest, seeded_net
 from unlearn.config.schema import TrainingConfig
 from unlearn.data.tensors import Data, Split
 from unlearn.methods.retrain import Retrain
@@ -18,7 +18,6 @@ from unlearn.protocol import Method, Observed, Request, State
 from unlearn.resume import Progress, ResumeFile
 from unlearn.training.supervised import train
 
-MakeRequest = Callable[..., Request]
 VARIANTS: list[tuple[str, dict[str, Any]]] = [
     ("gkt", {"fresh_noise": True}),
     ("gkt", {"batch_norm": "train", "generator_steps": 2}),
@@ -69,7 +68,6 @@ def steps_of(
 
 
 def weights(network: nn.Module | None) -> dict[str, torch.Tensor]:
-    assert network is not None
     return {name: tensor.clone() for name, tensor in network.state_dict().items()}
 
 
@@ -145,7 +143,6 @@ def test_a_training_cut_off_after_any_epoch_ends_at_the_same_bits(
     for cut_after in (2, 3, 4):
         progress = Progress()
         trained(progress, cut_after)
-        assert progress.taken is not None
         again, told_again = trained(Progress(through(progress.taken)))
         assert same(weights(again), weights(network))
         assert told_again == told, "the epochs done before come first"
@@ -169,7 +166,6 @@ def test_a_file_of_another_version_or_cut_short_is_not_taken_up(tmp_path: Path) 
     progress = Progress(taken={"loop": {"step": 1, "parts": {}, "random": []}})
     ResumeFile(path, 0.0, ours).keep(progress, spent=2.5)
     kept = ResumeFile(path, 0.0, ours).load()
-    assert kept is not None
     assert kept["spent"] == 2.5
     assert ResumeFile(path, 0.0, {**ours, "git": "b"}).load() is None
     path.write_bytes(path.read_bytes()[:-20])
@@ -200,7 +196,6 @@ def test_a_checkpoint_that_cannot_be_written_leaves_the_one_before(
     assert progress.taken is None, "the run goes on"
     file.keep(Progress(taken={"loop": {"step": 3}}))
     kept = file.load()
-    assert kept is not None
     assert kept["stages"] == {"loop": {"step": 1}}
     assert [path.name for path in tmp_path.iterdir()] == ["resume.pt"]
     assert capsys.readouterr().err.count("resume.pt") == 1, "said once"

@@ -3,10 +3,9 @@
 from typing import Any
 
 import pytest
-from hydra import compose
 
+from tests.helpers.config import resolve
 from unlearn.config.class_names import number_classes
-from unlearn.config.resolve import resolve_config
 from unlearn.config.schema import config_hash
 from unlearn.errors import ConfigError
 
@@ -55,20 +54,16 @@ def test_a_name_that_means_no_one_class_is_refused(name: str, names: Any) -> Non
         number_classes([name], names)
 
 
-@pytest.mark.usefixtures("composing")
 def test_a_class_by_name_is_the_same_run_as_by_index() -> None:
     hashes = set()
     for forget in ("[3,5]", "[dog,cat]", "[cat,5]"):
-        words = ["dataset=cifar10", f"forget={forget}"]
-        config = resolve_config(compose("config", overrides=words), words)
+        config = resolve("dataset=cifar10", f"forget={forget}")
         assert config.forget == (3, 5)
         hashes.add(config_hash(config, None))
     assert len(hashes) == 1
 
 
-@pytest.mark.usefixtures("composing")
 @pytest.mark.parametrize(("channels", "levels"), [(1, (0.5,)), (3, (0.5, 0.5, 0.5))])
 def test_one_mean_stands_for_all_channels(channels: int, levels: tuple[float, ...]) -> None:
     words = ["dataset=npz", "dataset.root=x.npz", "dataset.num_classes=9"]
-    words += [f"dataset.shape=[{channels},28,28]"]
-    assert resolve_config(compose("config", overrides=words), words).dataset.mean == levels
+    assert resolve(*words, f"dataset.shape=[{channels},28,28]").dataset.mean == levels

@@ -3,9 +3,8 @@
 import re
 
 import pytest
-from hydra import compose
 
-from unlearn.config.resolve import resolve_config
+from tests.helpers.config import resolve
 from unlearn.config.schema import config_hash
 
 # As version 0.1 computed them: runs made then are still found done.
@@ -29,12 +28,9 @@ FIRST = {
 }
 
 
-@pytest.mark.usefixtures("composing")
 @pytest.mark.parametrize("typed", sorted(FIRST))
 def test_runs_of_the_first_version_are_found(typed: str) -> None:
-    words = typed.split()
-    config = resolve_config(compose("config", overrides=words), words)
-    assert config_hash(config, None) == FIRST[typed]
+    assert config_hash(resolve(*typed.split()), None) == FIRST[typed]
 
 
 WHOLE = [
@@ -44,35 +40,19 @@ WHOLE = [
 ]
 
 
-@pytest.mark.usefixtures("composing")
 @pytest.mark.parametrize("typed", WHOLE)
 def test_a_whole_number_has_the_hash_of_its_float(typed: str) -> None:
-    whole, exact = typed.split(), [re.sub(r"=(\d+)$", r"=\1.0", word) for word in typed.split()]
-    one, other = (
-        config_hash(resolve_config(compose("config", overrides=words), words), None)
-        for words in (whole, exact)
-    )
-    assert one == other
+    exact = [re.sub(r"=(\d+)$", r"=\1.0", word) for word in typed.split()]
+    assert config_hash(resolve(*typed.split()), None) == config_hash(resolve(*exact), None)
 
 
-@pytest.mark.usefixtures("composing")
 @pytest.mark.parametrize(
-    "word",
-    ["outputs=elsewhere", "force=true", "evaluation.pictures=true", "tracking.mode=disabled"],
+    ("word", "same"),
+    [
+        *((w, True) for w in ("outputs=elsewhere", "force=true", "tracking.mode=disabled")),
+        ("evaluation.pictures=true", True),
+        *((w, False) for w in ("seed=1", "forget=[1]", "method.start=0.5", "model.width=0.5")),
+    ],
 )
-def test_where_and_how_loudly_a_run_happens_is_no_part_of_it(word: str) -> None:
-    plain, other = (
-        config_hash(resolve_config(compose("config", overrides=words), words), None)
-        for words in ([], [word])
-    )
-    assert plain == other
-
-
-@pytest.mark.usefixtures("composing")
-@pytest.mark.parametrize("word", ["seed=1", "forget=[1]", "method.start=0.5", "model.width=0.5"])
-def test_what_determines_the_figures_is(word: str) -> None:
-    plain, other = (
-        config_hash(resolve_config(compose("config", overrides=words), words), None)
-        for words in ([], [word])
-    )
-    assert plain != other
+def test_only_what_determines_the_figures_is_hashed(word: str, same: bool) -> None:
+    assert (config_hash(resolve(), None) == config_hash(resolve(word), None)) == same

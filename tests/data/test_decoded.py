@@ -33,7 +33,7 @@ class Decoder:
             yield from (IMAGES[name][i : i + 2] for i in range(0, len(IMAGES[name]), 2))
 
         return {
-            name: Part(torch.arange(len(images)), lambda name=name: decode(name))  # type: ignore[misc]
+            name: Part(torch.arange(len(images)), lambda name=name: decode(name))
             for name, images in IMAGES.items()
         }
 

@@ -37,7 +37,7 @@ def lazy(large: bool = False, seal: Seal | None = None) -> Images:
 def test_an_index_gives_the_bits_of_the_formula(index: object) -> None:
     found = lazy()[index]
     assert type(found) is Tensor
-    assert torch.equal(found, EXPECTED[index])  # type: ignore[index]
+    assert torch.equal(found, EXPECTED[index])
 
 
 OPERATIONS: dict[str, Callable[[Tensor], object]] = {

@@ -7,9 +7,9 @@ from itertools import islice
 import pytest
 import torch
 
+from tests.helpers.tiny import MakeRequest
 from unlearn.data.ledger import Ledger
 from unlearn.data.tensors import Access, Data, Split
-from unlearn.protocol import Request
 from unlearn.synthesis.sources import Real
 
 Read = Callable[[Split], object]
@@ -23,7 +23,6 @@ def counted(data: Data, access: Access, *reads: Read) -> dict[str, int | list[in
     """What a ledger holds after a method with this access, forgetting class 0, has read."""
     ledger = data.blank_ledger()
     view = data.view(access, (0,), ledger)
-    assert view is not None
     for read in reads:
         read(view)
     return ledger.counts(data.train.labels, data.num_classes)
@@ -94,7 +93,7 @@ def test_an_earlier_attempts_rows_are_added() -> None:
 @pytest.mark.parametrize(("own", "asked", "each"), [(None, 5, 5), (4, 5, 4), (4, None, 4)])
 def test_a_sample_takes_all_labels_and_no_other_image(
     easy_data: Data,
-    make_request: Callable[..., Request],
+    make_request: MakeRequest,
     own: int | None,
     asked: int | None,
     each: int,

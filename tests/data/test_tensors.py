@@ -148,7 +148,6 @@ def test_view_grants_the_training_rows_of_its_access(
 ) -> None:
     data = prepared(memory=memory)
     view = data.view(access, (1, 3))
-    assert view is not None
     assert rows(view) == [row for row in rows(data.train) if row * 7 % CLASSES in classes]
     assert set(view.labels.tolist()) == classes
     assert not set(rows(view)) & set(rows(data.validation))
@@ -181,7 +180,6 @@ def test_sealed_data_raises_for_every_way_in(part: str) -> None:
 def test_view_taken_before_stays_readable_while_the_rest_is_sealed() -> None:
     data = prepared()
     view = data.view("retain", (2,))
-    assert view is not None
     open_rows = rows(view)
     with data.sealed():
         assert rows(view) == open_rows

@@ -24,8 +24,6 @@ def warm(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Warm]:
         stdout=subprocess.PIPE,
         text=True,
     )
-    assert server.stdin is not None
-    assert server.stdout is not None
     said = tmp_path_factory.mktemp("said")
     streams = {name: said / name for name in ("stdout", "stderr")}
 
@@ -54,25 +52,28 @@ def warm(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Warm]:
 
 @pytest.fixture
 def cli(tmp_path: Path, warm: Warm) -> Cli:
-    """Call `unlearn` in the test's own folder and return the finished process.
+    """Call `unlearn` in the test's own folder, check its exit status and return the process.
 
     The libraries are imported already, unless the call is to be `cold`.
     """
 
     def call(
-        *arguments: str, cold: bool = False, **environment: str
+        *arguments: str, cold: bool = False, code: int = 0, **environment: str
     ) -> subprocess.CompletedProcess[str]:
-        if not cold:
-            return warm(list(arguments), tmp_path, **environment)
-        return subprocess.run(
-            command(*arguments),
-            cwd=tmp_path,
-            env=surroundings(**environment),
-            capture_output=True,
-            text=True,
-            timeout=SECONDS,
-            check=False,
-        )
+        if cold:
+            done = subprocess.run(
+                command(*arguments),
+                cwd=tmp_path,
+                env=surroundings(**environment),
+                capture_output=True,
+                text=True,
+                timeout=SECONDS,
+                check=False,
+            )
+        else:
+            done = warm(list(arguments), tmp_path, **environment)
+        assert done.returncode == code, done.stderr
+        return done
 
     return call
 

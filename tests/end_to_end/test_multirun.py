@@ -16,26 +16,23 @@ def records(outputs: Path) -> list[dict[str, object]]:
 def test_a_sweep_over_classes_and_thresholds(cli: Cli, tmp_path: Path) -> None:
     sweep = ["forget=[0],[1,2]", "filter.entropy=0.5,null"]
     done = cli("-m", *TINY, *sweep, "filter.entropy_definition=quantile")
-    assert done.returncode == 0, done.stderr
     found = records(tmp_path / "outputs")
     assert len(found) == 4
-    assert {tuple(r["forget"]) for r in found} == {(0,), (1, 2)}  # type: ignore[arg-type]
+    assert {tuple(r["forget"]) for r in found} == {(0,), (1, 2)}
     assert len({r["config_hash"] for r in found}) == 4
     assert done.stdout.count("Files: ") == 4
 
 
 def test_the_design_cover_runs_each_value_once(cli: Cli, tmp_path: Path) -> None:
     lists = ["seed=0,1,2", "forget=[0],[1,2]"]
-    done = cli("-m", *TINY, *lists, "design=cover")
-    assert done.returncode == 0, done.stderr
+    cli("-m", *TINY, *lists, "design=cover")
     found = [(r["seed"], r["forget"]) for r in records(tmp_path / "outputs")]
-    assert sorted(found) == [(0, [0]), (1, [1, 2]), (2, [0])]  # type: ignore[type-var]
+    assert sorted(found) == [(0, [0]), (1, [1, 2]), (2, [0])]
 
 
 def test_missing_data_are_said_once_before_the_first_run(cli: Cli, tmp_path: Path) -> None:
     nowhere = tmp_path / "nowhere"
-    done = cli("-m", "dataset=mnist", f"dataset.root={nowhere}", "forget=0,1,2", "seed=0,1")
-    assert done.returncode == 2
+    done = cli("-m", "dataset=mnist", f"dataset.root={nowhere}", "forget=0,1,2", "seed=0,1", code=2)
     plan, refusal = done.stderr.splitlines()
     assert plan.startswith("unlearn: 6 runs: 6 new")
     assert refusal.startswith(f"unlearn: dataset.root={nowhere}: no readable mnist data in")
@@ -43,8 +40,7 @@ def test_missing_data_are_said_once_before_the_first_run(cli: Cli, tmp_path: Pat
 
 
 def test_a_failed_job_is_recorded_and_the_rest_go_on(cli: Cli, tmp_path: Path) -> None:
-    done = cli("-m", *TINY, "method.learning_rate=1e30,0.001", "seed=0,1")
-    assert done.returncode == 1
+    done = cli("-m", *TINY, "method.learning_rate=1e30,0.001", "seed=0,1", code=1)
     said = [line for line in done.stderr.splitlines() if line.startswith("unlearn: job ")]
     assert len(said) == 2
     assert all("method.learning_rate=1e+30" in line and "not finite" in line for line in said)
@@ -52,8 +48,7 @@ def test_a_failed_job_is_recorded_and_the_rest_go_on(cli: Cli, tmp_path: Path) -
     assert sorted(str(r["status"]) for r in found) == ["complete", "complete", "failed", "failed"]
     assert all("not finite" in str(r["error"]) for r in found if r["status"] == "failed")
 
-    again = cli("-m", *TINY, "method.learning_rate=1e30,0.001", "seed=0,1")
-    assert again.returncode == 1, "the failed jobs are tried again"
+    cli("-m", *TINY, "method.learning_rate=1e30,0.001", "seed=0,1", code=1)
     assert len(records(tmp_path / "outputs")) == 4
 
 
@@ -65,12 +60,10 @@ def test_a_sweep_in_one_process_reads_its_data_once(cli: Cli, tmp_path: Path) ->
         "    open('reads.txt', 'a').write(f'{os.getpid()}\\n')\n"
         "    return digits.load(0.3)\n"
     )
-    done = cli("-m", *TINY, "dataset._target_=noted.load", "~dataset.test_fraction", "seed=0,1,2")
-    assert done.returncode == 0, done.stderr
+    cli("-m", *TINY, "dataset._target_=noted.load", "~dataset.test_fraction", "seed=0,1,2")
     assert len(records(tmp_path / "outputs")) == 3
     assert len((tmp_path / "reads.txt").read_text().splitlines()) == 1
-    again = cli(*TINY, "dataset._target_=noted.load", "~dataset.test_fraction", "seed=3")
-    assert again.returncode == 0, again.stderr
+    cli(*TINY, "dataset._target_=noted.load", "~dataset.test_fraction", "seed=3")
     assert len((tmp_path / "reads.txt").read_text().splitlines()) == 2
 
 
@@ -82,21 +75,20 @@ def test_the_objective_is_returned_to_the_sweeper(tmp_path: Path, cli: Cli) -> N
         "    def on_job_end(self, config, job_return, **kwargs):\n"
         "        open('returned.txt', 'a').write(f'{job_return._return_value}\\n')\n"
     )
-    done = cli(
+    cli(
         *TINY,
         "objective=accuracy.unlearned.test.forget",
         "run_dir=here",
         "+hydra.callbacks.listener._target_=listener.Listener",
         PYTHONPATH=str(tmp_path),
     )
-    assert done.returncode == 0, done.stderr
     record = record_in(tmp_path / "here")
     returned = float((tmp_path / "returned.txt").read_text())
     assert returned == record["accuracy"]["unlearned"]["test"]["forget"]
 
 
 def test_as_published_lays_its_settings_under_what_was_typed(cli: Cli, tmp_path: Path) -> None:
-    done = cli(
+    cli(
         *TINY,
         "training.epochs=15",
         "method.as_published=true",
@@ -104,7 +96,6 @@ def test_as_published_lays_its_settings_under_what_was_typed(cli: Cli, tmp_path:
         "evaluation.every=2",
         "run_dir=here",
     )
-    assert done.returncode == 0, done.stderr
     assert record_in(tmp_path / "here")["access"] == "oracle"
     config = yaml.safe_load((tmp_path / "here" / "config.yaml").read_text())
     assert config["method"]["start"] == 0
@@ -118,26 +109,23 @@ def test_as_published_lays_its_settings_under_what_was_typed(cli: Cli, tmp_path:
 def test_the_cores_of_one_machine_share_a_sweep(cli: Cli, tmp_path: Path) -> None:
     """Hydra's joblib launcher: each job in a process of its own, failures told and counted."""
     launch = ["hydra/launcher=joblib", "hydra.launcher.n_jobs=2"]
-    done = cli("-m", *TINY, *launch, "method.learning_rate=1e30,0.001", "seed=0,1")
-    assert done.returncode == 1
+    done = cli("-m", *TINY, *launch, "method.learning_rate=1e30,0.001", "seed=0,1", code=1)
     assert len([line for line in done.stderr.splitlines() if "not finite" in line]) >= 2
     found = records(tmp_path / "outputs")
     assert sorted(str(r["status"]) for r in found) == ["complete", "complete", "failed", "failed"]
 
 
 def test_a_sweep_launches_only_what_is_missing(cli: Cli, tmp_path: Path) -> None:
-    assert cli("-m", *TINY, "seed=0", "forget=[0],[1]").returncode == 0
+    cli("-m", *TINY, "seed=0", "forget=[0],[1]")
     outputs = tmp_path / "outputs"
     written = {path: path.stat().st_mtime_ns for path in outputs.rglob("record.json")}
 
     plan = cli(*TINY, "seed=0,1", "-m", "forget=[0],[1]", "launch=plan")
-    assert plan.returncode == 0
     assert plan.stdout == ""
     assert "unlearn: 4 runs: 2 done, 2 new; the 2 to do will take about" in plan.stderr
     assert len(list(outputs.rglob("record.json"))) == 2
 
     rest = cli("-m", *TINY, "seed=0,1", "forget=[0],[1]")
-    assert rest.returncode == 0, rest.stderr
     assert rest.stdout.count("Files: ") == 2
     assert len(list(outputs.rglob("record.json"))) == 4
     assert all(path.stat().st_mtime_ns == moment for path, moment in written.items())
@@ -147,8 +135,7 @@ def test_a_sweep_launches_only_what_is_missing(cli: Cli, tmp_path: Path) -> None
 
 
 def test_no_job_of_a_sweep_begins_if_one_cannot(cli: Cli, tmp_path: Path) -> None:
-    done = cli("-m", *TINY, "forget=[0],[12]")
-    assert done.returncode == 2
+    done = cli("-m", *TINY, "forget=[0],[12]", code=2)
     assert done.stderr == (
         "unlearn: forget=[12]: allowed are one or more of the classes 0 to 9 of digits\n"
     )
@@ -165,8 +152,7 @@ def test_no_job_of_a_sweep_begins_if_one_cannot(cli: Cli, tmp_path: Path) -> Non
 )
 def test_nor_if_one_cannot_be_built(cli: Cli, tmp_path: Path, typed: str, said: str) -> None:
     tiny = [a for a in TINY if not a.startswith("method")]
-    done = cli("-m", *tiny, "seed=0,1", *typed.split())
-    assert done.returncode == 2
+    done = cli("-m", *tiny, "seed=0,1", *typed.split(), code=2)
     planned, line = done.stderr.splitlines()
     assert "new" in planned
     assert said in line
@@ -177,34 +163,28 @@ SEARCH = ["hydra/sweeper=optuna", "hydra.sweeper.n_trials=2", "method.start=inte
 
 
 def test_a_search_needs_an_objective_without_data(cli: Cli, tmp_path: Path) -> None:
-    refused = cli("-m", *TINY, *SEARCH)
-    assert refused.returncode == 2
+    refused = cli("-m", *TINY, *SEARCH, code=2)
     assert refused.stderr.startswith("unlearn: objective=accuracy.unlearned.test.retain: ")
     assert "proxy.score" in refused.stderr
     assert "allow_oracle=true" in refused.stderr
-    found_last = cli("-m", *TINY, *SEARCH, cold=True, PYTHONPATH=str(ROOT))
-    assert found_last.returncode == 2, "whichever folder of plugins Hydra reads last"
-    unmeasured = cli("-m", *TINY, *SEARCH, "objective=proxy.score")
-    assert unmeasured.returncode == 2
+    cli("-m", *TINY, *SEARCH, cold=True, PYTHONPATH=str(ROOT), code=2)
+    unmeasured = cli("-m", *TINY, *SEARCH, "objective=proxy.score", code=2)
     assert "objective=proxy.score: no number that this evaluation measures" in unmeasured.stderr
-    less = cli("-m", *TINY, *SEARCH, "objective=proxy.forget")
-    assert less.returncode == 2
+    less = cli("-m", *TINY, *SEARCH, "objective=proxy.forget", code=2)
     assert "hydra.sweeper.direction=minimize" in less.stderr
     assert not list(tmp_path.rglob("record.json"))
 
     quick = ["evaluation=figures", "evaluation.metrics.relearn.max_steps=2"]
     words = [a for a in TINY if not a.startswith("evaluation")] + quick
     searched = cli("-m", *words, *SEARCH, "objective=proxy.score")
-    assert searched.returncode == 0, searched.stderr
     found = records(tmp_path / "outputs")
-    best = max(r["proxy"]["score"] for r in found)  # type: ignore[index]
+    best = max(r["proxy"]["score"] for r in found)
     assert f"best proxy.score {best:.4g} with method.start=" in searched.stderr
     assert [r["oracle"] for r in found] == [False, False]
 
 
 def test_a_search_over_test_accuracies_marks_its_runs(cli: Cli, tmp_path: Path) -> None:
-    searched = cli("-m", *TINY, *SEARCH, "allow_oracle=true")
-    assert searched.returncode == 0, searched.stderr
+    cli("-m", *TINY, *SEARCH, "allow_oracle=true")
     assert [r["oracle"] for r in records(tmp_path / "outputs")] == [True, True]
 
 
@@ -214,7 +194,6 @@ def test_a_failed_trial_does_not_end_a_search(cli: Cli, tmp_path: Path) -> None:
     search += ["hydra.sweeper.sampler.seed=7", "objective=seconds.unlearn"]
     search += ["hydra.sweeper.direction=minimize"]
     done = cli("-m", *words, *search, "method.learning_rate=choice(0.001,0.002,1e30)")
-    assert done.returncode == 0, done.stderr
     statuses = {str(r["status"]) for r in records(tmp_path / "outputs")}
     assert statuses == {"complete", "failed"}
     assert "best seconds.unlearn" in done.stderr

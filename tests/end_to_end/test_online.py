@@ -16,14 +16,11 @@ from typing import Any
 
 import pytest
 import wandb
-from hydra import compose, initialize_config_dir
 
 from tests.helpers.command_line import TINY, Cli, command, record_in
-from tests.helpers.paths import CONF
+from tests.helpers.config import resolve
 from tests.helpers.wandb_reader import config_of, curve_of, exit_code_of, read_back, summary_of
 from tests.helpers.wandb_server import KEY, Server, closed, serving, silent
-from unlearn.config.resolve import resolve_config
-from unlearn.config.schema import RunConfig
 from unlearn.errors import ConfigError
 from unlearn.tracking.base import Step
 from unlearn.tracking.weights_and_biases import WeightsAndBiases
@@ -57,12 +54,6 @@ def observer(**settings: Any) -> WeightsAndBiases:
     return WeightsAndBiases("online", "unlearn", **arguments)
 
 
-def configured(outputs: Path) -> RunConfig:
-    words = ["model=lenet", "training.epochs=2", f"outputs={outputs}"]
-    with initialize_config_dir(str(CONF), version_base="1.3"):
-        return resolve_config(compose("config", overrides=words), words)
-
-
 def told(observer: WeightsAndBiases, stage: str, steps: range, total: int) -> None:
     """Tell an observer some steps of a stage."""
     for step in steps:
@@ -72,7 +63,9 @@ def told(observer: WeightsAndBiases, stage: str, steps: range, total: int) -> No
 def opened(observer: WeightsAndBiases, directory: Path, outputs: Path) -> None:
     """Start an observer and wait until it has its run."""
     directory.mkdir(exist_ok=True)
-    observer.start(configured(outputs), directory, "abc")
+    observer.start(
+        resolve("model=lenet", "training.epochs=2", f"outputs={outputs}"), directory, "abc"
+    )
     observer._opened().result()
 
 
@@ -214,7 +207,7 @@ def test_a_server_out_of_reach_is_no_reason_to_fail_or_to_wait(tmp_path: Path, c
         }
         errors = {name: run.communicate(timeout=90)[1] for name, run in runs.items()}
         assert time.monotonic() - began < 90
-    assert cli(*TINY, "run_dir=without").returncode == 0
+    cli(*TINY, "run_dir=without")
     expected = record_in(tmp_path / "without")
     for name, run in runs.items():
         assert run.returncode == 0, errors[name]

@@ -119,7 +119,6 @@ def test_their_state_dict_is_unlearned_without_data(cli: Cli, their_folder: Path
         PYTHONPATH=str(their_folder),
     )
 
-    assert done.returncode == 0, done.stderr
     assert "Not computed without data: accuracy, relearn, membership, divergence" in done.stdout
     after_retain, after_forget = map(
         float, program(their_folder, MEASURE, "deleted/student.pt").split()
@@ -142,14 +141,13 @@ def test_safetensors_in_safetensors_out(cli: Cli, their_folder: Path) -> None:
     save_file(given, their_folder / "trained.safetensors")
     tiny = ["method=inversion", "method.images=4", "method.inversion_steps=5", "method.epochs=2"]
     tiny += ["evaluation.pictures=true"]
-    done = cli(
+    cli(
         *ARGUMENTS,
         *tiny,
         "model.checkpoint=trained.safetensors",
         "run_dir=deleted",
         PYTHONPATH=str(their_folder),
     )
-    assert done.returncode == 0, done.stderr
     written = load_file(their_folder / "deleted" / "student.safetensors")
     assert {k: v.shape for k, v in written.items()} == {k: v.shape for k, v in given.items()}
     assert (their_folder / "deleted" / "figures" / "samples.png").exists()
@@ -158,7 +156,7 @@ def test_safetensors_in_safetensors_out(cli: Cli, their_folder: Path) -> None:
 def test_their_network_with_real_data_is_compared_with_retraining(
     cli: Cli, their_folder: Path
 ) -> None:
-    done = cli(
+    cli(
         "model._target_=their_package.Net",
         "+model.hidden=24",
         "model.checkpoint=trained.pt",
@@ -171,7 +169,6 @@ def test_their_network_with_real_data_is_compared_with_retraining(
         "run_dir=compared",
         PYTHONPATH=str(their_folder),
     )
-    assert done.returncode == 0, done.stderr
     accuracy = record_in(their_folder / "compared")["accuracy"]
     assert accuracy["original"]["test"]["retain"] > 90
     assert accuracy["retrained"]["test"]["forget"] == 0

@@ -8,11 +8,9 @@ from typing import Any
 
 import pytest
 import wandb
-from hydra import compose, initialize_config_dir
 
-from tests.helpers.paths import CONF
+from tests.helpers.config import resolve
 from tests.helpers.wandb_server import KEY, Server, closed, serving, silent
-from unlearn.config.resolve import resolve_config
 from unlearn.tracking.base import Step
 from unlearn.tracking.weights_and_biases import WeightsAndBiases
 
@@ -20,9 +18,7 @@ from unlearn.tracking.weights_and_biases import WeightsAndBiases
 @pytest.fixture
 def outputs(tmp_path: Path) -> Path:
     """Three runs kept offline, and a fourth on its way."""
-    words = ["model=lenet", "training.epochs=2"]
-    with initialize_config_dir(str(CONF), version_base="1.3"):
-        config = resolve_config(compose("config", overrides=words), words)
+    config = resolve("model=lenet", "training.epochs=2")
     for name in ("first", "second", "third", ".fourth.partial"):
         directory = tmp_path / "outputs" / "digits-lenet" / name
         directory.mkdir(parents=True)

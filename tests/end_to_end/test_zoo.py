@@ -2,15 +2,12 @@
 
 import importlib.util
 from pathlib import Path
-from typing import Any
 
 import pytest
 import torch
-from hydra import compose, initialize_config_dir
 from hydra.utils import get_object
 
-from tests.helpers.paths import CONF
-from unlearn.config.resolve import resolve_config
+from tests.helpers.config import resolve
 from unlearn.runner.run import run
 
 KNOWN = ["dataset=none", "dataset.num_classes=10", "dataset.mean=[0.5,0.5,0.5]"]
@@ -63,12 +60,6 @@ NETWORKS: dict[str, list[tuple[str, int, list[str]]]] = {
 CASES = [(zoo, *network) for zoo, networks in NETWORKS.items() for network in networks]
 
 
-def config(words: list[str]) -> Any:
-    """The checked config of a command line."""
-    with initialize_config_dir(str(CONF), version_base="1.3"):
-        return resolve_config(compose("config", overrides=words), words)
-
-
 @pytest.mark.slow
 @pytest.mark.parametrize(("zoo", "name", "size", "more"), CASES, ids=[c[1] for c in CASES])
 def test_network_unlearns_a_class_without_data(
@@ -82,12 +73,12 @@ def test_network_unlearns_a_class_without_data(
         f"dataset.shape=[3,{size},{size}]",
         *more,
     ]
-    model = config([*words, *GIVEN, "model.checkpoint=none"]).model
+    model = resolve(*words, *GIVEN, "model.checkpoint=none").model
     torch.manual_seed(0)
     teacher = get_object(model.factory)(**model.arguments)
     torch.save(teacher.state_dict(), checkpoint := tmp_path / "teacher.pt")
     files = [f"model.checkpoint={checkpoint}", f"run_dir={tmp_path / 'run'}"]
-    outcome = run(config([*words, *GIVEN, *QUICK, *files]))
+    outcome = run(resolve(*words, *GIVEN, *QUICK, *files))
     assert outcome.record["status"] == "complete"
     assert outcome.record["model"] == name
     student = torch.load(outcome.directory / "student.pt", weights_only=True)

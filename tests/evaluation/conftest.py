@@ -1,16 +1,14 @@
 """Small networks trained with and without class 0, and what metrics and audits are given."""
 
-from collections.abc import Callable
 from pathlib import Path
 
 import pandas as pd
 import pytest
 
-from tests.helpers.tiny import Networks, trained
+from tests.helpers.tiny import MakeRequest, Networks, trained
 from unlearn.data.tensors import Data
 from unlearn.evaluation.audit import AuditContext
 from unlearn.evaluation.base import MetricContext
-from unlearn.protocol import Request
 
 
 @pytest.fixture(scope="session")
@@ -31,14 +29,12 @@ def networks(easy_data: Data, trained_once: dict[str, Networks]) -> Networks:
 
 
 @pytest.fixture
-def context(easy_data: Data, make_request: Callable[..., Request], tmp_path: Path) -> MetricContext:
+def context(easy_data: Data, make_request: MakeRequest, tmp_path: Path) -> MetricContext:
     history = pd.DataFrame({"stage": [], "step": [], "forget": []})
     return MetricContext(make_request(), easy_data, history, None, ("a", "b", "c", "d"), tmp_path)
 
 
 @pytest.fixture
-def audit_context(
-    easy_data: Data, make_request: Callable[..., Request], networks: Networks
-) -> AuditContext:
+def audit_context(easy_data: Data, make_request: MakeRequest, networks: Networks) -> AuditContext:
     request = make_request(teacher=networks.original)
     return AuditContext(request, easy_data, networks.judge, 60)

@@ -1,12 +1,11 @@
 """When the student is measured, and in which state it is left."""
 
-from collections.abc import Callable
 from dataclasses import dataclass
 
 import pytest
 from torch import nn
 
-from tests.helpers.tiny import seeded_net
+from tests.helpers.tiny import MakeRequest, seeded_net
 from unlearn.data.tensors import Data
 from unlearn.evaluation.base import StudentFigures
 from unlearn.evaluation.monitor import StudentMonitor
@@ -23,7 +22,7 @@ class Mode:
 
 @pytest.mark.parametrize("with_data", [True, False])
 def test_a_student_is_measured_when_it_is_due(
-    make_request: Callable[..., Request], easy_data: Data, with_data: bool
+    make_request: MakeRequest, easy_data: Data, with_data: bool
 ) -> None:
     data = easy_data if with_data else None
     monitor = StudentMonitor(make_request(), data, {"mode": Mode()}, every=2)

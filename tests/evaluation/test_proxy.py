@@ -1,7 +1,6 @@
 """Figures without data, of networks built so that what each must be is known."""
 
 import copy
-from collections.abc import Callable
 
 import pytest
 import torch
@@ -9,6 +8,7 @@ from scipy.special import log_softmax, softmax
 
 from tests.helpers.tiny import (
     CLASSES,
+    MakeRequest,
     Networks,
     TinyNet,
     WrittenNet,
@@ -20,7 +20,6 @@ from unlearn.evaluation.proxy import Proxy, ProxyImages, mix_images
 from unlearn.protocol import Request
 from unlearn.roles import derive_seed
 
-MakeRequest = Callable[..., Request]
 PROXY = Proxy(images=6, steps=60, learning_rate=0.1, tv_weight=0.0, mixtures=2)
 
 
@@ -32,7 +31,6 @@ def trained_request(networks: Networks, make_request: MakeRequest) -> Request:
 
 def scale_head(request: Request, weight: float, bias: list[float]) -> TinyNet:
     """The teacher with its last layer scaled and something added to its biases."""
-    assert isinstance(request.teacher, TinyNet)
     network = copy.deepcopy(request.teacher)
     with torch.no_grad():
         network.head.weight.mul_(weight)

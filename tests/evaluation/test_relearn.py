@@ -21,13 +21,11 @@ def make_metric(**changes: float) -> Relearn:
 def test_relearning_counts_batches_on_copies(networks: Networks, context: MetricContext) -> None:
     """The same count as a plain training loop over the same batches."""
     data, models = context.data, networks.models
-    assert data is not None
     before = [copy.deepcopy(m.state_dict()) for _, m in models.items()]
     found = make_metric()(models, context)
     for (_, network), state in zip(models.items(), before, strict=True):
         assert all(torch.equal(v, state[k]) for k, v in network.state_dict().items())
     original = measure_accuracy(models.original, data.test, (0,), CPU)["forget"]
-    assert original is not None
     assert found["target"] == pytest.approx(0.95 * original)
     assert found["ain"] == found["unlearned_steps"] / found["retrained_steps"]
     assert found["resolution"] == 1 / found["retrained_steps"]
@@ -72,7 +70,6 @@ def test_an_accuracy_reaches_itself_whatever_its_rounding(correct: int, rows: in
     answers = F.one_hot((torch.arange(rows) >= correct).long(), 4).float()
     split = write_logits(answers, torch.zeros(rows, dtype=torch.long))
     target = measure_accuracy(WrittenNet(), split, (0,), CPU)["forget"]
-    assert target is not None
     assert reaches_accuracy(WrittenNet(), split, target, CPU)
     assert not reaches_accuracy(WrittenNet(), split, target + 50 / rows, CPU)
 

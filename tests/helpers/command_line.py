@@ -10,6 +10,10 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from jsonschema import Draft202012Validator
+
+from tests.helpers.paths import SCHEMA
+
 # The smallest real run: LeNet on digits, two epochs, a handful of generator iterations.
 TINY = [
     "model=lenet",
@@ -50,6 +54,13 @@ def said_in(done: subprocess.CompletedProcess[str]) -> list[str]:
 def record_in(directory: Path) -> dict[str, Any]:
     """The record of a run directory."""
     record: dict[str, Any] = json.loads((directory / "record.json").read_text())
+    return record
+
+
+def valid_record_in(directory: Path) -> dict[str, Any]:
+    """The record of a run directory, checked against the schema."""
+    record = record_in(directory)
+    Draft202012Validator(json.loads(SCHEMA.read_text())).validate(record)
     return record
 
 

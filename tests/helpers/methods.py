@@ -114,7 +114,6 @@ def _make(settings: dict[str, Any]) -> Any:
 
 def _load(name: str) -> dict[str, Any]:
     settings = OmegaConf.to_container(OmegaConf.load(CONF / "method" / f"{name}.yaml"))
-    assert isinstance(settings, dict)
     unused = ("name", "defaults", "as_published", "published", "quick")
     return {str(key): value for key, value in settings.items() if key not in unused}
 
@@ -139,5 +138,4 @@ def drain(steps: Generator[State, object, Result]) -> tuple[list[State], Result]
 def student_of(states: list[State]) -> TinyNet:
     """The last student, in eval mode."""
     student = states[-1].student
-    assert isinstance(student, TinyNet)
     return student.eval()

@@ -10,9 +10,11 @@ from unlearn.config.schema import TrainingConfig
 from unlearn.data.tensors import Split
 from unlearn.evaluation.base import Models
 from unlearn.hardware import Hardware
+from unlearn.protocol import Request
 from unlearn.resume import Progress
 from unlearn.training.supervised import train
 
+MakeRequest = Callable[..., Request]
 CPU = Hardware(torch.device("cpu"))
 CLASSES = 4
 

@@ -1,18 +1,13 @@
 """Synthetic embeddings: how they are drawn, what they stand for, and what they teach."""
 
-from collections.abc import Callable
-
 import pytest
 import torch
 from torch import Tensor, nn
 
 from tests.helpers.methods import build, run, student_of
-from tests.helpers.tiny import CLASSES, TinyNet, seeded_net
+from tests.helpers.tiny import CLASSES, MakeRequest, seeded_net
 from unlearn.errors import ConfigError
 from unlearn.methods.embeddings import LayersAfter, draw_embeddings
-from unlearn.protocol import Request
-
-MakeRequest = Callable[..., Request]
 
 
 def test_embeddings_have_the_features_scale_and_their_sign() -> None:
@@ -31,7 +26,6 @@ def test_the_rest_of_a_network_maps_its_features_to_its_logits(
 ) -> None:
     request = make_request()
     network = request.teacher
-    assert isinstance(network, TinyNet)
     images = torch.rand(5, 1, 8, 8, generator=torch.Generator().manual_seed(3))
     first = network.first(images)
     features: dict[str | None, Tensor] = {

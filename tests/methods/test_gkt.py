@@ -1,6 +1,5 @@
 """GKT: its losses against NumPy, its counts, and each switch of the published code's faults."""
 
-from collections.abc import Callable
 from functools import partial
 
 import numpy as np
@@ -11,15 +10,12 @@ from scipy import special
 from torch import Tensor, nn
 
 from tests.helpers.methods import build, run, student_of
-from tests.helpers.tiny import seeded_net
+from tests.helpers.tiny import MakeRequest, seeded_net
 from unlearn.errors import RunError
 from unlearn.filters.compose import Product
 from unlearn.filters.gate import ForgetGate
 from unlearn.methods.gkt import GKTTrainer
-from unlearn.protocol import Observed, Request
-
-MakeRequest = Callable[..., Request]
-
+from unlearn.protocol import Observed
 
 method = partial(
     build,
@@ -55,10 +51,10 @@ def test_the_student_loss_is_gated_kl_plus_beta_attention(make_request: MakeRequ
         batch = trainer.synthesise(trainer.draw_noise())
         images = batch.images
         with torch.no_grad():
-            inner = student.first(images)  # type: ignore[operator]
-            student_maps = [attention(inner), attention(student.second(inner))]  # type: ignore[operator]
-            inner = teacher.first(images)  # type: ignore[operator]
-            teacher_maps = [attention(inner), attention(teacher.second(inner))]  # type: ignore[operator]
+            inner = student.first(images)
+            student_maps = [attention(inner), attention(student.second(inner))]
+            inner = teacher.first(images)
+            teacher_maps = [attention(inner), attention(teacher.second(inner))]
             student_logits = student(images)
             teacher_logits = teacher(images)
         loss, _ = trainer.student_loss(batch)
@@ -136,7 +132,6 @@ def test_batch_norm_frozen_train_and_published(make_request: MakeRequest) -> Non
 
     steps = method(batch_norm="published", iterations=4).unlearn(make_request(), None)
     student = next(steps).student
-    assert student is not None
     first = statistics(student)
     assert not torch.equal(first, taught)
     for _ in steps:
@@ -176,7 +171,6 @@ def test_oracle_selection_goes_back_to_the_best_student_without_the_class(
             state = steps.send(answer)
         except StopIteration:
             break
-        assert state.student is not None
         seen.append({k: v.clone() for k, v in state.student.state_dict().items()})
         answer = told[min(len(seen), len(told)) - 1]
     assert len(seen) == 5

@@ -1,7 +1,6 @@
 """DeepInversion: statistics, total variation and loss terms against hand computations."""
 
 import math
-from collections.abc import Callable
 from functools import partial
 from typing import Any
 
@@ -12,9 +11,8 @@ from scipy import special
 from torch import nn
 
 from tests.helpers.methods import build, drain, run
-from tests.helpers.tiny import seeded_net
+from tests.helpers.tiny import MakeRequest, seeded_net
 from unlearn.errors import ConfigError
-from unlearn.protocol import Request
 from unlearn.synthesis.generator import ImageGenerator
 from unlearn.synthesis.inversion import (
     BatchNormPrior,
@@ -25,12 +23,8 @@ from unlearn.synthesis.inversion import (
     total_variation,
 )
 
-MakeRequest = Callable[..., Request]
-
 
 def distance_by_hand(inputs: np.ndarray[Any, Any], layer: nn.BatchNorm2d) -> float:
-    assert layer.running_mean is not None
-    assert layer.running_var is not None
     mean = inputs.mean(axis=(0, 2, 3))
     variance = ((inputs - mean[None, :, None, None]) ** 2).mean(axis=(0, 2, 3))
     return float(
@@ -41,7 +35,6 @@ def distance_by_hand(inputs: np.ndarray[Any, Any], layer: nn.BatchNorm2d) -> flo
 
 def test_statistics_against_means_and_variances_by_hand() -> None:
     layer = seeded_net(1).first[1]
-    assert isinstance(layer, nn.BatchNorm2d)
     inputs = torch.randn(5, 6, 4, 4, generator=torch.Generator().manual_seed(0)) * 2 + 1
     expected = distance_by_hand(inputs.numpy(), layer)
     assert statistics_distance(inputs, layer).item() == pytest.approx(expected, rel=1e-5)
@@ -54,8 +47,6 @@ def test_the_prior_sums_the_layers_with_the_first_one_weighed() -> None:
         network(images)
         found = prior.penalty().item()
     first, second = network.first[1], network.second[1]
-    assert isinstance(first, nn.BatchNorm2d)
-    assert isinstance(second, nn.BatchNorm2d)
     with torch.no_grad():
         into_first = network.first[0](images)
         into_second = network.second[0](network.first(images))
@@ -157,14 +148,12 @@ def test_stages_and_the_student_appears_with_the_distillation(make_request: Make
     assert [s.stage for s in found] == ["invert"] * 12 + ["check"] + ["distil"] * 2
     assert [s.student is None for s in found] == [True] * 13 + [False] * 2
     samples = found[-1].samples
-    assert samples is not None
     assert samples.images.shape == (24, 1, 8, 8)
 
 
 def test_retain_alone_inverts_no_forget_class(make_request: MakeRequest) -> None:
     found = run(method(inverted="retain", inversion_batch=100), make_request(forget=(0, 1)))
     samples = found[-1].samples
-    assert samples is not None
     assert len(samples.images) == 6 * 2
 
 
@@ -210,7 +199,6 @@ def test_the_check_says_what_is_dropped(make_request: MakeRequest) -> None:
     assert 0 < checks[1]["dropped"] <= 48 * (1 - float(checks[1]["answered"])) + 1e-6
     assert checks[0]["balance"] == checks[1]["balance"] < 1
     samples = some[-1].samples
-    assert samples is not None
     assert (samples.weights == 0).sum() == int(checks[1]["dropped"])
 
 

@@ -1,6 +1,5 @@
 """Regrowth: its losses against NumPy, what its batches hold, and where the readout settles."""
 
-from collections.abc import Callable
 from functools import partial
 
 import numpy as np
@@ -11,16 +10,12 @@ from scipy import special
 from torch import Tensor, nn
 
 from tests.helpers.methods import build, run, student_of
-from tests.helpers.tiny import CLASSES, CPU, TinyNet, seeded_net
+from tests.helpers.tiny import CLASSES, CPU, MakeRequest, TinyNet, seeded_net
 from unlearn.filters.compose import Product
 from unlearn.filters.entropy import EntropyFilter
 from unlearn.filters.gate import ForgetGate
 from unlearn.methods.regrow import RegrowthTrainer
-from unlearn.protocol import Request
 from unlearn.training.student import absent_class_level, set_forget_level
-
-MakeRequest = Callable[..., Request]
-
 
 method = partial(build, "regrow")
 
@@ -47,7 +42,7 @@ def unfamiliar(network: TinyNet, images: Tensor) -> float:
     norms = [layer[1] for layer in (network.first, network.second)]
     inner = network.second[0](network.first(images))
     assert all(isinstance(norm, nn.BatchNorm2d) for norm in norms)
-    return 10 * distance(network.first[0](images), norms[0]) + distance(inner, norms[1])  # type: ignore[arg-type]
+    return 10 * distance(network.first[0](images), norms[0]) + distance(inner, norms[1])
 
 
 @pytest.mark.parametrize("gate", [None, 0.23])
@@ -60,7 +55,6 @@ def test_the_generator_is_held_to_the_prior_and_seeks_disagreement(
         loss = trainer.generator_loss(noise)
         images = trainer.generator(noise)
         teacher_net = request.teacher
-        assert isinstance(teacher_net, TinyNet)
         expected = 0.1 * unfamiliar(teacher_net, images)
         answers = teacher_net(images)
         expected -= kl(answers, trainer.student(images), gate or 1.0)
@@ -106,7 +100,7 @@ def test_without_a_pool_all_is_generated(make_request: MakeRequest) -> None:
 def test_batch_norm_moves_in_train_mode_alone(make_request: MakeRequest, batch_norm: str) -> None:
     request = make_request()
     student = student_of(run(method(batch_norm=batch_norm), request))
-    kept = torch.equal(student.second[1].running_mean, request.teacher.second[1].running_mean)  # type: ignore[union-attr, arg-type]
+    kept = torch.equal(student.second[1].running_mean, request.teacher.second[1].running_mean)
     assert kept == (batch_norm == "frozen")
 
 

@@ -1,7 +1,6 @@
 """Losses, importances, masks and projections of those methods against computations of their own."""
 
 import copy
-from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -12,14 +11,12 @@ from torch import nn
 from torch.nn.functional import cross_entropy
 
 from tests.helpers.methods import build
-from tests.helpers.tiny import CLASSES, seeded_net
+from tests.helpers.tiny import CLASSES, MakeRequest, seeded_net
 from unlearn.data.tensors import Data
 from unlearn.methods.salun import find_salient
 from unlearn.methods.subspace import _add, inner_products, project, subspace
-from unlearn.protocol import Request
 from unlearn.synthesis.sources import Examples
 
-MakeRequest = Callable[..., Request]
 Array = np.ndarray[Any, Any]
 
 
@@ -45,7 +42,6 @@ def test_ssd_damps_a_linear_network_as_computed_by_hand(
     request = make_request(teacher=linear_net(), forget=forget, attention=())
     method = build("ssd", batch_size=1, selection_weight=1.5, dampening=0.8)
     data = easy_data.view("all", forget)
-    assert data is not None
     student = list(method.unlearn(request, data))[-1].student
 
     weight, bias = (value.double().numpy() for value in request.teacher.parameters())
@@ -57,7 +53,6 @@ def test_ssd_damps_a_linear_network_as_computed_by_hand(
     assert 0.02 < chosen.mean() < 0.98, "or the comparison says nothing"
     factor = np.where(chosen, np.minimum(0.8 * every / needed, 1), 1)
     expected = np.concatenate([weight, bias[:, None]], axis=1) * factor
-    assert student is not None
     found = torch.cat([student[1].weight, student[1].bias[:, None]], dim=1).detach()
     np.testing.assert_allclose(found, expected, rtol=1e-4, atol=1e-7)
 
@@ -77,10 +72,8 @@ def test_salun_leaves_every_unsalient_weight_as_it_was(
     make_request: MakeRequest, easy_data: Data
 ) -> None:
     request, data = make_request(batch_norm=False), easy_data.view("all", (0,))
-    assert data is not None
     method = build("salun", salient=0.3, batch_size=1000, epochs=5)
     student = list(method.unlearn(request, data))[-1].student
-    assert student is not None
 
     teacher = seeded_net(1, batch_norm=False)
     gone = data.only((0,))

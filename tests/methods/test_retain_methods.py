@@ -1,18 +1,14 @@
 """Methods on retain images or all images: what they are given, and that they act on it alone."""
 
-from collections.abc import Callable
-
 import pytest
 import torch
 
 from tests.helpers.methods import ON_OTHER_IMAGES, build, drain, run, student_of
-from tests.helpers.tiny import CLASSES
+from tests.helpers.tiny import CLASSES, MakeRequest
 from unlearn.data.tensors import Data
-from unlearn.protocol import Request
 from unlearn.synthesis.sources import Examples
 from unlearn.training.losses import relabel_randomly
 
-MakeRequest = Callable[..., Request]
 FORGETS = [(0,), (1, 3)]
 
 

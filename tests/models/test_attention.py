@@ -84,7 +84,6 @@ def test_taps_hold_the_last_pass_and_carry_its_gradient() -> None:
         _, (found,) = taps(last)
     torch.testing.assert_close(found, attention_map(net[0](last)))
     found[:, 0].sum().backward()
-    assert last.grad is not None
     assert last.grad.abs().sum() > 0
     assert net[0].weight.grad.abs().sum() > 0
 

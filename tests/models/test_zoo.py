@@ -5,12 +5,10 @@ from typing import Any
 
 import pytest
 import torch
-from hydra import compose, initialize_config_dir
 from safetensors.torch import load_file
 from torch import nn
 
-from tests.helpers.paths import CONF
-from unlearn.config.resolve import resolve_config
+from tests.helpers.config import resolve
 from unlearn.config.schema import RunConfig
 from unlearn.errors import ConfigError
 from unlearn.models.network import builder
@@ -21,9 +19,7 @@ IMAGENET = ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
 
 def config(*words: str) -> RunConfig:
     """The checked config of a run without data."""
-    overrides = ["dataset=none", "forget=[0]", "method=original", *words]
-    with initialize_config_dir(str(CONF), version_base="1.3"):
-        return resolve_config(compose("config", overrides=overrides), overrides)
+    return resolve("dataset=none", "forget=[0]", "method=original", *words)
 
 
 @pytest.mark.parametrize("zoo", ["timm", "torchvision"])
@@ -33,7 +29,6 @@ def test_shape_normalisation_and_classes_are_the_zoos_own(zoo: str) -> None:
     assert run.dataset.shape == (3, 224, 224)
     assert (run.dataset.mean, run.dataset.std) == IMAGENET
     assert run.dataset.num_classes == 1000
-    assert run.dataset.classes is not None
     assert len(set(run.dataset.classes)) == 1000
     assert run.dataset.classes[:3] == ("tench", "goldfish", "great white shark")
     assert run.model.name == "resnet18"

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, cast
@@ -12,7 +11,7 @@ import torch
 from hydra import compose
 from torch import Tensor
 
-from tests.helpers.tiny import CPU, seeded_net
+from tests.helpers.tiny import CPU, MakeRequest, seeded_net
 from unlearn.config.resolve import resolve_config
 from unlearn.data.tensors import Split
 from unlearn.errors import RunError
@@ -59,7 +58,7 @@ def open_session(folder: Path, breaks: bool) -> Session:
 
 
 def test_samples_and_history_survive_a_failed_attempt(
-    tmp_path: Path, make_request: Callable[..., Request]
+    tmp_path: Path, make_request: MakeRequest
 ) -> None:
     def attempt(folder: str, breaks: bool) -> tuple[Samples | None, list[dict[str, Any]], int]:
         session, request = open_session(tmp_path / folder, breaks), make_request()

@@ -73,7 +73,7 @@ def test_shares_follow_forward_and_backward() -> None:
         (one(rows).sum() + sum(other(rows).sum() for _ in range(6))).backward()
 
     step()
-    found = measure_shares(Program(step, 1, 1), lambda module: names.get(module), CPU)  # type: ignore[call-overload]
+    found = measure_shares(Program(step, 1, 1), lambda module: names.get(module), CPU)
     assert set(found) == {"one", "other", "rest"}
     assert found["other"] > found["one"] > 0
 

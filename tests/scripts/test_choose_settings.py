@@ -78,6 +78,5 @@ def test_conf_tuned_holds_what_the_published_tries_say() -> None:
     assert set(files) == set(told)
     for key, row in told.items():
         held = OmegaConf.to_container(OmegaConf.load(files[key]))
-        assert isinstance(held, dict)
         changed = {str(name): f"{value:g}" for name, value in held.items()}
         assert named(row["default settings"]) | changed == named(row["chosen"])

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import gc
 from collections import Counter
-from collections.abc import Callable
 from functools import partial
 from typing import Any
 
@@ -15,11 +14,10 @@ from torch.utils._python_dispatch import TorchDispatchMode
 
 from scripts.benchmark.published import PublishedGKT
 from tests.helpers.methods import build
+from tests.helpers.tiny import MakeRequest
 from unlearn.filters.compose import gate_and_entropy
-from unlearn.protocol import Request
 from unlearn.synthesis.generator import ImageGenerator
 
-MakeRequest = Callable[..., Request]
 # Operations whose result, or its shape, the host must wait for.
 WAITING = ("_local_scalar_dense", "nonzero", "masked_select", "equal", "index.Tensor")
 

@@ -7,28 +7,9 @@ import pytest
 import torch
 from torch import nn
 
+from tests.models.checkpoints import network, same, state
 from unlearn.models.lenet import LeNet
 from unlearn.models.network import freeze_batch_norm, renew_readout, shrink_and_perturb
-
-
-def network(seed: int) -> nn.Sequential:
-    """A small network with batch norm whose statistics are not the initial ones."""
-    torch.manual_seed(seed)
-    net = nn.Sequential(
-        nn.Conv2d(1, 3, 3), nn.BatchNorm2d(3), nn.ReLU(), nn.Flatten(), nn.Linear(108, 4)
-    )
-    for _ in range(seed):
-        net(torch.randn(8, 1, 8, 8) * 2 + seed)
-    return net
-
-
-def state(net: nn.Module) -> dict[str, torch.Tensor]:
-    return {name: tensor.clone() for name, tensor in net.state_dict().items()}
-
-
-def same(first: dict[str, torch.Tensor], second: dict[str, torch.Tensor]) -> bool:
-    return first.keys() == second.keys() and all(torch.equal(first[k], second[k]) for k in first)
-
 
 BUFFERS = ("1.running_mean", "1.running_var", "1.num_batches_tracked")
 

@@ -15,7 +15,6 @@ from unlearn.training.supervised import train
 def test_training_learns_and_repeats_by_seed(easy_data: Data) -> None:
     first, again = (trained(easy_data.train, (0, 1, 2, 3), 1) for _ in range(2))
     found = measure_accuracy(first, easy_data.test, (0,), CPU)
-    assert found["retain"] is not None
     assert found["retain"] >= 95
     for key, value in first.state_dict().items():
         assert torch.equal(value, again.state_dict()[key])
