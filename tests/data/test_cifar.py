@@ -65,8 +65,11 @@ def write100(root: Path) -> Path:
     return folder
 
 
+Accept = Callable[[Path], None]
+
+
 @pytest.fixture
-def accept(monkeypatch: pytest.MonkeyPatch) -> Callable[[Path], None]:
+def accept(monkeypatch: pytest.MonkeyPatch) -> Accept:
     """Make torchvision take the files of a folder as they are now for the published ones."""
 
     def restamp(folder: Path) -> None:
@@ -98,29 +101,26 @@ def assert_is(images: torch.Tensor, labels: torch.Tensor, names: list[str]) -> N
             )
 
 
-def test_cifar10_is_what_was_written(tmp_path: Path, accept: Callable[[Path], None]) -> None:
-    accept(write10(tmp_path))
-    raw = load_cifar10(str(tmp_path), False)
-    assert_is(raw.train_images, raw.train_labels, BATCHES)
-    assert_is(raw.test_images, raw.test_labels, ["test_batch"])
-
-
-def test_cifar100_is_what_was_written(tmp_path: Path, accept: Callable[[Path], None]) -> None:
-    accept(write100(tmp_path))
-    raw = load_cifar100(str(tmp_path), False)
-    assert_is(raw.train_images, raw.train_labels, ["train"])
-    assert_is(raw.test_images, raw.test_labels, ["test"])
-
-
-def test_one_does_not_stand_in_for_the_other(
-    tmp_path: Path, accept: Callable[[Path], None]
+@pytest.mark.parametrize(
+    ("write", "load", "train", "test"),
+    [(write10, load_cifar10, BATCHES, "test_batch"), (write100, load_cifar100, ["train"], "test")],
+)
+def test_images_are_what_was_written(
+    tmp_path: Path, accept: Accept, write: Any, load: Any, train: list[str], test: str
 ) -> None:
+    accept(write(tmp_path))
+    raw = load(str(tmp_path), False)
+    assert_is(raw.train_images, raw.train_labels, train)
+    assert_is(raw.test_images, raw.test_labels, [test])
+
+
+def test_one_does_not_stand_in_for_the_other(tmp_path: Path, accept: Accept) -> None:
     accept(write10(tmp_path))
     refusal(load_cifar100, "cifar100", tmp_path)
 
 
 @pytest.mark.parametrize("name", ["data_batch_1", "data_batch_5", "test_batch", "batches.meta"])
-def test_missing_file(name: str, tmp_path: Path, accept: Callable[[Path], None]) -> None:
+def test_missing_file(name: str, tmp_path: Path, accept: Accept) -> None:
     folder = write10(tmp_path)
     accept(folder)
     (folder / name).unlink()
@@ -160,7 +160,7 @@ DAMAGE: dict[str, Callable[[bytes], bytes]] = {
     ],
 )
 def test_damaged_file(
-    damage: str, name: str, hundred: bool, tmp_path: Path, accept: Callable[[Path], None]
+    damage: str, name: str, hundred: bool, tmp_path: Path, accept: Accept
 ) -> None:
     load, kind = (load_cifar100, "cifar100") if hundred else (load_cifar10, "cifar10")
     path = (write100 if hundred else write10)(tmp_path) / name
@@ -180,9 +180,7 @@ def test_damaged_file(
     ],
     ids=["a label short", "rows too short", "labels are words"],
 )
-def test_batch_that_does_not_fit(
-    batch: dict[str, Any], tmp_path: Path, accept: Callable[[Path], None]
-) -> None:
+def test_batch_that_does_not_fit(batch: dict[str, Any], tmp_path: Path, accept: Accept) -> None:
     folder = write10(tmp_path)
     (folder / "test_batch").write_bytes(pickle.dumps(batch))
     accept(folder)

@@ -1,25 +1,18 @@
 """Bad input gets one line that names the key, the value and what is allowed; exit code 2."""
 
-import pickle
 import subprocess
 import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
-import torch
 
 from tests.helpers.command_line import (
-    PRIVATELY,
     TINY,
     Cli,
-    can_mount,
-    command,
+    one_line,
     record_in,
-    said_in,
-    surroundings,
 )
-from unlearn.models.lenet import LeNet
 
 NOWHERE = (
     "dataset=none dataset.shape=[1,8,8] dataset.num_classes=10 dataset.mean=[0] dataset.std=[1]"
@@ -99,15 +92,6 @@ BEFORE_TORCH = {
     "dataset=none": ["dataset.shape", "must be given"],
     NOWHERE: ["model.checkpoint=null", "must be given"],
 }
-
-
-def one_line(done: subprocess.CompletedProcess[str], named: list[str]) -> None:
-    lines = said_in(done)
-    assert len(lines) == 1, done.stderr
-    assert lines[0].startswith("unlearn: ")
-    assert "Traceback" not in done.stderr + done.stdout
-    for word in named:
-        assert word in lines[0]
 
 
 @pytest.mark.parametrize("typed", sorted(BEFORE_TORCH))
@@ -242,39 +226,6 @@ def test_no_gpu_when_one_is_asked_for(cli: Cli) -> None:
     one_line(done, ["hardware.device=cuda", "no CUDA GPU", "cpu"])
 
 
-class Evil:
-    """A pickle that writes a file when it is loaded."""
-
-    def __init__(self, path: Path) -> None:
-        self.path = path
-
-    def __reduce__(self) -> tuple[object, ...]:
-        return (Path.touch, (self.path,))
-
-
-def test_bad_checkpoints(cli: Cli, tmp_path: Path) -> None:
-    good = LeNet(1, 10, 8).state_dict()
-    torch.save(good, tmp_path / "good.pt")
-    whole = (tmp_path / "good.pt").read_bytes()
-    (tmp_path / "truncated.pt").write_bytes(whole[: len(whole) // 2])
-    (tmp_path / "garbage.safetensors").write_bytes(b"\x07" * 100)
-    torch.save(LeNet(1, 7, 8).state_dict(), tmp_path / "seven.pt")
-    torch.save({"a": torch.zeros(2)}, tmp_path / "other.pt")
-    with (tmp_path / "evil.pt").open("wb") as file:
-        pickle.dump({"weights": Evil(tmp_path / "ran")}, file)
-    named = {
-        "truncated.pt": ["truncated"],
-        "garbage.safetensors": ["not a readable safetensors"],
-        "seven.pt": ["does not fit", "[7, 84]", "[10, 84]"],
-        "other.pt": ["does not fit", "lacks"],
-        "evil.pt": ["could run code"],
-    }
-    for name, words in named.items():
-        done = cli("model=lenet", f"model.checkpoint={name}", "tracking.mode=disabled", code=2)
-        one_line(done, [f"model.checkpoint={name}", *words])
-    assert not (tmp_path / "ran").exists()
-
-
 def test_a_loss_that_is_not_finite_is_recorded_as_failed(cli: Cli, tmp_path: Path) -> None:
     done = cli(*TINY, "method.learning_rate=1e30", "run_dir=here", code=1)
     one_line(done, ["method.learning_rate=1e+30", "not finite"])
@@ -321,39 +272,6 @@ def test_a_traceback_if_asked_for(cli: Cli) -> None:
     done = cli("forget=[12]", UNLEARN_TRACEBACK="1", code=1)
     assert "Traceback" in done.stderr
     assert "ConfigError" in done.stderr
-
-
-@pytest.mark.skipif(not can_mount(), reason="a tmpfs of 12 MiB cannot be mounted here")
-def test_full_disk(tmp_path: Path) -> None:
-    """On a real file system of 12 MiB: refused when too small from the start, explained when
-    it fills up during the run.
-    """
-    small = tmp_path / "small"
-    small.mkdir()
-    tiny = " ".join(f"'{a}'" for a in command(*TINY, "outputs=small", "run_dir=small/run"))
-    environment = surroundings()
-
-    def shell(script: str, code: int) -> subprocess.CompletedProcess[str]:
-        done = subprocess.run(
-            [*PRIVATELY, script],
-            cwd=tmp_path,
-            env=environment,
-            capture_output=True,
-            text=True,
-            timeout=200,
-            check=False,
-        )
-        assert done.returncode == code, done.stderr
-        return done
-
-    one_line(shell(f"mount -t tmpfs -o size=4m tmpfs small && {tiny}", 2), ["MiB free", "run_dir"])
-    filling = (
-        "mount -t tmpfs -o size=12m tmpfs small && "
-        f"({tiny} & main=$!; "
-        "while [ ! -e small/.run.partial ]; do sleep 0.05; done; "
-        "head -c 12000000 /dev/zero > small/fill 2>/dev/null; wait $main)"
-    )
-    one_line(shell(filling, 1), ["disk is full"])
 
 
 def test_the_entrypoint_is_the_module_and_the_script() -> None:

@@ -9,12 +9,13 @@ from pathlib import Path
 import pytest
 
 from tests.helpers.command_line import (
-    PRIVATELY,
     TINY,
     Cli,
     can_mount,
     command,
+    one_line,
     record_in,
+    run_privately,
     said_in,
     surroundings,
 )
@@ -191,46 +192,55 @@ def test_a_killed_run_goes_on_and_ends_bit_for_bit_the_same(
     assert not (tmp_path / "parts" / "resume.pt").exists()
 
 
-def shell(tmp_path: Path, *calls: list[str]) -> list[subprocess.CompletedProcess[str]]:
-    """Run calls one after another on a copy of `outputs` that nobody can write."""
-    found = []
-    quoted = [" ".join(f"'{word}'" for word in command(*words)) for words in calls]
-    for call in quoted:
-        script = (
-            "mkdir -p disk && mount -t tmpfs tmpfs disk && cp -r outputs disk && "
-            f"mount -o remount,ro disk && cd disk && {call}"
-        )
-        found.append(
-            subprocess.run(
-                [*PRIVATELY, script],
-                cwd=tmp_path,
-                env=surroundings(),
-                capture_output=True,
-                text=True,
-                timeout=200,
-                check=False,
-            )
-        )
-    return found
+def quoted(*words: str) -> str:
+    return " ".join(f"'{word}'" for word in command(*words))
 
 
-@pytest.mark.skipif(not can_mount(), reason="nothing can be mounted here")
+needs_mounts = pytest.mark.skipif(not can_mount(), reason="nothing can be mounted here")
+
+
+@needs_mounts
 def test_a_finished_run_is_found_on_a_disk_that_nobody_can_write(cli: Cli, tmp_path: Path) -> None:
     cli(*TINY)
-    one, plan, sweep, new = shell(
-        tmp_path,
-        [*TINY],
-        [*TINY, "launch=plan"],
-        ["-m", *TINY, "seed=0,1", "launch=plan"],
-        [*TINY, "seed=1"],
+    one, plan, sweep, new = (
+        run_privately(
+            "mkdir -p disk && mount -t tmpfs tmpfs disk && cp -r outputs disk && "
+            f"mount -o remount,ro disk && cd disk && {quoted(*words)}",
+            tmp_path,
+        )
+        for words in (
+            TINY,
+            [*TINY, "launch=plan"],
+            ["-m", *TINY, "seed=0,1", "launch=plan"],
+            [*TINY, "seed=1"],
+        )
     )
     assert one.returncode == 0, one.stderr
     assert "was done before" in one.stderr
     assert plan.stderr == "unlearn: 1 runs: 1 done\n"
     assert sweep.returncode == 0
     assert sweep.stderr.startswith("unlearn: 2 runs: 1 done, 1 new; ")
-    assert (new.returncode, new.stderr.count("\n")) == (2, 1)
-    assert "outputs=outputs: cannot be written" in new.stderr
+    assert new.returncode == 2
+    one_line(new, ["outputs=outputs: cannot be written"])
+
+
+@needs_mounts
+def test_a_full_disk_is_explained(tmp_path: Path) -> None:
+    """Refused if it is too small from the start; explained if it fills up during the run."""
+    (tmp_path / "small").mkdir()
+    tiny = quoted(*TINY, "outputs=small", "run_dir=small/run")
+    full = run_privately(f"mount -t tmpfs -o size=4m tmpfs small && {tiny}", tmp_path)
+    assert full.returncode == 2
+    one_line(full, ["MiB free", "run_dir"])
+    filling = run_privately(
+        "mount -t tmpfs -o size=12m tmpfs small && "
+        f"({tiny} & main=$!; "
+        "while [ ! -e small/.run.partial ]; do sleep 0.05; done; "
+        "head -c 12000000 /dev/zero > small/fill 2>/dev/null; wait $main)",
+        tmp_path,
+    )
+    assert filling.returncode == 1
+    one_line(filling, ["disk is full"])
 
 
 def test_a_folder_without_locks_is_refused_at_once(cli: Cli) -> None:

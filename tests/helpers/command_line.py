@@ -51,6 +51,29 @@ def said_in(done: subprocess.CompletedProcess[str]) -> list[str]:
     return [line for line in done.stderr.splitlines() if not _PROGRESS.search(line)]
 
 
+def one_line(done: subprocess.CompletedProcess[str], named: list[str]) -> None:
+    """Check that a refusal is one line on stderr that holds some words."""
+    lines = said_in(done)
+    assert len(lines) == 1, done.stderr
+    assert lines[0].startswith("unlearn: ")
+    assert "Traceback" not in done.stderr + done.stdout
+    for word in named:
+        assert word in lines[0]
+
+
+def run_privately(script: str, folder: Path) -> subprocess.CompletedProcess[str]:
+    """Run a shell script whose mounts nobody else sees."""
+    return subprocess.run(
+        [*PRIVATELY, script],
+        cwd=folder,
+        env=surroundings(),
+        capture_output=True,
+        text=True,
+        timeout=200,
+        check=False,
+    )
+
+
 def record_in(directory: Path) -> dict[str, Any]:
     """The record of a run directory."""
     record: dict[str, Any] = json.loads((directory / "record.json").read_text())

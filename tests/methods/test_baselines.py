@@ -64,7 +64,6 @@ def test_a_network_without_a_linear_readout_is_refused(
         ("regrow", {}),
         ("ispf", {}),
         ("gkt", {"iterations": 3}),
-        ("gkt", {"iterations": 200, "student_steps": 1}),
     ],
 )
 def test_a_filter_that_drops_everything_ends_the_run(

@@ -8,9 +8,9 @@ import torch
 from scipy import special
 from torch import Tensor, nn
 
-from tests.helpers.methods import ON_FORGET_IMAGES, build, run, student_of
+from tests.helpers.methods import build, run, student_of
 from tests.helpers.tiny import CLASSES, MakeRequest, seeded_net, trained
-from unlearn.data.tensors import Access, Data
+from unlearn.data.tensors import Data
 from unlearn.methods.boundary_expand import WidenedNetwork
 from unlearn.methods.boundary_shrink import step_across
 from unlearn.methods.jit import roughness
@@ -28,28 +28,6 @@ def correct(network: nn.Module, data: Data, classes: tuple[int, ...]) -> float:
     rows = data.test.only(classes)
     with torch.no_grad():
         return (network(rows.images).argmax(1) == rows.labels).double().mean().item()
-
-
-@FORGET_SETS
-@pytest.mark.parametrize("source", ["real", "inverted"])
-@pytest.mark.parametrize("name", sorted(ON_FORGET_IMAGES))
-def test_each_runs_on_real_and_on_inverted_images(
-    make_request: MakeRequest, easy_data: Data, name: str, source: str, forget: tuple[int, ...]
-) -> None:
-    method, request = build(name, source, epochs=2), make_request(forget=forget)
-    access: Access = "none" if source == "inverted" else "forget"
-    assert method.access == access
-    states = run(method, request, easy_data)
-    assert [s.step for s in states if s.stage == "invert"] == (
-        [1, 2, 3] if access == "none" else []
-    )
-    assert [s.step for s in states[-2:]] == [1, 2]
-    student = student_of(states)
-    with torch.no_grad():
-        assert student(easy_data.test.images).shape == (200, CLASSES)
-    weights = student.state_dict()
-    assert all(torch.isfinite(value.double()).all() for value in weights.values())
-    assert not torch.equal(weights["head.weight"], request.teacher.state_dict()["head.weight"])
 
 
 @pytest.mark.parametrize(

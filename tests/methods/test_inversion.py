@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 import torch
 from scipy import special
-from torch import nn
 
+from tests.helpers import reference
 from tests.helpers.methods import build, drain, run
 from tests.helpers.tiny import MakeRequest, seeded_net
 from unlearn.errors import ConfigError
@@ -24,19 +24,10 @@ from unlearn.synthesis.inversion import (
 )
 
 
-def distance_by_hand(inputs: np.ndarray[Any, Any], layer: nn.BatchNorm2d) -> float:
-    mean = inputs.mean(axis=(0, 2, 3))
-    variance = ((inputs - mean[None, :, None, None]) ** 2).mean(axis=(0, 2, 3))
-    return float(
-        np.linalg.norm(variance - layer.running_var.numpy())
-        + np.linalg.norm(mean - layer.running_mean.numpy())
-    )
-
-
 def test_statistics_against_means_and_variances_by_hand() -> None:
     layer = seeded_net(1).first[1]
     inputs = torch.randn(5, 6, 4, 4, generator=torch.Generator().manual_seed(0)) * 2 + 1
-    expected = distance_by_hand(inputs.numpy(), layer)
+    expected = reference.statistics_distance(inputs, layer)
     assert statistics_distance(inputs, layer).item() == pytest.approx(expected, rel=1e-5)
 
 
@@ -46,13 +37,7 @@ def test_the_prior_sums_the_layers_with_the_first_one_weighed() -> None:
     with BatchNormPrior(network, 10.0) as prior:
         network(images)
         found = prior.penalty().item()
-    first, second = network.first[1], network.second[1]
-    with torch.no_grad():
-        into_first = network.first[0](images)
-        into_second = network.second[0](network.first(images))
-    expected = 10 * distance_by_hand(into_first.numpy(), first)
-    expected += distance_by_hand(into_second.numpy(), second)
-    assert found == pytest.approx(expected, rel=1e-5)
+    assert found == pytest.approx(reference.batch_norm_prior(network, images, 10.0), rel=1e-5)
     assert not any(m._forward_pre_hooks for m in network.modules()), "no hook stays behind"
 
 

@@ -6,10 +6,11 @@ import numpy as np
 import pytest
 import torch
 from scipy import special
-from torch import Tensor, nn
+from torch import Tensor
 
 from tests.helpers.methods import build
-from tests.helpers.tiny import CLASSES, MakeRequest, TinyNet
+from tests.helpers.reference import batch_norm_prior
+from tests.helpers.tiny import CLASSES, MakeRequest
 from unlearn.methods.ispf import ISPFTrainer, inhibited_divergence
 
 
@@ -55,26 +56,11 @@ def test_the_generators_loss_is_the_sum_of_its_terms(make_request: MakeRequest) 
     logits = network(images)
     signs = np.array([-1.0, 1.0, -1.0, 1.0])
     expected = (columns(logits, learned) * signs).sum(axis=1).mean()
-    expected += 0.5 * unfamiliar(network, images)
+    expected += 0.5 * batch_norm_prior(network, images, 1.0)
     answers = special.softmax(logits.detach().double().numpy(), axis=1)
     expected -= 0.7 * np.log(answers.max(axis=1)).mean()
     expected -= 0.3 * special.entr(answers.mean(axis=0)).sum()
     assert loss.item() == pytest.approx(expected, rel=1e-4)
-
-
-def unfamiliar(network: TinyNet, images: Tensor) -> float:
-    """R_BN of a batch, all layers alike, in NumPy."""
-
-    def distance(values: Tensor, norm: nn.Module) -> float:
-        x = values.detach().double().numpy()
-        mean, variance = x.mean(axis=(0, 2, 3)), x.var(axis=(0, 2, 3))
-        gaps = mean - norm.running_mean.numpy(), variance - norm.running_var.numpy()
-        return float(sum(np.linalg.norm(gap) for gap in gaps))
-
-    inner = network.first(images)
-    return distance(network.first[0](images), network.first[1]) + distance(
-        network.second[0](inner), network.second[1]
-    )
 
 
 def test_a_batch_is_post_filtered_and_none_of_it_is_gated(make_request: MakeRequest) -> None:

@@ -45,28 +45,22 @@ def cross_entropies(request: Request, images: Tensor) -> np.ndarray[Any, Any]:
     return np.array(found)
 
 
-def test_each_class_has_its_own_loss(make_request: MakeRequest) -> None:
-    request = make_request(forget=(0, 2))
-    images = torch.randn(4, 8, 1, 8, 8, generator=torch.Generator().manual_seed(0))
-    expected = cross_entropies(request, images)
-    for forgotten in (0, 2):
-        norm = (images[forgotten].numpy() ** 2).sum(axis=(1, 2, 3)).mean()
-        expected[forgotten] = 0.1 * norm - expected[forgotten]
-    found = noises().losses(request.teacher, images, torch.arange(4), request.forget_mask)
-    np.testing.assert_allclose(found, expected, rtol=1e-5)
-
-
-def test_the_share_that_maximises_is_regularised_and_the_rest_minimises(
-    make_request: MakeRequest,
+@pytest.mark.parametrize(("maximised", "forget"), [(1.0, (0, 2)), (0.25, (2,))])
+def test_noises_that_maximise_are_regularised_and_the_others_minimise(
+    make_request: MakeRequest, maximised: float, forget: tuple[int, ...]
 ) -> None:
-    request = make_request(forget=(2,))
+    request = make_request(forget=forget)
     images = torch.randn(4, 8, 1, 8, 8, generator=torch.Generator().manual_seed(0))
     expected = cross_entropies(request, images)
-    log_p = special.log_softmax(request.teacher(images[2]).detach().numpy(), axis=1)[:, 2]
-    norms = (images[2].numpy() ** 2).sum(axis=(1, 2, 3))
-    expected[2] = np.concatenate([0.1 * norms[:2] + log_p[:2], -log_p[2:]]).mean()
-    losses = noises(maximised=0.25).losses
-    found = losses(request.teacher, images, torch.arange(4), request.forget_mask)
+    count = round(8 * maximised)
+    for label in forget:
+        logits = request.teacher(images[label]).detach().numpy()
+        log_p = special.log_softmax(logits, axis=1)[:, label]
+        norms = (images[label].numpy() ** 2).sum(axis=(1, 2, 3))
+        losses = [0.1 * norms[:count] + log_p[:count], -log_p[count:]]
+        expected[label] = np.concatenate(losses).mean()
+    losses_of = noises(maximised=maximised).losses
+    found = losses_of(request.teacher, images, torch.arange(4), request.forget_mask)
     np.testing.assert_allclose(found, expected, rtol=1e-5)
 
 

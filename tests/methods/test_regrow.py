@@ -5,12 +5,12 @@ from functools import partial
 import numpy as np
 import pytest
 import torch
-from numpy.typing import NDArray
 from scipy import special
-from torch import Tensor, nn
+from torch import nn
 
 from tests.helpers.methods import build, run, student_of
-from tests.helpers.tiny import CLASSES, CPU, MakeRequest, TinyNet, seeded_net
+from tests.helpers.reference import batch_norm_prior, masked_divergence
+from tests.helpers.tiny import CLASSES, CPU, MakeRequest, seeded_net
 from unlearn.filters.compose import Product
 from unlearn.filters.entropy import EntropyFilter
 from unlearn.filters.gate import ForgetGate
@@ -18,31 +18,6 @@ from unlearn.methods.regrow import RegrowthTrainer
 from unlearn.training.student import absent_class_level, set_forget_level
 
 method = partial(build, "regrow")
-
-
-def kl(teacher: Tensor, student: Tensor, gate: float = 1.0) -> float:
-    """KL(masked teacher || student), mean over rows within the gate and over classes, in NumPy."""
-    p = special.softmax(teacher.detach().numpy().astype(np.float64), axis=1)
-    kept = p[:, 0] <= gate
-    p[:, 0] = 0
-    p /= p.sum(axis=1, keepdims=True)
-    q = special.softmax(student.detach().numpy().astype(np.float64), axis=1)
-    return float(special.rel_entr(p, q).sum(axis=1)[kept].mean() / p.shape[1])
-
-
-def unfamiliar(network: TinyNet, images: Tensor) -> float:
-    """R_BN of a batch: distances of means and variances to the running ones, in NumPy."""
-
-    def distance(values: Tensor, norm: nn.BatchNorm2d) -> float:
-        x: NDArray[np.float64] = values.detach().numpy().astype(np.float64)
-        running = [t.numpy() for t in (norm.running_mean, norm.running_var) if t is not None]
-        found = x.mean(axis=(0, 2, 3)), x.var(axis=(0, 2, 3))
-        return float(sum(np.linalg.norm(f - r) for f, r in zip(found, running, strict=True)))
-
-    norms = [layer[1] for layer in (network.first, network.second)]
-    inner = network.second[0](network.first(images))
-    assert all(isinstance(norm, nn.BatchNorm2d) for norm in norms)
-    return 10 * distance(network.first[0](images), norms[0]) + distance(inner, norms[1])
 
 
 @pytest.mark.parametrize("gate", [None, 0.23])
@@ -54,12 +29,11 @@ def test_the_generator_is_held_to_the_prior_and_seeks_disagreement(
         noise = trainer.draw_noise(16)
         loss = trainer.generator_loss(noise)
         images = trainer.generator(noise)
-        teacher_net = request.teacher
-        expected = 0.1 * unfamiliar(teacher_net, images)
-        answers = teacher_net(images)
-        expected -= kl(answers, trainer.student(images), gate or 1.0)
-    passing = (answers.softmax(1)[:, 0] <= (gate or 1.0)).sum()
-    assert passing == 16 if gate is None else 0 < passing < 16
+        expected = 0.1 * batch_norm_prior(request.teacher, images, 10.0)
+        answers = request.teacher(images)
+        kept = answers.softmax(1)[:, 0] <= (gate or 1.0)
+        expected -= masked_divergence(answers, trainer.student(images), kept.numpy())
+    assert kept.sum() == 16 if gate is None else 0 < kept.sum() < 16
     assert loss.item() == pytest.approx(expected, rel=1e-4)
 
 
@@ -119,7 +93,8 @@ def test_a_student_that_learns_comes_closer_to_the_masked_teacher(
     after = student_of(run(method(iterations=40, student_steps=5), make_request()))
     with torch.no_grad():
         answers = request.teacher(images)
-        assert kl(answers, after(images)) < 0.5 * kl(answers, before(images))
+        after_all, at_first = (masked_divergence(answers, s(images)) for s in (after, before))
+        assert after_all < 0.5 * at_first
         assert (after(images).argmax(1) != 0).all()
 
 

@@ -153,11 +153,7 @@ def test_hooks_are_there_inside_and_gone_outside() -> None:
     with taps:
         assert hooks(net) == 2
     assert hooks(net) == 0
-
-
-def test_hooks_are_gone_after_an_exception() -> None:
-    net = network()
-    with pytest.raises(ZeroDivisionError), AttentionTaps(net, ("0", "1")):
+    with pytest.raises(ZeroDivisionError), taps:
         raise ZeroDivisionError
     assert hooks(net) == 0
 
@@ -207,14 +203,6 @@ def test_default_layers_are_never_more_than_eight(count: int) -> None:
     layers = default_layers(net, (1, 2, 2))
     assert min(count, 4) <= len(layers) <= 8
     assert layers[-1] == str(count - 1)
-
-
-def test_default_layers_can_be_tapped() -> None:
-    net = network(5)
-    with AttentionTaps(net, default_layers(net, (1, 8, 8))) as taps:
-        _, maps = taps(torch.randn(2, 1, 8, 8))
-    assert [tuple(m.shape) for m in maps] == [(2, 36)] * len(maps)
-    assert len(maps) == 6
 
 
 class Auxiliary(nn.Module):

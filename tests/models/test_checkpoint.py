@@ -38,16 +38,7 @@ def there_and_back(path: Path, weights: State) -> tuple[Any, State, CheckpointFo
     return read(back), state(unlearned), layout
 
 
-PREFIXES = [
-    "",
-    "module.",
-    "_orig_mod.",
-    "module._orig_mod.",
-    "model.",
-    "net.",
-    "ema.module.",
-    "a.b.",
-]
+PREFIXES = ["", "module.", "_orig_mod.", "module._orig_mod.", "model.", "ema.module.", "a.b."]
 
 
 @pytest.mark.parametrize("suffix", [".safetensors", ".pt", ".pth", ".th", ".bin", ".ckpt", ""])
@@ -94,15 +85,10 @@ def test_averages_and_momenta_are_not_read_and_not_written(tmp_path: Path) -> No
     assert same(state(net), weights)
     assert layout.dropped == ("model_ema", "optimizer", "array")
     layout.save(network(3), tmp_path / "out.pt")
-    with torch.serialization.safe_globals([np.dtype, type(np.dtype("d")), *_scalar()]):
-        found = read(tmp_path / "out.pt")
+    found = torch.load(tmp_path / "out.pt", weights_only=False)
     assert {key: found[key] for key in rest} == rest
     assert list(found) == ["model", *rest]
     assert same(found["model"], state(network(3)))
-
-
-def _scalar() -> list[Any]:
-    return [np.float64(0).__reduce__()[0]]
 
 
 @pytest.mark.parametrize(

@@ -8,11 +8,10 @@ import torch
 import torch.nn.functional as F
 from hydra import compose, initialize_config_dir
 from omegaconf import OmegaConf
-from torch import Tensor, nn
+from torch import nn
 
 from tests.helpers.paths import CONF
 from unlearn.config.schema import DatasetConfig, ModelConfig
-from unlearn.errors import ConfigError
 from unlearn.models.allcnn import AllCNN
 from unlearn.models.lenet import LeNet
 from unlearn.models.network import attention_layers, batch_norms, builder, has_batch_norm
@@ -41,20 +40,8 @@ def configs(
     return ModelConfig.model_validate(sections[0]), DatasetConfig.model_validate(sections[1])
 
 
-def own(target: str) -> tuple[ModelConfig, DatasetConfig]:
-    """The sections for a user's network that lies in this file."""
-    return configs("custom", 1, 8, 10, f"model._target_={target}")
-
-
 def parameters(network: nn.Module) -> int:
     return sum(p.numel() for p in network.parameters())
-
-
-def test_all_networks_are_here() -> None:
-    assert [
-        *("allcnn", "allcnn_full", "lenet", "resnet18"),
-        *("resnet20", "resnet32", "resnet44", "resnet56", "resnet9"),
-    ] == NAMES
 
 
 @pytest.mark.parametrize("classes", [10, 100])
@@ -232,79 +219,3 @@ def test_building_leaves_the_global_generators_alone(name: str) -> None:
     builder(*configs(name))(3)
     assert torch.equal(torch.get_rng_state(), state)
     np.testing.assert_array_equal(np.random.get_state()[1], expected)
-
-
-class Own(nn.Module):
-    """A user's network: maps 1 x 8 x 8 to ten logits."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.layers = nn.Sequential(nn.Conv2d(1, 2, 3), nn.Flatten(), nn.Linear(72, 10))
-
-    def forward(self, images: Tensor) -> Tensor:
-        logits: Tensor = self.layers(images)
-        return logits
-
-
-class NineLogits(Own):
-    """Returns a logit too few."""
-
-    def forward(self, images: Tensor) -> Tensor:
-        return super().forward(images)[:, :9]
-
-
-class Words(Own):
-    """Returns something that is no tensor and holds none."""
-
-    def forward(self, images: Tensor) -> Tensor:
-        return {"logits": "none"}
-
-
-class Refusing(Own):
-    """Refuses its input without a word, as a bare `assert` does."""
-
-    def forward(self, images: Tensor) -> Tensor:
-        raise AssertionError
-
-
-class Wordy(Own):
-    """Refuses its input in two lines."""
-
-    def forward(self, images: Tensor) -> Tensor:
-        raise ValueError("first line\nsecond line")
-
-
-class NeedsArgument(Own):
-    """Cannot be built without an argument."""
-
-    def __init__(self, depth: int) -> None:
-        super().__init__()
-
-
-def test_own_network_is_built_and_its_convolutions_found() -> None:
-    model, dataset = own(f"{__name__}.Own")
-    network = builder(model, dataset)(0)
-    assert isinstance(network, Own)
-    assert attention_layers(model, network, dataset.shape) == ("layers.0",)
-
-
-@pytest.mark.parametrize(
-    ("target", "words"),
-    [
-        (f"{__name__}.NineLogits", "must return 10 logits an image, one a class; it returned [9]"),
-        (f"{__name__}.Words", "must return 10 logits an image"),
-        (f"{__name__}.Refusing", "cannot take images of shape [1, 8, 8] (AssertionError)"),
-        (f"{__name__}.Wordy", "cannot take images of shape [1, 8, 8] (first line)"),
-        (f"{__name__}.NeedsArgument", "depth"),
-        (f"{__name__}.Absent", "Absent"),
-        ("no_such_package.Net", "no_such_package"),
-        ("pathlib.Path", "must build a torch.nn.Module"),
-    ],
-)
-def test_own_network_that_does_not_fit(target: str, words: str) -> None:
-    with pytest.raises(ConfigError) as caught:
-        builder(*own(target))
-    message = str(caught.value)
-    assert "\n" not in message
-    assert message.startswith(f"model._target_={target}: ")
-    assert words in message

@@ -15,7 +15,7 @@ from unlearn.config.schema import DatasetConfig, ModelConfig
 from unlearn.errors import ConfigError
 from unlearn.models.copies import copy_network
 from unlearn.models.logits import return_logits
-from unlearn.models.network import builder
+from unlearn.models.network import attention_layers, builder
 
 DATASET = DatasetConfig.model_validate(
     {
@@ -25,11 +25,15 @@ DATASET = DatasetConfig.model_validate(
 )
 
 
-def build(target: str, **values: Any) -> nn.Module:
-    """A network of this file, built as from `model._target_=... model.key=...`."""
-    described = {"name": target, "checkpoint": None, "batch_norm": None, "attention": None}
-    model = {**described, **values, "_target_": f"{__name__}.{target}"}
-    return builder(ModelConfig.model_validate(model), DATASET)(0)
+def described(target: str, **values: Any) -> ModelConfig:
+    """The section of a network, as from `model._target_=... model.key=...`."""
+    keys = {"name": target, "checkpoint": None, "batch_norm": None, "attention": None}
+    return ModelConfig.model_validate({**keys, **values, "_target_": target})
+
+
+def build(name: str, **values: Any) -> nn.Module:
+    """A network of this file."""
+    return builder(described(f"{__name__}.{name}", **{"name": name, **values}), DATASET)(0)
 
 
 class Net(nn.Module):
@@ -230,3 +234,63 @@ def test_network_that_loads_its_checkpoint_itself() -> None:
     build("Filled", checkpoint="ignored")
     with pytest.raises(ConfigError, match=r"model\.checkpoint=fills"):
         build("Filled", checkpoint="fills")
+
+
+class NineLogits(Net):
+    """Returns a logit too few."""
+
+    def forward(self, images: Tensor) -> Tensor:
+        return super().forward(images)[:, :9]
+
+
+class Words(Net):
+    """Returns something that is no tensor and holds none."""
+
+    def forward(self, images: Tensor) -> Any:
+        return {"logits": "none"}
+
+
+class Refusing(Net):
+    """Refuses its input without a message, as a bare `assert` does."""
+
+    def forward(self, images: Tensor) -> Tensor:
+        raise AssertionError
+
+
+class Wordy(Net):
+    """Refuses its input in two lines."""
+
+    def forward(self, images: Tensor) -> Tensor:
+        raise ValueError("first line\nsecond line")
+
+
+class NeedsArgument(Net):
+    """Cannot be built without an argument."""
+
+    def __init__(self, depth: int) -> None:
+        super().__init__()
+
+
+def test_convolutions_of_a_network_are_found() -> None:
+    assert attention_layers(described("any.Net"), build("Net"), DATASET.shape) == ("conv",)
+
+
+@pytest.mark.parametrize(
+    ("target", "words"),
+    [
+        (f"{__name__}.NineLogits", "must return 10 logits an image, one a class; it returned [9]"),
+        (f"{__name__}.Words", "must return 10 logits an image"),
+        (f"{__name__}.Refusing", "cannot take images of shape [1, 8, 8] (AssertionError)"),
+        (f"{__name__}.Wordy", "cannot take images of shape [1, 8, 8] (first line)"),
+        (f"{__name__}.NeedsArgument", "depth"),
+        (f"{__name__}.Absent", "Absent"),
+        ("no_such_package.Net", "no_such_package"),
+        ("pathlib.Path", "must build a torch.nn.Module"),
+    ],
+)
+def test_networks_that_do_not_fit_are_refused(target: str, words: str) -> None:
+    with pytest.raises(ConfigError) as caught:
+        builder(described(target), DATASET)
+    assert "\n" not in str(caught.value)
+    assert str(caught.value).startswith(f"model._target_={target}: ")
+    assert words in str(caught.value)
