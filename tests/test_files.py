@@ -47,7 +47,7 @@ def test_a_tree_is_synced_to_its_last_file(tmp_path: Path, synced: list[str]) ->
     assert {"sync top", "sync deep", "sync a", "sync b", f"sync {tmp_path.name}"} == set(synced)
 
 
-def test_what_fails_while_it_is_written_leaves_the_old_file_alone(tmp_path: Path) -> None:
+def test_a_failed_write_keeps_the_old_file(tmp_path: Path) -> None:
     (tmp_path / "kept").write_text("old")
 
     def fail(path: Path) -> None:
@@ -61,7 +61,7 @@ def test_what_fails_while_it_is_written_leaves_the_old_file_alone(tmp_path: Path
 
 
 @pytest.mark.parametrize(("umask", "mode"), [(0o002, 0o664), (0o027, 0o640), (0o077, 0o600)])
-def test_the_umask_decides_who_may_read(tmp_path: Path, umask: int, mode: int) -> None:
+def test_permissions_follow_the_umask(tmp_path: Path, umask: int, mode: int) -> None:
     def write_privately(path: Path) -> None:  # as safetensors does
         path.unlink()
         path.touch(mode=0o600)

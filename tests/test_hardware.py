@@ -29,7 +29,7 @@ def started(**changes: Any) -> Hardware:
     return Hardware.start(HardwareConfig.model_validate({**plain, **changes}))
 
 
-def test_auto_is_the_gpu_exactly_where_there_is_one() -> None:
+def test_auto_is_the_gpu_if_there_is_one() -> None:
     expected = "cuda" if torch.cuda.is_available() else "cpu"
     assert started(device="auto").device.type == expected
 

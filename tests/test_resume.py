@@ -76,22 +76,20 @@ def same(one: dict[str, torch.Tensor], other: dict[str, torch.Tensor]) -> bool:
 
 
 @pytest.mark.parametrize(("name", "changes"), VARIANTS)
-def test_a_method_cut_off_after_any_step_ends_at_the_same_bits(
-    make_request: MakeRequest, name: str, changes: dict[str, Any]
-) -> None:
+def test_methods_resume(make_request: MakeRequest, name: str, changes: dict[str, Any]) -> None:
     resumes_after_any_step(make_request, lambda: build(name, "inverted", **changes))
 
 
 @pytest.mark.parametrize("source", ["real", "inverted"])
 @pytest.mark.parametrize("name", sorted(ON_OTHER_IMAGES))
-def test_a_method_on_labelled_images_does_too(
+def test_methods_on_labelled_images_resume(
     make_request: MakeRequest, easy_data: Data, name: str, source: str
 ) -> None:
     data = easy_data.view(build(name, source).access, (0,))
     resumes_after_any_step(make_request, lambda: build(name, source), data)
 
 
-def test_retraining_does_too(make_request: MakeRequest, easy_data: Data) -> None:
+def test_retraining_resumes(make_request: MakeRequest, easy_data: Data) -> None:
     settings = {"epochs": 4, "batch_size": 64, "optimizer": "adamw"}
     data = easy_data.view("retain", (0,))
 
@@ -148,7 +146,7 @@ def test_a_training_cut_off_after_any_epoch_ends_at_the_same_bits(
         assert told_again == told, "the epochs done before come first"
 
 
-def test_without_a_request_nothing_is_copied() -> None:
+def test_no_state_is_copied_unless_requested() -> None:
     copies = []
 
     def parts() -> dict[str, Any]:
@@ -173,7 +171,7 @@ def test_a_file_of_another_version_or_cut_short_is_not_taken_up(tmp_path: Path) 
     assert ResumeFile(tmp_path / "none.pt", 0.0, ours).load() is None
 
 
-def test_a_null_interval_keeps_nothing(tmp_path: Path) -> None:
+def test_a_null_interval_writes_no_checkpoint(tmp_path: Path) -> None:
     progress = Progress(taken={"loop": {}})
     ResumeFile(tmp_path / "resume.pt", None, {}).keep(progress)
     assert not (tmp_path / "resume.pt").exists()

@@ -31,7 +31,7 @@ def test_a_figure_in_steps_may_move_by_one_where_all_are_equal() -> None:
     assert lies_inside(0.7 + 1e-12, *predict_interval([0.7] * 5))
 
 
-def test_the_one_that_differs_is_told_when_it_is_left_out() -> None:
+def test_an_outlier_lies_outside_the_others_interval() -> None:
     """It widens the others' interval, so that they pass."""
     assert check_left_out([1.0, 1.1, 0.9, 1.05, 9.0]) == [True, True, True, True, False]
     assert check_left_out([1.0, 1.1]) is None

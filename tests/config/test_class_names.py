@@ -40,7 +40,7 @@ def test_an_unknown_name_is_answered_with_the_names(typed: Any) -> None:
     assert ", ".join(NAMES) in str(caught.value)
 
 
-def test_of_very_many_names_those_are_listed_that_are_near() -> None:
+def test_near_names_are_listed() -> None:
     names = (*(f"n{i:08}" for i in range(999)), "tabby cat")
     with pytest.raises(ConfigError) as caught:
         number_classes(["tabby_cat"], names)

@@ -114,7 +114,7 @@ def test_images_are_what_was_written(
     assert_is(raw.test_images, raw.test_labels, [test])
 
 
-def test_one_does_not_stand_in_for_the_other(tmp_path: Path, accept: Accept) -> None:
+def test_cifar10_is_not_read_as_cifar100(tmp_path: Path, accept: Accept) -> None:
     accept(write10(tmp_path))
     refusal(load_cifar100, "cifar100", tmp_path)
 

@@ -90,7 +90,7 @@ REFUSED: dict[str, Callable[[Path], object]] = {
 
 
 @pytest.mark.parametrize("reason", REFUSED)
-def test_what_cannot_be_meant_is_refused_by_name(reason: str, tmp_path: Path) -> None:
+def test_ambiguous_folders_are_refused_by_name(reason: str, tmp_path: Path) -> None:
     write(tmp_path, "train/cat/1.png", "train/dog/1.png")
     REFUSED[reason](tmp_path / "train")
     with pytest.raises(ConfigError) as caught:

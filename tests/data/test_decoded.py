@@ -76,7 +76,7 @@ DAMAGE: dict[str, Callable[[Path], object]] = {
 
 
 @pytest.mark.parametrize("damage", DAMAGE)
-def test_a_damaged_entry_is_made_again(
+def test_damage_is_repaired(
     damage: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     decoder = Decoder()
@@ -99,9 +99,7 @@ def test_an_entry_that_was_cut_off_is_made_again(tmp_path: Path) -> None:
     Decoder().load(tmp_path)
 
 
-def test_images_that_fit_on_no_disk_are_refused(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_too_large_images_are_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(shutil, "disk_usage", lambda _: SimpleNamespace(free=2**20))
     decoder = Decoder()
     with pytest.raises(ConfigError) as caught:

@@ -137,7 +137,7 @@ UNREADABLE: dict[str, Callable[[Path], object]] = {
 
 
 @pytest.mark.parametrize("kind", UNREADABLE)
-def test_what_is_not_decoded_is_named(kind: str, tmp_path: Path) -> None:
+def test_undecodable_images_are_named(kind: str, tmp_path: Path) -> None:
     file = write_plain(tmp_path) / "train/dog/1.png"
     UNREADABLE[kind](file)
     assert str(refusal(tmp_path)).startswith(f"dataset.root={tmp_path}: {file} is not a readable")

@@ -44,9 +44,7 @@ def counted(data: Data, access: Access, *reads: Read) -> dict[str, int | list[in
         (lambda view: copy.deepcopy(view).images, 400, 0),
     ],
 )
-def test_every_way_of_reading_is_counted(
-    easy_data: Data, read: Read, images: int, labels: int
-) -> None:
+def test_every_read_is_counted(easy_data: Data, read: Read, images: int, labels: int) -> None:
     found = counted(easy_data, "all", read)
     assert (found["images"], found["labels"]) == (images, labels)
 
@@ -64,9 +62,7 @@ def test_a_row_that_is_read_again_is_not_counted_again(easy_data: Data) -> None:
 @pytest.mark.parametrize(
     ("access", "each"), [("forget", [100, 0, 0, 0]), ("retain", [0, 100, 100, 100])]
 )
-def test_the_rows_are_those_of_the_training_set(
-    easy_data: Data, access: Access, each: list[int]
-) -> None:
+def test_rows_are_counted_by_class(easy_data: Data, access: Access, each: list[int]) -> None:
     found = counted(easy_data, access, lambda view: view.images)
     assert found["images_per_class"] == each
     assert found["images"] == sum(each)

@@ -63,7 +63,7 @@ def test_both_layouts_are_read(load: Loader, kind: str, name: str, tmp_path: Pat
     assert_is_what_was_written(load(str(tmp_path), False))
 
 
-def test_the_two_data_sets_do_not_stand_in_for_each_other(tmp_path: Path) -> None:
+def test_mnist_is_not_read_as_fashion_mnist(tmp_path: Path) -> None:
     write_raw(tmp_path, "MNIST")
     refusal(load_fashion_mnist, "fashion_mnist", tmp_path)
 

@@ -123,7 +123,7 @@ def test_flipped_bits_are_noticed(packed: bool, tmp_path: Path) -> None:
         npz.load(str(file))
 
 
-def test_what_is_no_file_is_refused(tmp_path: Path) -> None:
+def test_a_missing_file_is_refused(tmp_path: Path) -> None:
     for path in (tmp_path, tmp_path / "nowhere.npz"):
         with pytest.raises(ConfigError):
             npz.load(str(path))

@@ -143,9 +143,7 @@ def test_only_keeps_exactly_the_named_classes_in_order() -> None:
 @pytest.mark.parametrize(
     ("access", "classes"), [("forget", {1, 3}), ("retain", {0, 2, 4}), ("all", {0, 1, 2, 3, 4})]
 )
-def test_view_grants_the_training_rows_of_its_access(
-    access: Access, classes: set[int], memory: float
-) -> None:
+def test_a_view_holds_the_granted_rows(access: Access, classes: set[int], memory: float) -> None:
     data = prepared(memory=memory)
     view = data.view(access, (1, 3))
     assert rows(view) == [row for row in rows(data.train) if row * 7 % CLASSES in classes]

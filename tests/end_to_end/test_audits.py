@@ -18,9 +18,7 @@ AUDITS = {
 }
 
 
-def test_references_are_the_retrained_networks_of_the_seeds_that_follow(
-    cli: Cli, tmp_path: Path
-) -> None:
+def test_references_are_the_next_seeds_retrained_networks(cli: Cli, tmp_path: Path) -> None:
     """Bit for bit, so that a sweep over seeds trains one network more and no other."""
     shared = [*ARGUMENTS, "method=original", "training.epochs=2", "evaluation=quick"]
     for seed, references in ((0, 1), (1, 0)):

@@ -95,9 +95,7 @@ BEFORE_TORCH = {
 
 
 @pytest.mark.parametrize("typed", sorted(BEFORE_TORCH))
-def test_refused_before_torch_is_imported(
-    cli: Cli, tmp_path: Path, no_torch: dict[str, Any], typed: str
-) -> None:
+def test_refused_early(cli: Cli, tmp_path: Path, no_torch: dict[str, Any], typed: str) -> None:
     (tmp_path / "method").mkdir()
     (tmp_path / "method" / "broken.yaml").write_text("name: [broken")
     one_line(cli(*typed.split(), code=2, **no_torch), BEFORE_TORCH[typed])
@@ -213,9 +211,7 @@ def nothing(test_fraction):
         ),
     ],
 )
-def test_own_parts_are_checked_before_anything_is_trained(
-    cli: Cli, tmp_path: Path, word: str, names: list[str]
-) -> None:
+def test_own_parts_are_checked(cli: Cli, tmp_path: Path, word: str, names: list[str]) -> None:
     (tmp_path / "own_parts.py").write_text(OWN_PARTS)
     one_line(cli(*word.split(), "tracking.mode=disabled", code=2), names)
     assert not list(tmp_path.rglob("model.safetensors"))

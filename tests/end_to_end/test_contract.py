@@ -108,9 +108,7 @@ def spied(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, spy: Spy, steal: bool
     return parts.data
 
 
-def test_no_reference_leads_from_the_request_to_real_data(
-    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
-) -> None:
+def test_the_request_reaches_no_data(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     spy = Spy()
     data = spied(monkeypatch, tmp_path, spy)
 
@@ -123,9 +121,7 @@ def test_no_reference_leads_from_the_request_to_real_data(
     assert spy.view is None
 
 
-def test_a_zero_shot_method_is_told_no_figure(
-    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
-) -> None:
+def test_only_oracles_see_figures(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     spy = Spy()
     spied(monkeypatch, tmp_path, spy)
     assert spy.answers == [None, None]

@@ -68,9 +68,7 @@ def test_a_changed_student_and_a_changed_figure_are_found(answered: Path) -> Non
     assert call("unlearn.runner.verify", answered.parent).returncode == 1, "no run folder"
 
 
-def test_without_data_no_picture_of_the_class_is_made_unless_asked(
-    cli: Cli, tmp_path: Path, answered: Path
-) -> None:
+def test_pictures_without_data_are_opt_in(cli: Cli, tmp_path: Path, answered: Path) -> None:
     (teacher,) = (tmp_path / "outputs" / "cache").glob("teacher-*/model.safetensors")
     words = [word for word in TINY if not word.startswith("evaluation")]
     none = ["dataset=none", "dataset.shape=[1,8,8]", "dataset.num_classes=10"]
@@ -86,9 +84,7 @@ def test_without_data_no_picture_of_the_class_is_made_unless_asked(
     assert len(hashes) == 1, "pictures decide no figure"
 
 
-def test_cleaning_removes_pictures_and_caches_and_keeps_results(
-    answered: Path, tmp_path: Path
-) -> None:
+def test_cleaning_removes_only_pictures_and_caches(answered: Path, tmp_path: Path) -> None:
     assert list(answered.rglob("*.png"))
     kept = {path.name for path in answered.iterdir() if path.is_file()}
     dry = call("unlearn.records.clean", tmp_path, "--dry-run")

@@ -123,9 +123,7 @@ def test_a_class_runs_without_a_yaml_file(cli: Cli, tmp_path: Path, installed: s
         ([SEARCHED, "evaluation=[quick,nope]"], "evaluation=[quick,nope]"),
     ],
 )
-def test_a_mistake_in_a_part_is_one_line(
-    cli: Cli, installed: str, words: list[str], said: str
-) -> None:
+def test_a_mistake_is_one_line(cli: Cli, installed: str, words: list[str], said: str) -> None:
     done = cli("model=lenet", *words, PYTHONPATH=installed, code=2)
     (line,) = said_in(done)
     assert line.startswith(f"unlearn: {said}")

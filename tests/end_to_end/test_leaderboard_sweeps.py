@@ -26,9 +26,7 @@ def params(name: str) -> dict[str, str]:
     ("name", "settings"),
     [("leaderboard", 100), ("leaderboard/digits", 15), ("leaderboard/fashion_mnist", 15)],
 )
-def test_a_board_is_every_method_over_its_classes_and_seeds(
-    cli: Cli, name: str, settings: int
-) -> None:
+def test_a_board_runs_all_methods_classes_and_seeds(cli: Cli, name: str, settings: int) -> None:
     count = len(params(name)["method"].split(",")) * settings
     done = cli(f"experiment={name}", "launch=plan")
     assert f"{count} runs: {count} new" in done.stderr

@@ -41,9 +41,7 @@ def test_a_run_leaves_a_complete_record(cli: Cli, tmp_path: Path, method: str) -
     LeNet(1, 10, 8).load_state_dict(load_file(tmp_path / "here" / "student.safetensors"))
 
 
-def test_the_original_forgets_nothing_and_the_retrained_everything(
-    cli: Cli, tmp_path: Path
-) -> None:
+def test_accuracies_of_original_and_retrained_networks(cli: Cli, tmp_path: Path) -> None:
     arguments = ["model=lenet", "method=original", "hardware=cpu", "tracking.mode=disabled"]
     cli(*arguments, "training.epochs=15", "run_dir=here")
 
@@ -54,9 +52,7 @@ def test_the_original_forgets_nothing_and_the_retrained_everything(
     assert accuracy["retrained"]["test"]["retain"] > 90
 
 
-def test_the_same_seed_gives_the_same_student_and_another_seed_another(
-    cli: Cli, tmp_path: Path
-) -> None:
+def test_the_seed_alone_determines_the_student(cli: Cli, tmp_path: Path) -> None:
     for name, seed in (("a", 0), ("b", 0), ("c", 1)):
         cli(*TINY, f"seed={seed}", f"run_dir={name}", f"outputs=outputs-{name}")
     students = {n: load_file(tmp_path / n / "student.safetensors") for n in "abc"}
@@ -89,9 +85,7 @@ def test_a_record_tells_where_the_users_own_yaml_lies(cli: Cli, warm: Warm, tmp_
     assert [found.parent.name for found in elsewhere.rglob("record.json")] == [path.parent.name]
 
 
-def test_help_and_cfg_are_readable_and_need_no_torch(
-    cli: Cli, tmp_path: Path, no_torch: dict[str, Any]
-) -> None:
+def test_help_needs_no_torch(cli: Cli, tmp_path: Path, no_torch: dict[str, Any]) -> None:
     (tmp_path / "mine" / "method").mkdir(parents=True)
     (tmp_path / "mine" / "method" / "own.yaml").write_text("_target_: own.Method\n")
     methods = {path.stem for path in (CONF / "method").glob("*.yaml")}

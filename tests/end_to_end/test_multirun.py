@@ -150,7 +150,7 @@ def test_no_job_of_a_sweep_begins_if_one_cannot(cli: Cli, tmp_path: Path) -> Non
         ("evaluation.metrics.accuracy._target_=no.Such", "no.Such"),
     ],
 )
-def test_nor_if_one_cannot_be_built(cli: Cli, tmp_path: Path, typed: str, said: str) -> None:
+def test_no_job_begins_if_one_is_broken(cli: Cli, tmp_path: Path, typed: str, said: str) -> None:
     tiny = [a for a in TINY if not a.startswith("method")]
     done = cli("-m", *tiny, "seed=0,1", *typed.split(), code=2)
     planned, line = done.stderr.splitlines()

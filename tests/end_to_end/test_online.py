@@ -102,9 +102,7 @@ def first_attempt(directory: Path, outputs: Path) -> None:
 
 
 @pytest.mark.slow
-def test_an_attempt_goes_on_in_the_run_of_the_one_that_was_killed(
-    server: Server, tmp_path: Path
-) -> None:
+def test_a_resumed_attempt_continues_its_wandb_run(server: Server, tmp_path: Path) -> None:
     arguments = (tmp_path / "here", tmp_path)
     first = multiprocessing.get_context("spawn").Process(target=first_attempt, args=arguments)
     first.start()

@@ -153,9 +153,7 @@ def test_safetensors_in_safetensors_out(cli: Cli, their_folder: Path) -> None:
     assert (their_folder / "deleted" / "figures" / "samples.png").exists()
 
 
-def test_their_network_with_real_data_is_compared_with_retraining(
-    cli: Cli, their_folder: Path
-) -> None:
+def test_a_given_network_is_compared_with_retraining(cli: Cli, their_folder: Path) -> None:
     cli(
         "model._target_=their_package.Net",
         "+model.hidden=24",

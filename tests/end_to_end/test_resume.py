@@ -58,7 +58,7 @@ def test_run_dir_is_used_exactly_and_never_mixed(cli: Cli, tmp_path: Path) -> No
     assert (tmp_path / "papers" / "thesis.txt").read_text() == "years of work"
 
 
-def test_what_is_complete_gives_way_to_nothing_that_failed(cli: Cli, tmp_path: Path) -> None:
+def test_a_failed_run_replaces_no_complete_one(cli: Cli, tmp_path: Path) -> None:
     cli(*TINY, "run_dir=mine")
     cli(*TINY, "run_dir=mine", "force=true", "method.learning_rate=1e30", code=1)
     assert record_in(tmp_path / "mine")["status"] == "complete"
@@ -148,9 +148,7 @@ def student_of(directory: Path) -> bytes:
 
 @pytest.mark.slow
 @pytest.mark.parametrize("method", ["gkt", "inversion"])
-def test_a_killed_run_goes_on_and_ends_bit_for_bit_the_same(
-    cli: Cli, tmp_path: Path, method: str
-) -> None:
+def test_a_killed_run_resumes_bit_for_bit(cli: Cli, tmp_path: Path, method: str) -> None:
     longer = {
         "gkt": ["method.iterations=120", "method.batch_size=16"],
         "inversion": ["model=allcnn", "model.width=0.1", "method.inversion_steps=150"],
@@ -250,9 +248,7 @@ def test_a_folder_without_locks_is_refused_at_once(cli: Cli) -> None:
         assert refused.stderr.startswith(f"unlearn: {words[0]}: cannot be written")
 
 
-def test_a_job_that_cannot_store_its_result_leaves_the_others_alone(
-    cli: Cli, tmp_path: Path
-) -> None:
+def test_a_job_without_a_result_does_not_stop_the_others(cli: Cli, tmp_path: Path) -> None:
     (tmp_path / "run-0").symlink_to(tmp_path / "nowhere")
     swept = cli("-m", *TINY, "seed=0,1", "run_dir=run-${seed}", code=2)
     assert f"{tmp_path}/run-0 is a link" in swept.stderr

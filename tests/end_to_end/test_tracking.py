@@ -22,9 +22,7 @@ OFFLINE = [a for a in TINY if not a.startswith(("tracking", "evaluation"))]
 FIGURES = ["evaluation.every=2", "evaluation.metrics.inversion_attack.steps=2"]
 
 
-def test_an_offline_run_holds_config_curves_summary_images_and_checkpoint(
-    cli: Cli, tmp_path: Path
-) -> None:
+def test_an_offline_run_is_logged_completely(cli: Cli, tmp_path: Path) -> None:
     options = ["tracking.tags=[thesis]", "tracking.project=mine", "method.selection=oracle"]
     options += ["tracking.observers.wandb.artifact=true"]
     job = {"SLURM_JOB_ID": "171", "SLURM_ARRAY_JOB_ID": "17", "SLURM_ARRAY_TASK_ID": "1"}

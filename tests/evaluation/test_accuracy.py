@@ -27,7 +27,7 @@ def test_accuracy_covers_every_model_and_split(networks: Networks, context: Metr
     assert found["retrained"]["test"]["forget"] == 0
 
 
-def test_the_audit_measures_the_same_accuracy_on_test_rows(
+def test_the_audits_accuracy_is_the_metrics(
     networks: Networks, context: MetricContext, audit_context: AuditContext
 ) -> None:
     """All 50 test rows of the forget class are within the 60 rows of a part."""

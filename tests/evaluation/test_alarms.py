@@ -19,7 +19,7 @@ from unlearn.evaluation.alarms import find_alarms
         (97.0, 0.0, None, []),
     ],
 )
-def test_an_alarm_is_raised_where_it_is_due(
+def test_alarms(
     retain: float | None, forget: float | None, rate: float | None, expected: list[str]
 ) -> None:
     tests = {"original": (99.0, 90.0), "retrained": (98.0, 0.0), "unlearned": (retain, forget)}

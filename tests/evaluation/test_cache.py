@@ -70,9 +70,7 @@ def test_changed_code_is_measured_again(tmp_path: Path, monkeypatch: pytest.Monk
     assert found == [1, 2]
 
 
-def test_changed_code_of_this_package_is_measured_again(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_changed_package_code_counts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A user's formula may call any of the package's functions."""
     found: list[int] = []
     for value in (1, 2, 2):
@@ -94,7 +92,7 @@ def test_a_setting_without_a_repr_of_its_own_is_not_stored(tmp_path: Path) -> No
 @pytest.mark.parametrize(
     "content", ["", '{"measured": 1', "{}", "[]", '{"measured": 3, "digest": ""}']
 )
-def test_a_damaged_measurement_is_named_and_measured_again(
+def test_damage_is_repaired(
     tmp_path: Path, content: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     report_damage.cache_clear()

@@ -7,9 +7,7 @@ from unlearn.evaluation.audit import AuditContext, AuditedNetwork
 from unlearn.evaluation.inversion import Inversion, InversionAudit
 
 
-def test_inverted_images_show_their_class_within_the_bounds(
-    networks: Networks, make_request: MakeRequest
-) -> None:
+def test_inverted_images_are_recognised(networks: Networks, make_request: MakeRequest) -> None:
     request, labels = make_request(), torch.arange(4).repeat(3)
     inversion = Inversion(steps=100, learning_rate=0.1, tv_weight=0.0)
     images = inversion.invert(networks.original, request, labels, seed=1)
@@ -18,9 +16,7 @@ def test_inverted_images_show_their_class_within_the_bounds(
     assert networks.original(images).argmax(dim=1).tolist() == labels.tolist()
 
 
-def test_the_judge_names_the_class_more_often_where_it_is_known(
-    networks: Networks, audit_context: AuditContext
-) -> None:
+def test_the_judge_sees_known_classes(networks: Networks, audit_context: AuditContext) -> None:
     audit = InversionAudit(images=6, steps=10, learning_rate=0.1, tv_weight=0.002)
     known, unknown = (
         audit(AuditedNetwork(network, audit_context), [])["named"]

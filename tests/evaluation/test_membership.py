@@ -43,9 +43,7 @@ def test_the_entropy_attack_finds_sure_members_and_no_others(
     assert lowest < found["unlearned"]["auc"] <= highest
 
 
-def test_the_entropy_attack_beside_retrained_networks(
-    networks: Networks, context: MetricContext
-) -> None:
+def test_the_entropy_attacks_gap_and_floor(networks: Networks, context: MetricContext) -> None:
     first, second, *references = networks.retrained
     models = Models(networks.original, first, second, tuple(references))
     found = Membership(most=50, penalty=3.0)(models, context)
@@ -63,9 +61,7 @@ def test_log_odds_do_not_round() -> None:
     assert found == pytest.approx([math.log(probability / (1 - probability)), 80 - math.log(2)])
 
 
-def test_lira_finds_who_saw_the_rows_and_nobody_else(
-    audit_context: AuditContext, networks: Networks
-) -> None:
+def test_lira_finds_members_only(audit_context: AuditContext, networks: Networks) -> None:
     first, *peers = [AuditedNetwork(network, audit_context) for network in networks.retrained]
     seen = LikelihoodRatio()(AuditedNetwork(networks.original, audit_context), peers)
     assert get_value(seen, "auc") > 0.99
@@ -91,9 +87,7 @@ def test_retrained_networks_are_at_chance_on_average(
     assert np.mean(areas) == pytest.approx(0.5, abs=0.15)
 
 
-def test_mia_nn_does_not_depend_on_the_forget_logits(
-    audit_context: AuditContext, networks: Networks
-) -> None:
+def test_mia_nn_ignores_forget_logits(audit_context: AuditContext, networks: Networks) -> None:
     peers = [AuditedNetwork(network, audit_context) for network in networks.retrained]
     hidden = copy.deepcopy(networks.original)
     with torch.no_grad():

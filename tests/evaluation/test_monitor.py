@@ -21,7 +21,7 @@ class Mode:
 
 
 @pytest.mark.parametrize("with_data", [True, False])
-def test_a_student_is_measured_when_it_is_due(
+def test_due_steps_are_measured(
     make_request: MakeRequest, easy_data: Data, with_data: bool
 ) -> None:
     data = easy_data if with_data else None

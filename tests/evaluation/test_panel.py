@@ -32,9 +32,7 @@ AUDITS: dict[str, Audit] = {
 }
 
 
-def test_all_audits_of_a_run_change_no_network(
-    audit_context: AuditContext, networks: Networks
-) -> None:
+def test_audits_change_no_network(audit_context: AuditContext, networks: Networks) -> None:
     """Nor torch's random state; and every number is there for every network."""
     retrained, *references = networks.retrained
     every: list[nn.Module] = [networks.original, *networks.retrained]
@@ -65,9 +63,7 @@ def test_all_audits_of_a_run_change_no_network(
     assert set(found["seconds"]["audits"]) == set(AUDITS)
 
 
-def test_without_references_there_are_figures_and_no_verdict(
-    audit_context: AuditContext, networks: Networks
-) -> None:
+def test_no_verdict_without_references(audit_context: AuditContext, networks: Networks) -> None:
     models = Models(networks.original, networks.retrained[0], networks.original)
     audits = {name: AUDITS[name] for name in ("accuracy", "divergence", "lira")}
     found = run_audits(audits, models, audit_context)

@@ -27,9 +27,7 @@ def plant(separation: float, seed: int) -> Rows:
 
 
 @pytest.mark.parametrize(("separation", "lowest", "highest"), [(12.0, 99.0, 100.0), (0.0, 60, 85)])
-def test_a_class_is_found_where_it_is_planted_and_not_where_it_is_absent(
-    separation: float, lowest: float, highest: float
-) -> None:
+def test_the_probe_finds_a_planted_class(separation: float, lowest: float, highest: float) -> None:
     """As another linear classifier, with all labels, finds it: 75 is guessing between 0 and 1."""
     train, (test, truth) = plant(separation, 0), plant(separation, 1)
     found = FewShotProbe(10, 10).score(train, (test, truth), (0,))
@@ -64,7 +62,7 @@ def shut(network: TinyNet) -> TinyNet:
     return constant
 
 
-def test_the_difference_from_the_retrained_model_is_signed_and_by_layer(
+def test_differences_from_the_retrained_model_by_layer(
     context: MetricContext,
 ) -> None:
     seeing = seeded_net(1)

@@ -100,7 +100,7 @@ def test_the_figures_are_those_counted_by_hand(make_request: MakeRequest) -> Non
         assert found[name] == pytest.approx(scale * sum(values) / len(values), rel=1e-4), name
 
 
-def test_hard_figures_come_from_inverted_images_and_soft_ones_from_mixtures(
+def test_hard_figures_use_images_and_soft_ones_mixtures(
     make_request: MakeRequest,
 ) -> None:
     request, labels = make_request(teacher=WrittenNet()), torch.tensor([0, 1])
@@ -125,7 +125,7 @@ def test_a_mixture_is_mostly_its_own_image() -> None:
     assert torch.equal(mixed.view(15, 1, 1, 5), mix_images(images, 3, seed=1))
 
 
-def test_measuring_leaves_torchs_random_state_and_the_student_as_they_were(
+def test_measuring_changes_neither_random_state_nor_student(
     make_request: MakeRequest,
 ) -> None:
     assert isinstance(PROXY, StudentMetric)

@@ -50,9 +50,7 @@ def test_relearning_counts_batches_on_copies(networks: Networks, context: Metric
     assert steps == found["retrained_steps"] > 0
 
 
-def test_counts_at_their_ends_and_over_several_orders(
-    networks: Networks, context: MetricContext
-) -> None:
+def test_counts_at_limits_and_over_repeats(networks: Networks, context: MetricContext) -> None:
     """Nothing to relearn, a limit that is reached, and a mean of four counts."""
     known = Models(networks.original, networks.retrained[0], networks.original)
     found = make_metric()(known, context)

@@ -77,7 +77,7 @@ def test_only_the_last_stage_is_selected_from(select: Select) -> None:
     assert found["spearman"] == NO_RANKS, "two students cannot be ranked"
 
 
-def test_what_was_not_measured_selects_nothing(select: Select) -> None:
+def test_missing_figures_select_nothing(select: Select) -> None:
     without_data = select(step=[1, 2, 3], proxy_score=[1.0, 3.0, 2.0], proxy_retain=[1.0, 2.0, 3.0])
     assert without_data["last"] == {"retain": None, "forget": None}
     assert without_data["proxy"] == {"step": 2, "retain": None, "forget": None}

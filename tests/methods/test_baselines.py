@@ -13,9 +13,7 @@ from unlearn.filters.gate import ForgetGate
 
 
 @pytest.mark.parametrize("forget", [(0,), (1, 3)])
-def test_a_masked_logit_is_constant_and_the_others_are_the_teachers(
-    make_request: MakeRequest, forget: tuple[int, ...]
-) -> None:
+def test_masked_logits_are_constant(make_request: MakeRequest, forget: tuple[int, ...]) -> None:
     request = make_request(forget=forget)
     student = student_of(run(build("masked_logit", bias=-20.0), request))
     images = torch.randn(50, 1, 8, 8)
@@ -27,9 +25,7 @@ def test_a_masked_logit_is_constant_and_the_others_are_the_teachers(
 
 
 @pytest.mark.parametrize("batch_norm", [True, False])
-def test_the_head_alone_forgets_and_all_before_it_stays(
-    make_request: MakeRequest, batch_norm: bool
-) -> None:
+def test_head_only_changes_the_last_layer(make_request: MakeRequest, batch_norm: bool) -> None:
     request = make_request(batch_norm=batch_norm)
     states = run(build("head_only"), request)
     student, samples = student_of(states), states[-1].samples
@@ -45,9 +41,7 @@ def test_the_head_alone_forgets_and_all_before_it_stays(
 
 
 @pytest.mark.parametrize("name", ["masked_logit", "head_only", "embeddings", "boundary_expand"])
-def test_a_network_without_a_linear_readout_is_refused(
-    make_request: MakeRequest, easy_data: Data, name: str
-) -> None:
+def test_a_linear_readout_is_needed(make_request: MakeRequest, easy_data: Data, name: str) -> None:
     network = seeded_net(1)
     pooled = nn.Sequential(network.first, nn.Conv2d(6, 4, 1), nn.AdaptiveAvgPool2d(1), nn.Flatten())
     request = make_request(teacher=pooled.requires_grad_(False).eval(), attention=("0",))
@@ -66,7 +60,7 @@ def test_a_network_without_a_linear_readout_is_refused(
         ("gkt", {"iterations": 3}),
     ],
 )
-def test_a_filter_that_drops_everything_ends_the_run(
+def test_an_empty_filter_fails(
     make_request: MakeRequest, name: str, changes: dict[str, int]
 ) -> None:
     request = make_request(filter=Product({"gate": ForgetGate(0.0)}))

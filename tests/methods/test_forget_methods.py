@@ -50,9 +50,7 @@ def test_the_forgotten_quadrant_is_answered_no_more(
     assert correct(student, easy_data, (0,)) < 0.3
 
 
-def test_ascent_maximises_the_cross_entropy_and_clips(
-    make_request: MakeRequest, easy_data: Data
-) -> None:
+def test_ascent_raises_and_clips_the_loss(make_request: MakeRequest, easy_data: Data) -> None:
     """One whole-batch step moves the weights by rate * clip, up the loss."""
     request = make_request()
     method = build("gradient_ascent", epochs=1, batch_size=500, learning_rate=1e-3, clip=0.01)

@@ -126,7 +126,7 @@ def test_schedules_cosine_and_published(make_request: MakeRequest) -> None:
     assert trainer.student_optimizer.param_groups[0]["lr"] == 0.005
 
 
-def test_oracle_selection_goes_back_to_the_best_student_without_the_class(
+def test_oracle_selection_restores_the_best_student(
     make_request: MakeRequest,
 ) -> None:
     told = [Observed(40.0, 0.0), Observed(60.0, 0.0), Observed(90.0, 5.0), Observed(50.0, 0.0)]
@@ -148,13 +148,11 @@ def test_oracle_selection_goes_back_to_the_best_student_without_the_class(
     ("changes", "access"),
     [({}, "none"), ({"schedule": "published"}, "oracle"), ({"selection": "oracle"}, "oracle")],
 )
-def test_access_is_oracle_exactly_where_test_accuracies_steer(
-    changes: dict[str, str], access: str
-) -> None:
+def test_access_is_oracle_if_accuracies_steer(changes: dict[str, str], access: str) -> None:
     assert method(**changes).access == access
 
 
-def test_a_filter_that_passes_nothing_gets_three_fresh_generators(
+def test_an_empty_filter_gets_three_fresh_generators(
     make_request: MakeRequest,
 ) -> None:
     request = make_request(filter=Product({"gate": ForgetGate(0.0)}))

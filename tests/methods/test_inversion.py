@@ -103,7 +103,7 @@ def test_the_terms_are_weighed_as_documented(make_request: MakeRequest) -> None:
     assert terms["total_variation"].item() == pytest.approx(1e-3 * variation, rel=1e-5)
 
 
-def test_images_become_familiar_and_stay_in_bounds(make_request: MakeRequest) -> None:
+def test_inversion_lowers_its_losses_within_bounds(make_request: MakeRequest) -> None:
     request = make_request()
     labels = torch.arange(4).repeat(8)
     random = torch.Generator().manual_seed(0)
@@ -170,7 +170,7 @@ def test_images_answered_otherwise_are_dropped_but_no_class_is() -> None:
     assert is_recognised(LOGITS, none_of_one).all()
 
 
-def test_the_check_says_what_is_dropped(make_request: MakeRequest) -> None:
+def test_the_check_stage_reports_dropped_images(make_request: MakeRequest) -> None:
     """Images of one step are noise still; the teacher is made to answer it with every class."""
     request = make_request()
     noise = torch.randn(200, 1, 8, 8, generator=torch.Generator().manual_seed(0))
@@ -194,7 +194,7 @@ def test_hard_labels_are_one_hot_of_the_target() -> None:
     assert hard.tolist() == [[0, 1, 0, 0], [0, 0, 0, 1]]
 
 
-def test_a_network_without_batch_norm_is_refused_unless_the_prior_is_off(
+def test_the_prior_needs_batch_norm(
     make_request: MakeRequest,
 ) -> None:
     without = make_request(batch_norm=False)

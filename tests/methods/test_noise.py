@@ -64,7 +64,7 @@ def test_noises_that_maximise_are_regularised_and_the_others_minimise(
     np.testing.assert_allclose(found, expected, rtol=1e-5)
 
 
-def test_minimising_noises_of_the_forget_class_are_answered_with_it(
+def test_minimising_noises_are_answered_with_their_class(
     make_request: MakeRequest,
 ) -> None:
     request = make_request()

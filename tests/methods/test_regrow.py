@@ -21,9 +21,7 @@ method = partial(build, "regrow")
 
 
 @pytest.mark.parametrize("gate", [None, 0.23])
-def test_the_generator_is_held_to_the_prior_and_seeks_disagreement(
-    make_request: MakeRequest, gate: float | None
-) -> None:
+def test_the_generators_loss_by_hand(make_request: MakeRequest, gate: float | None) -> None:
     request = make_request()
     with RegrowthTrainer(method(batch_norm="frozen", gate=gate), request) as trainer:
         noise = trainer.draw_noise(16)
@@ -83,7 +81,7 @@ def test_a_network_without_batch_norm_needs_no_other_setting(make_request: MakeR
     assert all(torch.isfinite(p).all() for p in student.parameters())
 
 
-def test_a_student_that_learns_comes_closer_to_the_masked_teacher(
+def test_the_student_approaches_the_masked_teacher(
     make_request: MakeRequest,
 ) -> None:
     request = make_request()
@@ -107,9 +105,7 @@ def test_rows_that_the_filter_drops_weigh_nothing(make_request: MakeRequest) -> 
 
 
 @pytest.mark.parametrize("gate", [0.2, 0.23])
-def test_the_gate_drops_what_the_teacher_takes_for_a_forgotten_class(
-    make_request: MakeRequest, gate: float
-) -> None:
+def test_the_gate_drops_forget_class_images(make_request: MakeRequest, gate: float) -> None:
     """Of inverted and of generated images; beside the filter."""
     request = make_request(filter=Product({"entropy": EntropyFilter(0.7, "quantile")}))
     with RegrowthTrainer(method(gate=gate), request) as trainer:
@@ -130,7 +126,7 @@ def test_the_level_is_the_mean_log_probability_of_the_least_likely_class() -> No
 
 @pytest.mark.parametrize("forget", [(0,), (1, 3)])
 @pytest.mark.parametrize(("factor", "sunk"), [(1.0, 0.0), (1.0, 30.0), (1.5, -30.0)])
-def test_the_forgotten_rows_settle_at_a_multiple_of_the_teachers_depth(
+def test_forget_rows_settle_at_the_depth(
     forget: tuple[int, ...], factor: float, sunk: float
 ) -> None:
     """Wherever they lay before; and no other weight moves."""

@@ -57,9 +57,7 @@ def test_ssd_damps_a_linear_network_as_computed_by_hand(
     np.testing.assert_allclose(found, expected, rtol=1e-4, atol=1e-7)
 
 
-def test_ssd_on_single_images_selects_nothing_above_the_ratio_of_images(
-    make_request: MakeRequest, easy_data: Data
-) -> None:
+def test_ssd_on_single_images_is_bounded(make_request: MakeRequest, easy_data: Data) -> None:
     """With four classes of a size I_F <= 4 I_D, whatever the network."""
     request, data = make_request(), easy_data.view("all", (0,))
     for weight, some in ((4.01, False), (1.5, True)):
@@ -68,9 +66,7 @@ def test_ssd_on_single_images_selects_nothing_above_the_ratio_of_images(
         assert (share > 0) == some
 
 
-def test_salun_leaves_every_unsalient_weight_as_it_was(
-    make_request: MakeRequest, easy_data: Data
-) -> None:
+def test_salun_keeps_unsalient_weights(make_request: MakeRequest, easy_data: Data) -> None:
     request, data = make_request(batch_norm=False), easy_data.view("all", (0,))
     method = build("salun", salient=0.3, batch_size=1000, epochs=5)
     student = list(method.unlearn(request, data))[-1].student
@@ -102,9 +98,7 @@ def divergences(target_logits: Array, logits: Array, temperature: float) -> Arra
     return rows
 
 
-def test_scrub_leaves_the_teacher_on_forget_images_and_keeps_to_it_on_the_others(
-    make_request: MakeRequest, easy_data: Data
-) -> None:
+def test_scrubs_losses_by_hand(make_request: MakeRequest, easy_data: Data) -> None:
     request = make_request()
     forget, retain = (
         Examples(split.images[:50], split.labels[:50])
@@ -127,9 +121,7 @@ def test_scrub_leaves_the_teacher_on_forget_images_and_keeps_to_it_on_the_others
     assert back(rows).item() == pytest.approx(0.9 * wrong + 0.2 * kept, rel=1e-4)
 
 
-def test_the_bad_teacher_answers_forget_images_and_the_original_all_others(
-    make_request: MakeRequest, easy_data: Data
-) -> None:
+def test_the_bad_teachers_targets_by_hand(make_request: MakeRequest, easy_data: Data) -> None:
     request = make_request(forget=(1, 3))
     examples = Examples(easy_data.train.images[:60], easy_data.train.labels[:60])
     found = build("bad_teacher", temperature=2.0).make_targets(request, examples)
@@ -149,7 +141,7 @@ LAYERS = [
 
 
 @pytest.mark.parametrize("layer", LAYERS, ids=str)
-def test_inner_products_are_of_the_inputs_that_the_weights_meet(
+def test_inner_products_are_those_of_the_layers_inputs(
     layer: nn.Linear | nn.Conv2d,
 ) -> None:
     """The layer's outputs squared, summed over all inputs, are w P w^T for each row of weights."""
@@ -214,7 +206,7 @@ def test_projection_removes_the_forget_direction_and_keeps_what_is_shared() -> N
         torch.testing.assert_close(after @ kept, before @ kept, atol=1e-4, rtol=0)
 
 
-def test_noises_of_some_classes_have_the_losses_that_they_have_among_all(
+def test_noise_losses_do_not_depend_on_other_classes(
     make_request: MakeRequest,
 ) -> None:
     request = make_request(forget=(1, 3))

@@ -15,7 +15,7 @@ FORGETS = [(0,), (1, 3)]
 @pytest.mark.parametrize("forget", FORGETS)
 @pytest.mark.parametrize("source", ["real", "inverted"])
 @pytest.mark.parametrize("name", sorted(ON_FORGET_IMAGES | ON_OTHER_IMAGES))
-def test_a_student_departs_from_a_teacher_that_stays(
+def test_a_student_changes_and_its_teacher_stays(
     make_request: MakeRequest, easy_data: Data, name: str, source: str, forget: tuple[int, ...]
 ) -> None:
     few = {"epochs": 2} if name in ON_FORGET_IMAGES else {}
@@ -36,9 +36,7 @@ def test_a_student_departs_from_a_teacher_that_stays(
 
 
 @pytest.mark.parametrize("forget", FORGETS)
-def test_other_labels_are_random_retain_classes(
-    make_request: MakeRequest, forget: tuple[int, ...]
-) -> None:
+def test_labels_are_drawn_evenly(make_request: MakeRequest, forget: tuple[int, ...]) -> None:
     request = make_request(forget=forget)
     labels = torch.arange(4000) % CLASSES
     examples = Examples(torch.randn(4000, 1, 2, 2), labels)
@@ -62,7 +60,7 @@ def test_no_more_rows_of_a_class_than_asked_for() -> None:
     assert len(rows.unique()) == len(rows)
 
 
-def test_unsir_makes_noise_for_the_forget_classes_that_the_teacher_takes_for_others(
+def test_unsirs_noises_are_answered_with_other_classes(
     make_request: MakeRequest,
 ) -> None:
     request = make_request(forget=(1, 3))
@@ -77,9 +75,7 @@ def test_unsir_makes_noise_for_the_forget_classes_that_the_teacher_takes_for_oth
     assert states[-1].scalars["noise.forget"] < states[0].scalars["noise.forget"] - 0.1
 
 
-def test_scrub_maximises_in_its_first_epochs_alone(
-    make_request: MakeRequest, easy_data: Data
-) -> None:
+def test_scrub_maximises_in_first_epochs(make_request: MakeRequest, easy_data: Data) -> None:
     method = build("scrub", epochs=4, maximise_epochs=2)
     states = run(method, make_request(), easy_data)
     both = {"maximise", "minimise"}

@@ -64,7 +64,7 @@ def test_logits_and_gradients(name: str, size: int, channels: int, classes: int)
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_rows_do_not_see_each_other_in_eval_mode(name: str) -> None:
+def test_rows_are_independent_in_eval_mode(name: str) -> None:
     network = builder(*configs(name))(0).eval()
     images = torch.randn(3, 1, 28, 28, generator=torch.Generator().manual_seed(0))
     with torch.no_grad():

@@ -41,7 +41,7 @@ def test_shortcut_takes_every_second_pixel_and_adds_zeros_around_its_channels() 
 
 
 @pytest.mark.parametrize("depth", [2, 18, 21])
-def test_depths_that_there_are_not(depth: int) -> None:
+def test_unknown_depths_are_refused(depth: int) -> None:
     with pytest.raises(ConfigError, match=f"model.depth={depth}"):
         CifarResNet(3, 10, depth)
 

@@ -46,7 +46,7 @@ def test_what_the_user_types_wins_over_the_zoo() -> None:
 
 
 @pytest.mark.parametrize("zoo", ["timm", "torchvision"])
-def test_networks_that_there_are_not(zoo: str) -> None:
+def test_unknown_networks_are_refused(zoo: str) -> None:
     pytest.importorskip(zoo)
     with pytest.raises(ConfigError, match="resnet18") as caught:
         config(f"model={zoo}", "model.architecture=resnet_18", "model.checkpoint=x")

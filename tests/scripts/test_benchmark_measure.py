@@ -55,9 +55,7 @@ def test_turns_alternate_and_last_long_enough(clock: Clock) -> None:
     assert pairs == [(2.0, 0.5)] * 3
 
 
-def test_the_matrix_rate_is_operations_over_seconds(
-    clock: Clock, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_the_matrix_rate_in_operations(clock: Clock, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(torch, "mm", lambda left, right: clock.spend(0.5))
     assert measure_matrix_rate(CPU, torch.float32, size=64) == 2 * 64**3 / 0.5
 

@@ -43,7 +43,7 @@ def package(tmp_path: Path) -> tuple[Path, dict[str, np.ndarray]]:
     return file, wanted
 
 
-def test_every_image_and_label_is_read_in_order(
+def test_images_and_labels_are_in_order(
     package: tuple[Path, dict[str, np.ndarray]],
 ) -> None:
     file, wanted = package

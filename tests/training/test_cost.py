@@ -96,9 +96,7 @@ def test_forward_passes_and_waits_as_published(make_request: MakeRequest) -> Non
 
 @pytest.mark.parametrize("target", ["raw", "masked", "postfilter"])
 @pytest.mark.parametrize("definition", ["all", "retain", "normalised", "quantile"])
-def test_a_gkt_iteration_never_waits_for_the_device(
-    make_request: MakeRequest, target: str, definition: Any
-) -> None:
+def test_gkt_never_waits(make_request: MakeRequest, target: str, definition: Any) -> None:
     """Gate, filter, target, losses, clipping and optimisers; a look at the loss comes at 25."""
     request = make_request(filter=gate_and_entropy(0.5, 0.9, definition))
     steps = gkt(target=target, fresh_noise=True).unlearn(request, None)
@@ -125,7 +123,7 @@ inversion = partial(
 )
 
 
-def test_an_inversion_step_asks_the_teacher_once_and_never_waits(
+def test_an_inversion_step_is_one_pass_without_a_wait(
     make_request: MakeRequest,
 ) -> None:
     request = make_request()

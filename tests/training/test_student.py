@@ -108,7 +108,7 @@ def test_every_kind_of_batch_norm_is_frozen_until_train_is_called() -> None:
 
 
 @pytest.mark.parametrize("forget", [(0,), (1, 3)])
-def test_renewing_the_readout_touches_the_forget_rows_of_the_last_layer_alone(
+def test_renewing_the_readout_changes_only_forget_rows(
     forget: tuple[int, ...],
 ) -> None:
     student, fresh = LeNet(1, 10, 8), LeNet(1, 10, 8)
