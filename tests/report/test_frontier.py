@@ -1,7 +1,5 @@
 """The frontier: points, whiskers and the target against SciPy, and what the picture shows."""
 
-from __future__ import annotations
-
 import re
 import xml.etree.ElementTree as ElementTree
 from pathlib import Path
@@ -15,7 +13,6 @@ from scipy import stats
 from tests.helpers.paths import DOCS
 from tests.helpers.synthetic import put, report
 from unlearn.report.frontier import AGAINST, points, region, retrained
-from unlearn.report.frontier_chart import legend_columns
 from unlearn.report.runs import load
 from unlearn.report.svg import STYLES
 
@@ -29,22 +26,22 @@ def run(
     """A run with these steps of relearning and D_r, beside a retrained model's."""
     counts = {"unlearned_steps": steps, "retrained_steps": reference[0]}
     counts |= {"ain": steps / reference[0], "censored": more.pop("censored", False)}
-    accuracies = {
-        "accuracy.unlearned.test.retain": D_r,
-        "accuracy.retrained.test.retain": reference[1],
-    }
-    return put(outputs, relearn=counts, at=accuracies | more.pop("at", {}), **more)
+    kept = {"unlearned": D_r, "retrained": reference[1]}
+    at = {f"accuracy.{name}.test.retain": value for name, value in kept.items()}
+    return put(outputs, relearn=counts, at=at | more.pop("at", {}), **more)
 
 
-def swept(outputs: Path) -> dict[str, Any]:
-    """Two methods, three shares, two classes, four seeds; what was put in."""
+@pytest.fixture(scope="module")
+def sweep(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dict[str, Any]]:
+    """Runs of two methods, three shares, two classes and four seeds, and what was put in."""
+    outputs = tmp_path_factory.mktemp("frontier") / "outputs"
     random = np.random.default_rng(0)
     references = {
         (forget, seed): (float(random.uniform(10, 30)), float(random.uniform(96, 99)))
         for forget in (0, 1)
         for seed in range(4)
     }
-    put_in: dict[tuple[str, float], list[tuple[float, float]]] = {}
+    put_in: dict[Any, list[Any]] = {}
     for method in ("gkt", "inversion"):
         for share in SHARES:
             for (forget, seed), reference in references.items():
@@ -54,13 +51,7 @@ def swept(outputs: Path) -> dict[str, Any]:
                 run(outputs, steps, D_r, reference, **more)
                 pair = (steps / reference[0], D_r - reference[1])
                 put_in.setdefault((method, share), []).append(pair)
-    return {"runs": put_in, "references": references}
-
-
-@pytest.fixture(scope="module")
-def sweep(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dict[str, Any]]:
-    outputs = tmp_path_factory.mktemp("frontier") / "outputs"
-    return outputs, swept(outputs)
+    return outputs, {"runs": put_in, "references": references}
 
 
 def test_points_are_means_with_students_intervals(sweep: tuple[Path, dict[str, Any]]) -> None:
@@ -80,9 +71,7 @@ def test_points_are_means_with_students_intervals(sweep: tuple[Path, dict[str, A
             assert not at.bound
 
 
-def test_each_retrained_model_is_set_against_the_others_of_its_classes(
-    sweep: tuple[Path, dict[str, Any]],
-) -> None:
+def test_retrained_models_are_compared_with_their_peers(sweep: tuple[Path, Any]) -> None:
     outputs, known = sweep
     expected = []
     for (forget, seed), (steps, accuracy) in known["references"].items():
@@ -94,30 +83,22 @@ def test_each_retrained_model_is_set_against_the_others_of_its_classes(
     found = sorted(zip(models["x"], models["difference"], strict=True))
     np.testing.assert_allclose(found, sorted(expected))
     target = region(models, AGAINST["AIN"])
-    assert target is not None
     ain, apart = np.array(expected).T
     np.testing.assert_allclose(np.log(target.high), 1.96 * np.sqrt(np.mean(np.log(ain) ** 2)))
     np.testing.assert_allclose(target.margin, 1.96 * np.sqrt(np.mean(apart**2)))
 
 
-def test_the_target_is_as_wide_as_students_like_retrained_models_would_be() -> None:
+def test_the_target_holds_95_percent_of_retrained_models() -> None:
     random, classes = np.random.default_rng(1), 2000
     models = pd.DataFrame(
         {
-            "dataset": "digits",
-            "model": "lenet",
             "forget": np.repeat(range(classes), 5),
             "seed": np.tile(range(5), classes),
-            "status": "complete",
-            "D_r": 90.0,
-            "AIN": 1.0,
-            "relearn": 20.0,
             "retrained D_r": random.normal(97, 0.5, 5 * classes) + np.repeat(range(classes), 5),
             "retrained relearn": 20 * np.exp(random.normal(0, 0.1, 5 * classes)),
         }
-    )
+    ).assign(dataset="digits", model="lenet", status="complete", D_r=90.0, AIN=1.0, relearn=20.0)
     target = region(retrained(models, AGAINST["AIN"]), AGAINST["AIN"])
-    assert target is not None
     # one more model of a class against the mean of four others
     one, others = random.normal(0, 1, 20_000), random.normal(0, 1, (4, 20_000)).mean(axis=0)
     held = np.quantile(abs(one - others), 0.95)
@@ -143,7 +124,7 @@ def test_of_many_values_some_get_a_label(tmp_path: Path) -> None:
     assert {"0.002", "0.099"} <= set(labels)
 
 
-def test_what_is_relearned_at_once_or_never_has_a_place(tmp_path: Path) -> None:
+def test_extreme_relearning_counts_are_drawn(tmp_path: Path) -> None:
     run(tmp_path, 0, 98, (10, 97), config={"method.start": 1})
     run(tmp_path, 200, 98, (10, 97), censored=True, config={"method.start": 0})
     found = points(load([tmp_path]), "method.start", AGAINST["AIN"])
@@ -181,7 +162,7 @@ def frame(picture: ElementTree.Element) -> tuple[float, float, float, float]:
     return x.min(), y.max(), x.max(), y.min()
 
 
-def test_the_picture_has_each_point_in_its_place(sweep: tuple[Path, dict[str, Any]]) -> None:
+def test_points_are_drawn_in_place(sweep: tuple[Path, dict[str, Any]]) -> None:
     outputs, known = sweep
     picture = drawn(outputs, "--title", "Of digits & shares")
     assert {"Of digits & shares", "gkt", "inversion", *map(str, SHARES)} <= set(texts(picture))
@@ -242,14 +223,12 @@ def test_the_page_has_the_frontier_where_the_key_varies(sweep: tuple[Path, Any])
     for forget in (0, 1):
         label = f"D_r against AIN along method.start forget={forget}"
         assert page.count(f'aria-label="{label}"') == 1
-    assert (
-        report("page", outputs, *keys, "--where", "method.start=1", "--output", str(target)).stderr
-        == ""
-    )
+    done = report("page", outputs, *keys, "--where", "method.start=1", "--output", target)
+    assert done.stderr == ""
     assert "<h2>Frontier of D_r and AIN</h2>" not in target.read_text()
 
 
-def test_the_picture_says_what_it_mixes_and_leaves_out(tmp_path: Path) -> None:
+def test_the_picture_lists_mixed_and_missing_runs(tmp_path: Path) -> None:
     outputs = tmp_path / "outputs"
     for target in ("raw", "masked"):
         for seed in (0, 1):
@@ -268,8 +247,7 @@ def test_the_lines_of_runs_make_the_same_picture(sweep: tuple[Path, Any], tmp_pa
     outputs, _ = sweep
     lines, target = tmp_path / "runs.csv", tmp_path / "again.svg"
     first = ElementTree.tostring(drawn(outputs, "--runs-csv", str(lines)))
-    done = report("frontier", lines, "--output", target)
-    assert done.returncode == 0, done.stderr
+    assert report("frontier", lines, "--output", target).returncode == 0
     assert ElementTree.tostring(ElementTree.fromstring(target.read_text())) == first
 
 
@@ -304,7 +282,6 @@ def test_the_probe_in_place_of_relearning(tmp_path: Path) -> None:
     expected = 1.5 * (scores - scores.mean())  # of three: against the mean of the other two
     np.testing.assert_allclose(sorted(models["x"]), sorted(expected.to_numpy().ravel()))
     target = region(models, against)
-    assert target is not None
     held = 1.96 * np.sqrt(np.mean(expected.to_numpy() ** 2))
     np.testing.assert_allclose([target.low, target.high], [-held, held])
     picture = drawn(outputs, "--against", "AIN,probe")
@@ -316,15 +293,3 @@ def test_runs_without_ain_make_no_frontier(tmp_path: Path) -> None:
     done = report("frontier", tmp_path, "--output", str(tmp_path / "f.svg"))
     assert done.returncode == 2
     assert "no complete run has D_r and AIN" in done.stderr
-
-
-@pytest.mark.parametrize(
-    ("labels", "columns"),
-    [
-        (["gkt", "inversion", "regrow", "retrained models (shaded: 95% of them)"], 4),
-        (["gkt, method.iterations=120"] * 3 + ["retrained models (shaded: 95% of them)"], 2),
-        (["gkt, method.batch_norm=frozen, method.iterations=30"] * 5, 1),
-    ],
-)
-def test_the_legend_is_as_wide_as_the_picture_at_most(labels: list[str], columns: int) -> None:
-    assert legend_columns(labels) == columns
