@@ -8,13 +8,12 @@ from torch import nn
 from torch._dynamo.utils import counters
 
 from tests.helpers.methods import build
-from tests.helpers.tiny import seeded_net
+from tests.helpers.tiny import MakeRequest
 from unlearn.config.schema import HardwareConfig
 from unlearn.filters.compose import Product
 from unlearn.filters.gate import ForgetGate
 from unlearn.hardware import Hardware
 from unlearn.models.allcnn import AllCNN
-from unlearn.protocol import Request
 
 
 def started(**changes: Any) -> Hardware:
@@ -70,7 +69,7 @@ def test_channels_last_reaches_weights_and_images_and_keeps_the_answers() -> Non
 
 
 @pytest.mark.slow
-def test_a_compiled_loss_has_the_same_values_and_gradients() -> None:
+def test_a_compiled_loss_has_the_same_gradients(make_request: MakeRequest) -> None:
     """GKT's three functions, attention taps and gate in them: one graph each, no break."""
     torch.manual_seed(0)
     method = build(
@@ -78,20 +77,8 @@ def test_a_compiled_loss_has_the_same_values_and_gradients() -> None:
     )
     students = []
     for compiled in (False, True):
-        hardware = started(compile=compiled)
-        request = Request(
-            teacher=seeded_net(1).requires_grad_(False),
-            fresh=lambda: seeded_net(2),
-            forget=(0,),
-            num_classes=4,
-            shape=(1, 8, 8),
-            lowest=torch.zeros(1, 1, 1),
-            highest=torch.ones(1, 1, 1),
-            attention=("first", "second"),
-            filter=Product({"gate": ForgetGate(0.4)}),
-            hardware=hardware,
-            seed=3,
-        )
+        gate = Product({"gate": ForgetGate(0.4)})
+        request = make_request(filter=gate, hardware=started(compile=compiled))
         counters.clear()
         *_, state = method.unlearn(request, None)
         students.append(state.student)

@@ -1,6 +1,5 @@
 """CIFAR-10 and CIFAR-100 from real pickled batches."""
 
-import hashlib
 import pickle
 from collections.abc import Callable
 from pathlib import Path
@@ -9,7 +8,6 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from torchvision import datasets
 
 from tests.helpers.refusals import refusal
 from unlearn.data.cifar import load_cifar10, load_cifar100
@@ -65,26 +63,6 @@ def write100(root: Path) -> Path:
     return folder
 
 
-Accept = Callable[[Path], None]
-
-
-@pytest.fixture
-def accept(monkeypatch: pytest.MonkeyPatch) -> Accept:
-    """Make torchvision take the files of a folder as they are now for the published ones."""
-
-    def restamp(folder: Path) -> None:
-        kind = datasets.CIFAR100 if "100" in folder.name else datasets.CIFAR10
-
-        def md5(name: str) -> str:
-            return hashlib.md5((folder / name).read_bytes()).hexdigest()
-
-        for part in ("train_list", "test_list"):
-            monkeypatch.setattr(kind, part, [[name, md5(name)] for name, _ in getattr(kind, part)])
-        monkeypatch.setattr(kind, "meta", {**kind.meta, "md5": md5(kind.meta["filename"])})
-
-    return restamp
-
-
 def assert_is(images: torch.Tensor, labels: torch.Tensor, names: list[str]) -> None:
     """The images are those of the named batches, one after the other."""
     rows = np.concatenate([PIXELS[name] for name in names])
@@ -101,28 +79,30 @@ def assert_is(images: torch.Tensor, labels: torch.Tensor, names: list[str]) -> N
             )
 
 
+@pytest.mark.usefixtures("any_file")
 @pytest.mark.parametrize(
     ("write", "load", "train", "test"),
     [(write10, load_cifar10, BATCHES, "test_batch"), (write100, load_cifar100, ["train"], "test")],
 )
 def test_images_are_what_was_written(
-    tmp_path: Path, accept: Accept, write: Any, load: Any, train: list[str], test: str
+    tmp_path: Path, write: Any, load: Any, train: list[str], test: str
 ) -> None:
-    accept(write(tmp_path))
+    write(tmp_path)
     raw = load(str(tmp_path), False)
     assert_is(raw.train_images, raw.train_labels, train)
     assert_is(raw.test_images, raw.test_labels, [test])
 
 
-def test_cifar10_is_not_read_as_cifar100(tmp_path: Path, accept: Accept) -> None:
-    accept(write10(tmp_path))
+@pytest.mark.usefixtures("any_file")
+def test_cifar10_is_not_read_as_cifar100(tmp_path: Path) -> None:
+    write10(tmp_path)
     refusal(load_cifar100, "cifar100", tmp_path)
 
 
+@pytest.mark.usefixtures("any_file")
 @pytest.mark.parametrize("name", ["data_batch_1", "data_batch_5", "test_batch", "batches.meta"])
-def test_missing_file(name: str, tmp_path: Path, accept: Accept) -> None:
+def test_missing_file(name: str, tmp_path: Path) -> None:
     folder = write10(tmp_path)
-    accept(folder)
     (folder / name).unlink()
     refusal(load_cifar10, "cifar10", tmp_path)
 
@@ -151,6 +131,7 @@ DAMAGE: dict[str, Callable[[bytes], bytes]] = {
 }
 
 
+@pytest.mark.usefixtures("any_file")
 @pytest.mark.parametrize("damage", DAMAGE)
 @pytest.mark.parametrize(
     ("name", "hundred"),
@@ -159,18 +140,14 @@ DAMAGE: dict[str, Callable[[bytes], bytes]] = {
         *((name, True) for name in ("train", "test", "meta")),
     ],
 )
-def test_damaged_file(
-    damage: str, name: str, hundred: bool, tmp_path: Path, accept: Accept
-) -> None:
+def test_damaged_file(damage: str, name: str, hundred: bool, tmp_path: Path) -> None:
     load, kind = (load_cifar100, "cifar100") if hundred else (load_cifar10, "cifar10")
     path = (write100 if hundred else write10)(tmp_path) / name
-    accept(path.parent)
     path.write_bytes(DAMAGE[damage](path.read_bytes()))
     refusal(load, kind, tmp_path)
-    accept(path.parent)
-    refusal(load, kind, tmp_path)
 
 
+@pytest.mark.usefixtures("any_file")
 @pytest.mark.parametrize(
     "batch",
     [
@@ -180,8 +157,7 @@ def test_damaged_file(
     ],
     ids=["a label short", "rows too short", "labels are words"],
 )
-def test_batch_that_does_not_fit(batch: dict[str, Any], tmp_path: Path, accept: Accept) -> None:
+def test_batch_that_does_not_fit(batch: dict[str, Any], tmp_path: Path) -> None:
     folder = write10(tmp_path)
     (folder / "test_batch").write_bytes(pickle.dumps(batch))
-    accept(folder)
     refusal(load_cifar10, "cifar10", tmp_path)

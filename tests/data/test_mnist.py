@@ -130,15 +130,19 @@ IDX_DAMAGE: dict[str, Callable[[bytes], bytes]] = {
 }
 
 
-@pytest.mark.parametrize("damage", IDX_DAMAGE)
-@pytest.mark.parametrize("file", ["train-images-idx3-ubyte", "t10k-labels-idx1-ubyte"])
-def test_damaged_idx(damage: str, file: str, tmp_path: Path) -> None:
-    content = IDX_DAMAGE[damage](idx(ARRAYS[file]))
-    flat, laid = write_flat(tmp_path / "flat"), tmp_path / "laid"
+def refuse_both(file: str, content: bytes, folder: Path) -> None:
+    """Check that a file's content is refused in both layouts."""
+    flat, laid = write_flat(folder / "flat"), folder / "laid"
     (flat / f"{file}.gz").write_bytes(gzip.compress(content))
     refusal(load_mnist, "mnist", flat)
     (write_raw(laid, "MNIST") / file).write_bytes(content)
     refusal(load_mnist, "mnist", laid)
+
+
+@pytest.mark.parametrize("damage", IDX_DAMAGE)
+@pytest.mark.parametrize("file", ["train-images-idx3-ubyte", "t10k-labels-idx1-ubyte"])
+def test_damaged_idx(damage: str, file: str, tmp_path: Path) -> None:
+    refuse_both(file, IDX_DAMAGE[damage](idx(ARRAYS[file])), tmp_path)
 
 
 @pytest.mark.parametrize(
@@ -152,11 +156,7 @@ def test_damaged_idx(damage: str, file: str, tmp_path: Path) -> None:
     ids=["too few labels", "too many images", "labels as images", "images as labels"],
 )
 def test_files_that_do_not_go_together(file: str, values: np.ndarray, tmp_path: Path) -> None:
-    flat, laid = write_flat(tmp_path / "flat"), tmp_path / "laid"
-    (flat / f"{file}.gz").write_bytes(gzip.compress(idx(values)))
-    refusal(load_mnist, "mnist", flat)
-    (write_raw(laid, "MNIST") / file).write_bytes(idx(values))
-    refusal(load_mnist, "mnist", laid)
+    refuse_both(file, idx(values), tmp_path)
 
 
 def test_download_passes_over_a_damaged_flat_folder(tmp_path: Path) -> None:
