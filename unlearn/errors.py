@@ -41,6 +41,11 @@ class RunError(UnlearnError):
     """A run that started and could not go on, for example because of a NaN loss."""
 
 
+def first_line(error: Exception) -> str:
+    """Return the first line of an error's message, or its type's name if it has none."""
+    return str(error).splitlines()[0] if str(error) else type(error).__name__
+
+
 def say(line: str) -> None:
     """Print one line to stderr, after the program's name."""
     sys.stderr.write(f"unlearn: {printable(line.strip())}\n")

@@ -111,4 +111,4 @@ def test_a_folder_that_is_not_there_is_named(tmp_path: Path) -> None:
     with silent() as url:
         done = sync(tmp_path / "nowhere", url)
     assert done.returncode == 2
-    assert done.stderr == f"unlearn-sync: {tmp_path / 'nowhere'}: no such folder\n"
+    assert done.stderr == f"unlearn-sync: FOLDER={tmp_path / 'nowhere'}: no such folder\n"

@@ -17,8 +17,8 @@ from PIL import Image
 from unlearn.data.class_folders import FORMATS, ImageFile, Listing, list_split, show_name
 from unlearn.data.decoded import Part, load_decoded
 from unlearn.data.progress import count_decoded
-from unlearn.data.source import RawImages, first_line
-from unlearn.errors import ConfigError, say
+from unlearn.data.source import RawImages
+from unlearn.errors import ConfigError, first_line, say
 
 _CHUNK = 64  # files that a worker decodes at a time
 _VERSION = 1  # of the decoding: another one makes cached images be decoded again

@@ -19,8 +19,8 @@ import torch
 from torch import Tensor
 
 from unlearn.data.decoded import Part, load_decoded
-from unlearn.data.source import RawImages, first_line
-from unlearn.errors import ConfigError
+from unlearn.data.source import RawImages
+from unlearn.errors import ConfigError, first_line
 
 _SPLITS = {"train": "train", "test": "test", "validation": "val"}  # our name, and the file's
 _NEEDED = ("train_images", "train_labels", "test_images", "test_labels")

@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from unlearn.errors import ConfigError
+from unlearn.errors import ConfigError, first_line
 
 
 @dataclass(frozen=True)
@@ -113,11 +113,6 @@ def missing(name: str, root: str, download: bool, error: Exception) -> ConfigErr
         f"no readable {name} data in {where} ({first_line(error)}); {remedy}, "
         "or point dataset.root at a folder that holds it",
     )
-
-
-def first_line(error: Exception) -> str:
-    """Return the first line of an error's message, or its type's name if it has none."""
-    return str(error).splitlines()[0] if str(error) else type(error).__name__
 
 
 def _as_tensors(split: Any) -> tuple[Tensor, Tensor]:

@@ -116,21 +116,16 @@ def default_layers(
         shape: (channels, height, width) of an image.
         most: Largest number of layers.
     """
-    used: set[str] = set()
-
-    def note(name: str) -> Callable[[nn.Module, Any, Any], None]:
-        return lambda module, inputs, output: used.add(name)
-
-    names = [name for name, m in network.named_modules() if isinstance(m, nn.Conv2d)]
+    used: set[nn.Module] = set()
+    convolutions = {n: m for n, m in network.named_modules() if isinstance(m, nn.Conv2d)}
     modes = [(module, module.training) for module in network.modules()]
     device = next((p.device for p in network.parameters()), torch.device("cpu"))
     with ExitStack() as hooks, torch.no_grad():
-        for name in names:
-            handle = network.get_submodule(name).register_forward_hook(note(name))
-            hooks.callback(handle.remove)
+        for layer in convolutions.values():
+            hooks.callback(layer.register_forward_hook(lambda m, *_: used.add(m)).remove)
         network.eval()(torch.zeros(1, *shape, device=device))
     for module, training in modes:
         module.training = training
-    names = [name for name in names if name in used]
+    names = [name for name, module in convolutions.items() if module in used]
     stride = max(1, -(-len(names) // most))
     return tuple(names[::-1][::stride][::-1])

@@ -15,7 +15,7 @@ import numpy
 import torch
 from safetensors import SafetensorError, safe_open
 
-from unlearn.errors import ConfigError
+from unlearn.errors import ConfigError, first_line
 
 KEY = "model.checkpoint"
 
@@ -70,15 +70,11 @@ def read_file(path: str) -> CheckpointFile:
             raise ConfigError(KEY, path, known) from error
         if isinstance(error, pickle.UnpicklingError):
             raise ConfigError(KEY, path, _describe_unsafe(str(error))) from error
-        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
-        raise ConfigError(KEY, path, f"truncated or not a torch checkpoint ({reason})") from error
+        detail = f"truncated or not a torch checkpoint ({first_line(error)})"
+        raise ConfigError(KEY, path, detail) from error
     if not isinstance(values, dict):
-        raise ConfigError(
-            KEY,
-            path,
-            "must hold a state dict: names mapped to tensors; "
-            f"it holds an object of type {type(values).__name__}",
-        )
+        found = f"it holds an object of type {type(values).__name__}"
+        raise ConfigError(KEY, path, f"must hold a state dict: names mapped to tensors; {found}")
     return CheckpointFile(values, file.suffix or ".pt", zipped=zipfile.is_zipfile(file))
 
 

@@ -10,6 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from unlearn.errors import first_line
 from unlearn.models.copies import copy_network
 
 _EXTRA_STATE = "_extra_state"  # the last part of a name whose value a layer chose itself
@@ -183,7 +184,7 @@ def _try_to_load(network: nn.Module, reading: Reading, *, strict: bool) -> str |
     try:
         reading.load_into(copy_network(network), strict=strict)
     except Exception as error:  # whatever a layer's own loading raises
-        return str(error).splitlines()[0] if str(error) else type(error).__name__
+        return first_line(error)
     return None
 
 

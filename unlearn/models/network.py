@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from torch.nn.parameter import is_lazy
 
 from unlearn.config.schema import DatasetConfig, ModelConfig
-from unlearn.errors import ConfigError, RunError, UnlearnError
+from unlearn.errors import ConfigError, RunError, UnlearnError, first_line
 from unlearn.models.attention import default_layers
 from unlearn.models.copies import copy_network
 from unlearn.models.logits import return_logits
@@ -47,7 +47,7 @@ def builder(model: ModelConfig, dataset: DatasetConfig) -> Callable[[int], nn.Mo
             except InstantiationException as error:
                 raise _refused(error, model.factory, arguments) from error
             if not isinstance(network, nn.Module):
-                raise ConfigError("model._target_", model.factory, "must build a torch.nn.Module")
+                raise _unusable(model, "must build a torch.nn.Module")
             return_logits(network, dataset.num_classes)
             if any(map(is_lazy, (*network.parameters(), *network.buffers()))):
                 training = network.training
@@ -178,26 +178,26 @@ def readout(network: nn.Module, classes: int) -> nn.Linear:
     return found[-1]
 
 
+def _unusable(model: ModelConfig, detail: str) -> ConfigError:
+    return ConfigError("model._target_", model.factory, detail)
+
+
 def _answer(network: nn.Module, batch: Tensor, model: ModelConfig) -> Any:
     """Return what the network answers to a batch."""
     try:
         with torch.no_grad():
             return network(batch)
     except Exception as error:  # whatever the user's own `forward` raises
-        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
         shape = list(batch.shape[1:])
-        detail = f"cannot take images of shape {shape} ({reason})"
-        raise ConfigError("model._target_", model.factory, detail) from error
+        detail = f"cannot take images of shape {shape} ({first_line(error)})"
+        raise _unusable(model, detail) from error
 
 
 def _check_logits(logits: Any, model: ModelConfig, dataset: DatasetConfig) -> None:
     if not isinstance(logits, Tensor) or logits.shape != (2, dataset.num_classes):
         found = list(logits.shape[1:]) if isinstance(logits, Tensor) else type(logits)
-        raise ConfigError(
-            "model._target_",
-            model.factory,
-            f"must return {dataset.num_classes} logits an image, one a class; it returned {found}",
-        )
+        wanted = f"{dataset.num_classes} logits an image, one a class"
+        raise _unusable(model, f"must return {wanted}; it returned {found}")
 
 
 def _check_state(network: nn.Module, model: ModelConfig) -> None:
@@ -209,9 +209,8 @@ def _check_state(network: nn.Module, model: ModelConfig) -> None:
     try:
         copy_network(network)
     except Exception as error:  # whatever the attributes of a user's network raise
-        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
-        detail = f"cannot be copied with copy.deepcopy ({reason})"
-        raise ConfigError("model._target_", model.factory, detail) from error
+        detail = f"cannot be copied with copy.deepcopy ({first_line(error)})"
+        raise _unusable(model, detail) from error
     for name, value in network.state_dict().items():
         if isinstance(value, Tensor):
             continue
@@ -224,7 +223,7 @@ def _check_state(network: nn.Module, model: ModelConfig) -> None:
                 f"{name} of its state dict is of type {type(value).__name__}, which "
                 "torch.load(weights_only=True) does not read; allowed are plain values and tensors"
             )
-            raise ConfigError("model._target_", model.factory, detail) from error
+            raise _unusable(model, detail) from error
 
 
 def _check_fresh(first: nn.Module, second: nn.Module, model: ModelConfig) -> None:

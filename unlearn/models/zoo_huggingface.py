@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from unlearn.errors import ConfigError
+from unlearn.errors import ConfigError, first_line
 from unlearn.models.checkpoint import CheckpointFormat, fill_folder, write_bytes
 from unlearn.models.copies import copy_network
 from unlearn.models.zoo import import_zoo
@@ -96,8 +96,8 @@ def load_weights(network: nn.Module, path: str) -> CheckpointFormat:
             ignore_mismatched_sizes=True,
         )
     except Exception as error:  # of the network, the rights, the files
-        reason = str(error).strip().splitlines()[0] if str(error) else type(error).__name__
-        raise ConfigError("model.checkpoint", path, f"cannot be read ({reason})") from error
+        detail = f"cannot be read ({first_line(error)})"
+        raise ConfigError("model.checkpoint", path, detail) from error
     for word, key in (("lacks", "missing_keys"), ("has other shapes of", "mismatched_keys")):
         names = sorted(str(name) for name in found[key])
         if names:
@@ -135,8 +135,7 @@ def _read_config(transformers: Any, path: str) -> Any:
     try:
         return transformers.AutoConfig.from_pretrained(str(folder) if folder.exists() else path)
     except (OSError, ValueError, KeyError) as error:
-        reason = str(error).splitlines()[0]
-        detail = f"holds no configuration that transformers can read ({reason})"
+        detail = f"holds no configuration that transformers can read ({first_line(error)})"
         raise ConfigError("model.path", path, detail) from error
 
 

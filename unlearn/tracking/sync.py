@@ -10,7 +10,7 @@ import time
 from collections.abc import Iterable
 from pathlib import Path
 
-from unlearn.errors import RunError, UnlearnError
+from unlearn.errors import ConfigError, RunError, exit_on_error
 
 _AT_ONCE = 50  # runs of one `wandb sync`
 _LOOK_EVERY = 0.2  # seconds
@@ -22,12 +22,12 @@ def unsent(folders: Iterable[Path]) -> list[Path]:
     Unfinished runs are in hidden folders and are skipped.
 
     Raises:
-        UnlearnError: If a folder does not exist.
+        ConfigError: If a folder does not exist.
     """
     found = set()
     for folder in folders:
         if not folder.is_dir():
-            raise UnlearnError(f"{folder}: no such folder")
+            raise ConfigError("FOLDER", folder, "no such folder")
         for log in folder.rglob("*.wandb"):
             hidden = any(part.startswith(".") for part in log.relative_to(folder).parts)
             if not hidden and not log.parent.is_symlink():
@@ -153,11 +153,8 @@ def main() -> None:
         help="seconds without an uploaded run before giving up",
     )
     arguments = parser.parse_args()
-    try:
+    with exit_on_error("unlearn-sync"):
         logs = unsent(arguments.folders)
-    except UnlearnError as error:
-        sys.stderr.write(f"unlearn-sync: {error}\n")
-        sys.exit(2)
     left = logs
     try:
         left = send(logs, arguments.parallel, arguments.patience) if logs else []
