@@ -25,15 +25,16 @@ DATASET = DatasetConfig.model_validate(
 )
 
 
-def described(target: str, **values: Any) -> ModelConfig:
+def described(target: str, /, **values: Any) -> ModelConfig:
     """The section of a network, as from `model._target_=... model.key=...`."""
     keys = {"name": target, "checkpoint": None, "batch_norm": None, "attention": None}
     return ModelConfig.model_validate({**keys, **values, "_target_": target})
 
 
-def build(name: str, **values: Any) -> nn.Module:
+def build(target: str, /, **values: Any) -> nn.Module:
     """A network of this file."""
-    return builder(described(f"{__name__}.{name}", **{"name": name, **values}), DATASET)(0)
+    section = described(f"{__name__}.{target}", **{"name": target, **values})
+    return builder(section, DATASET)(0)
 
 
 class Net(nn.Module):
