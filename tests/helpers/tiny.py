@@ -47,6 +47,12 @@ def seeded_net(seed: int, batch_norm: bool = True) -> TinyNet:
     return network.eval()
 
 
+def net_without_readout() -> nn.Sequential:
+    """A network that ends with a convolution: no linear layer has one row a class."""
+    layers = (seeded_net(1).first, nn.Conv2d(6, 4, 1), nn.AdaptiveAvgPool2d(1), nn.Flatten())
+    return nn.Sequential(*layers).requires_grad_(False).eval()
+
+
 def trained(data: Split, classes: tuple[int, ...], seed: int, epochs: int = 12) -> nn.Module:
     """Such a network, trained on these classes; in eval mode."""
     settings = TrainingConfig(

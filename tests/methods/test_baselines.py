@@ -2,10 +2,9 @@
 
 import pytest
 import torch
-from torch import nn
 
 from tests.helpers.methods import build, run, student_of
-from tests.helpers.tiny import MakeRequest, seeded_net
+from tests.helpers.tiny import MakeRequest, net_without_readout
 from unlearn.data.tensors import Data
 from unlearn.errors import RunError
 from unlearn.filters.compose import Product
@@ -42,9 +41,7 @@ def test_head_only_changes_the_last_layer(make_request: MakeRequest, batch_norm:
 
 @pytest.mark.parametrize("name", ["masked_logit", "head_only", "embeddings", "boundary_expand"])
 def test_a_linear_readout_is_needed(make_request: MakeRequest, easy_data: Data, name: str) -> None:
-    network = seeded_net(1)
-    pooled = nn.Sequential(network.first, nn.Conv2d(6, 4, 1), nn.AdaptiveAvgPool2d(1), nn.Flatten())
-    request = make_request(teacher=pooled.requires_grad_(False).eval(), attention=("0",))
+    request = make_request(teacher=net_without_readout(), attention=("0",))
     with pytest.raises(RunError, match="Sequential has no linear layer"):
         run(build(name), request, easy_data)
 

@@ -2,10 +2,10 @@
 
 import pytest
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from tests.helpers.methods import build, run, student_of
-from tests.helpers.tiny import CLASSES, MakeRequest, seeded_net
+from tests.helpers.tiny import CLASSES, MakeRequest, net_without_readout
 from unlearn.errors import ConfigError
 from unlearn.methods.embeddings import LayersAfter, draw_embeddings
 
@@ -68,11 +68,9 @@ def test_what_stands_after_the_layer_learns_masked_answers_and_nothing_else_move
 
 
 def test_without_a_readout_a_layer_must_be_named(make_request: MakeRequest) -> None:
-    network = seeded_net(1)
-    pooled = nn.Sequential(network.first, nn.Conv2d(6, 4, 1), nn.AdaptiveAvgPool2d(1), nn.Flatten())
-    request = make_request(teacher=pooled.requires_grad_(False).eval(), attention=("0",))
+    request = make_request(teacher=net_without_readout(), attention=("0",))
     method = build("embeddings", layer="0", epochs=1)
-    method.check_network(pooled)
+    method.check_network(request.teacher)
     assert run(method, request)[-1].student is not None
     with pytest.raises(ConfigError, match=r"method\.layer=9"):
-        build("embeddings", layer="9").check_network(pooled)
+        build("embeddings", layer="9").check_network(request.teacher)

@@ -2,6 +2,7 @@
 
 import os
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -40,15 +41,13 @@ def test_shortcut_takes_every_second_pixel_and_adds_zeros_around_its_channels() 
     assert found[:, :8].abs().sum() == found[:, 24:].abs().sum() == 0
 
 
-@pytest.mark.parametrize("depth", [2, 18, 21])
-def test_unknown_depths_are_refused(depth: int) -> None:
-    with pytest.raises(ConfigError, match=f"model.depth={depth}"):
-        CifarResNet(3, 10, depth)
-
-
-def test_width_that_leaves_no_channel() -> None:
-    with pytest.raises(ConfigError, match=r"model.width=0.01"):
-        CifarResNet(3, 10, 20, width=0.01)
+@pytest.mark.parametrize(
+    ("key", "values"),
+    [("depth=2", (2,)), ("depth=18", (18,)), ("depth=21", (21,)), ("width=0.01", (20, 0.01))],
+)
+def test_impossible_depths_and_widths_are_refused(key: str, values: tuple[Any, ...]) -> None:
+    with pytest.raises(ConfigError, match=f"model.{key}"):
+        CifarResNet(3, 10, *values)
 
 
 @pytest.mark.parametrize(("depth", "name"), [(20, "resnet20-12fca82f"), (32, "resnet32-d509ac18")])
