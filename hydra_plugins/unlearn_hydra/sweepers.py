@@ -17,7 +17,7 @@ from hydra_plugins.hydra_optuna_sweeper.config import Direction, OptunaSweeperCo
 from hydra_plugins.hydra_optuna_sweeper.optuna_sweeper import OptunaSweeper
 from omegaconf import DictConfig, OmegaConf, open_dict
 
-from unlearn.config.schema import digest
+from unlearn.config.hashing import digest
 from unlearn.data.shared import sharing
 from unlearn.errors import ConfigError, RunError, say
 

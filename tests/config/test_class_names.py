@@ -6,7 +6,7 @@ import pytest
 
 from tests.helpers.config import resolve
 from unlearn.config.class_names import number_classes
-from unlearn.config.schema import config_hash
+from unlearn.config.hashing import config_hash
 from unlearn.errors import ConfigError
 
 NAMES = ("cat", "dog", "3", "ankle boot", "twin", "twin")

@@ -5,7 +5,7 @@ import re
 import pytest
 
 from tests.helpers.config import resolve
-from unlearn.config.schema import config_hash
+from unlearn.config.hashing import config_hash
 
 # As version 0.1 computed them: runs made then are still found done.
 FIRST = {

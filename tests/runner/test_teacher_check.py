@@ -11,8 +11,9 @@ from torch import nn
 
 from tests.helpers.paths import CONF
 from tests.helpers.tiny import CPU
+from unlearn.config.hashing import config_hash
 from unlearn.config.resolve import resolve_config
-from unlearn.config.schema import RunConfig, config_hash
+from unlearn.config.schema import RunConfig
 from unlearn.errors import ConfigError
 from unlearn.models.network import builder
 from unlearn.runner.run import run

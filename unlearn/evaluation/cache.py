@@ -17,7 +17,7 @@ from weakref import WeakKeyDictionary
 import torch
 from torch import nn
 
-from unlearn.config.schema import digest
+from unlearn.config.hashing import digest
 from unlearn.files import remove_leftovers, report_damage
 from unlearn.records.record import write_json
 

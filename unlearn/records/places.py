@@ -6,7 +6,8 @@ import hashlib
 from functools import cache
 from pathlib import Path
 
-from unlearn.config.schema import RunConfig, config_hash, digest
+from unlearn.config.hashing import config_hash, digest
+from unlearn.config.schema import RunConfig
 from unlearn.records.locks import is_held
 from unlearn.records.record import read_record
 

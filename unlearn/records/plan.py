@@ -13,8 +13,9 @@ from typing import Any, Literal
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from omegaconf import DictConfig, OmegaConf
 
+from unlearn.config.hashing import digest
 from unlearn.config.resolve import check_values, resolve_config, resolve_values
-from unlearn.config.schema import RunConfig, digest
+from unlearn.config.schema import RunConfig
 from unlearn.errors import ConfigError
 from unlearn.records.existing import check_names, check_owner, find_record, is_finished
 from unlearn.records.places import is_locked, locate_run, partial_directory

@@ -16,8 +16,9 @@ from hydra.utils import get_object, instantiate
 from pydantic import ValidationError
 from torch import nn
 
+from unlearn.config.hashing import digest, select_determinants
 from unlearn.config.resolve import refused
-from unlearn.config.schema import DatasetConfig, RunConfig, digest, select_determinants
+from unlearn.config.schema import DatasetConfig, RunConfig
 from unlearn.data.shared import share
 from unlearn.data.source import RawImages
 from unlearn.data.tensors import Access, Data, prepare

@@ -16,7 +16,8 @@ from typing import Any
 import torch
 from torch import nn
 
-from unlearn.config.schema import RunConfig, TrainingConfig, digest, drop_neutral
+from unlearn.config.hashing import digest, drop_neutral
+from unlearn.config.schema import RunConfig, TrainingConfig
 from unlearn.data.tensors import Data, Split
 from unlearn.errors import ConfigError, say
 from unlearn.evaluation.accuracy import measure_accuracy

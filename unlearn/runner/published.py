@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from unlearn.config.schema import digest
+from unlearn.config.hashing import digest
 from unlearn.errors import ConfigError
 
 _MACHINE = "hardware"  # the determinant that another machine cannot repeat
