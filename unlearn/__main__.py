@@ -1,9 +1,11 @@
 """The one entrypoint: composes a config with Hydra, checks it, and only then imports torch."""
 
+import gc
 import os
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import cache
 
 import hydra
 from hydra.core.hydra_config import HydraConfig
@@ -55,12 +57,20 @@ def _do_job(composed: DictConfig) -> float | None:
     from unlearn.runner.run import run
     from unlearn.runner.table import print_run
 
+    _freeze_modules()
     outcome = run(config, [*_list_own_trees(), *overrides])
     print_run(outcome.record, outcome.directory)
     if outcome.done_before:
         say(f"{outcome.directory}: was done before; force=true does it again")
     value = None if config.objective is None else look_up(outcome.record, config.objective)
     return None if value is None else float(value)
+
+
+@cache
+def _freeze_modules() -> None:
+    """Exempt all that was imported from the search for garbage, which looks at it ever again."""
+    gc.freeze()
+    gc.enable()
 
 
 def _list_own_trees() -> list[str]:
@@ -76,6 +86,7 @@ def main() -> None:
     if {"--help", "-h"} & set(sys.argv[1:]):
         sys.stdout.write(help_text(CONF, sys.argv[1:]) + "\n")
         return
+    gc.disable()  # while modules are imported: what they hold is no garbage
     sys.argv[1:] = sorted(sys.argv[1:], key=_is_override)  # Hydra reads no option after an override
     os.environ.setdefault(_TRACEBACK, os.environ.get(_HYDRA_TRACEBACK, "0"))
     os.environ[_HYDRA_TRACEBACK] = "1"  # Hydra then raises instead of printing its own report

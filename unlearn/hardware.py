@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import ctypes
 import os
 from collections.abc import Callable
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, suppress
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
@@ -17,6 +18,9 @@ from unlearn.errors import ConfigError
 
 Network = TypeVar("Network", bound=nn.Module)
 
+# Parameters of glibc's mallopt: bytes of free memory to keep, and the size of a block that is never
+# kept (the largest that glibc accepts).
+_MALLOC = {-1: 2**30, -3: 2**25}
 ROWS = (
     256  # images of a forward pass without gradients, so that activations fit into a core's cache
 )
@@ -62,6 +66,7 @@ class Hardware:
         # Filling fresh memory costs time and helps debugging only.
         torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]
         torch.backends.cudnn.benchmark = not config.deterministic
+        _keep_freed_memory()
         name = config.device if config.device != "auto" else "cuda" if available else "cpu"
         return cls(
             device=torch.device(name),
@@ -129,6 +134,18 @@ class Hardware:
         return torch.autocast(
             self.device.type, dtype=self.autocast_dtype, enabled=self.autocast_dtype is not None
         )
+
+
+def _keep_freed_memory() -> None:
+    """Let the C library keep freed memory for the next step, where it is glibc.
+
+    By default it gives large blocks back to the system and asks for them again. The system then
+    fills each page with zeros, which takes longer than many a layer.
+    """
+    with suppress(OSError, AttributeError):
+        library = ctypes.CDLL(None)
+        for parameter, size in _MALLOC.items():
+            library.mallopt(parameter, size)
 
 
 def _mode(setting: bool | str) -> str | None:

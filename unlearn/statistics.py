@@ -6,7 +6,6 @@ from functools import cache
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.special import stdtrit
 
 _CONFIDENCE = 0.95
 _MIN_VALUES = 2  # for a standard deviation
@@ -67,6 +66,8 @@ def student_quantile(count: int) -> float:
     Args:
         count: Number of values, 2 or more; the degrees of freedom are one less.
     """
+    from scipy.special import stdtrit  # takes half a second, and most runs need it last
+
     return float(stdtrit(count - 1, (1 + _CONFIDENCE) / 2))
 
 

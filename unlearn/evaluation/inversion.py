@@ -11,11 +11,11 @@ import torch.nn.functional as F
 from pydantic import NonNegativeFloat, NonNegativeInt, PositiveFloat, PositiveInt
 from pydantic.dataclasses import dataclass
 from torch import Tensor, nn
-from torch.optim import Adam
 
 from unlearn.config.schema import CLOSED
 from unlearn.evaluation.audit import AuditedNetwork, AuditFigure, AuditFigures
 from unlearn.evaluation.base import FigureName
+from unlearn.optimizers import Adam
 from unlearn.protocol import Request
 from unlearn.synthesis.inversion import total_variation
 

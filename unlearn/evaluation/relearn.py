@@ -14,7 +14,6 @@ from pydantic import Field, PositiveFloat, PositiveInt, ValidationInfo, field_va
 from pydantic.dataclasses import dataclass
 from pydantic_core import PydanticCustomError
 from torch import Tensor, nn
-from torch.optim import Adam
 
 from unlearn.config.schema import CLOSED
 from unlearn.data.tensors import Split
@@ -23,6 +22,7 @@ from unlearn.evaluation.audit import AuditedNetwork, AuditFigure, AuditFigures
 from unlearn.evaluation.base import FigureName, Figures, MetricContext, Models
 from unlearn.hardware import Hardware
 from unlearn.models.copies import copy_network
+from unlearn.optimizers import Adam
 
 _ROWS = 128  # rows in one forward pass of `reaches_accuracy`
 _REPEAT_SEED = 7919  # difference of the seeds of two repeats

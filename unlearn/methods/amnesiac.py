@@ -15,9 +15,9 @@ from typing import ClassVar
 import torch
 from pydantic.dataclasses import dataclass
 from torch import nn
-from torch.optim import Adam
 
 from unlearn.config.schema import CLOSED
+from unlearn.optimizers import Adam
 from unlearn.protocol import Request
 from unlearn.synthesis.sources import Examples, WantedClasses
 from unlearn.training.labelled import EpochMethod

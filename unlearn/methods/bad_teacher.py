@@ -17,10 +17,10 @@ import torch
 from pydantic import PositiveFloat
 from pydantic.dataclasses import dataclass
 from torch import Tensor, nn
-from torch.optim import Adam
 
 from unlearn.config.schema import CLOSED
 from unlearn.models.outputs import compute_logits
+from unlearn.optimizers import Adam
 from unlearn.protocol import Request
 from unlearn.synthesis.sources import Examples, WantedClasses
 from unlearn.training.labelled import EpochMethod

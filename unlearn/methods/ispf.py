@@ -25,10 +25,11 @@ import torch.nn.functional as F
 from pydantic import NonNegativeFloat
 from pydantic.dataclasses import dataclass
 from torch import Tensor, nn
-from torch.optim import SGD, Optimizer
+from torch.optim import Optimizer
 
 from unlearn.config.schema import CLOSED
 from unlearn.data.tensors import Access, Split
+from unlearn.optimizers import SGD
 from unlearn.protocol import Request, Steps
 from unlearn.synthesis.inversion import BatchNormPrior
 from unlearn.training.adversarial import AdversarialSettings, AdversarialTrainer

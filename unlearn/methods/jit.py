@@ -22,9 +22,9 @@ import torch
 from pydantic import PositiveFloat, PositiveInt
 from pydantic.dataclasses import dataclass
 from torch import Tensor, nn
-from torch.optim import SGD
 
 from unlearn.config.schema import CLOSED
+from unlearn.optimizers import SGD
 from unlearn.protocol import Request
 from unlearn.synthesis.sources import Examples
 from unlearn.training.labelled import ForgetMethod

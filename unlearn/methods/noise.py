@@ -21,12 +21,12 @@ import torch.nn.functional as F
 from pydantic import NonNegativeFloat, NonNegativeInt, PositiveFloat, PositiveInt
 from pydantic.dataclasses import dataclass
 from torch import Tensor, nn
-from torch.optim import SGD
 
 from unlearn.config.schema import CLOSED, Share
 from unlearn.data.tensors import Access, Split
 from unlearn.errors import ConfigError
 from unlearn.models.outputs import compute_logits
+from unlearn.optimizers import SGD
 from unlearn.protocol import Request, State, Steps
 from unlearn.synthesis.noise import ClassNoises
 from unlearn.training.loops import distil, run_epochs

@@ -17,10 +17,10 @@ import torch
 from pydantic import NonNegativeFloat, NonNegativeInt, PositiveFloat, PositiveInt
 from pydantic.dataclasses import dataclass
 from torch import nn
-from torch.optim import Adam
 
 from unlearn.config.schema import CLOSED
 from unlearn.data.tensors import Split
+from unlearn.optimizers import Adam
 from unlearn.protocol import Request, Steps
 from unlearn.synthesis.noise import ClassNoises
 from unlearn.synthesis.sources import Examples, WantedClasses

@@ -14,6 +14,7 @@ from unlearn.errors import ConfigError, say
 from unlearn.hardware import Hardware
 from unlearn.models.copies import copy_network
 from unlearn.models.outputs import compute_logits
+from unlearn.optimizers import Adam
 
 _ROWS = 512  # test images whose answers are looked at
 _ABOVE_CHANCE = 10.0  # points that a trained teacher's accuracy is above chance, at the least
@@ -118,7 +119,7 @@ def _check_answers(dataset: DatasetConfig, teacher: nn.Module, hardware: Hardwar
     signs = []
     if entropy > _UNIFORM * math.log(dataset.num_classes):
         signs.append("it gives every class nearly the same probability, as if it were untrained")
-    optimizer = torch.optim.Adam([images], _LEARNING_RATE)
+    optimizer = Adam([images], _LEARNING_RATE)
     for _ in range(_STEPS):
         optimizer.zero_grad()
         probabilities = _answer(network, images, hardware)

@@ -12,11 +12,11 @@ from typing import Self
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
-from torch.optim import Adam
 from torch.optim.lr_scheduler import LambdaLR
 
 from unlearn.errors import RunError
 from unlearn.models.network import batch_norms
+from unlearn.optimizers import Adam
 from unlearn.protocol import Request, State
 
 

@@ -8,9 +8,9 @@ from typing import Any
 import torch
 import torch.nn.functional as F
 from torch import Tensor
-from torch.optim import Adam
 
 from unlearn.errors import RunError
+from unlearn.optimizers import Adam
 from unlearn.protocol import Request, Samples, State
 
 

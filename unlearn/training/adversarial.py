@@ -11,13 +11,14 @@ import torch
 from pydantic import Field, NonNegativeInt, PositiveFloat, PositiveInt
 from pydantic.dataclasses import dataclass
 from torch import Tensor, nn
-from torch.optim import Adam, Optimizer
+from torch.optim import Optimizer
 from torch.optim.lr_scheduler import CosineAnnealingLR, LRScheduler
 
 from unlearn.config.schema import CLOSED, Share
 from unlearn.errors import RunError
 from unlearn.filters.compose import pass_rates
 from unlearn.models.attention import AttentionTaps
+from unlearn.optimizers import Adam
 from unlearn.protocol import Request, Samples, State
 from unlearn.synthesis.generator import ImageGenerator
 from unlearn.training.losses import Target, row_divergence, target_probabilities, weighted_mean

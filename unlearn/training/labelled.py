@@ -10,10 +10,11 @@ import torch
 from pydantic import PositiveFloat, PositiveInt
 from pydantic.dataclasses import dataclass
 from torch import Tensor, nn
-from torch.optim import SGD, Optimizer
+from torch.optim import Optimizer
 
 from unlearn.config.schema import CLOSED
 from unlearn.data.tensors import Access, Split
+from unlearn.optimizers import SGD
 from unlearn.protocol import Request, State, Steps
 from unlearn.synthesis.sources import Examples, Source, WantedClasses
 from unlearn.training.loops import run_epochs

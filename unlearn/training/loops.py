@@ -7,12 +7,13 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.optim import Adam, Optimizer
+from torch.optim import Optimizer
 from torch.optim.lr_scheduler import CosineAnnealingLR
 
 from unlearn.data.batches import batch_sizes
 from unlearn.errors import RunError
 from unlearn.hardware import Hardware
+from unlearn.optimizers import Adam
 from unlearn.protocol import Request, State, Steps
 from unlearn.synthesis.sources import Examples
 from unlearn.training.losses import make_class_loss, row_divergence, weighted_mean

@@ -9,7 +9,7 @@ from typing import Any
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
-from torch.optim import SGD, AdamW, Optimizer
+from torch.optim import Optimizer
 from torch.optim.lr_scheduler import OneCycleLR
 
 from unlearn.config.schema import TrainingConfig
@@ -17,6 +17,7 @@ from unlearn.data.batches import batch_sizes
 from unlearn.data.tensors import Split
 from unlearn.errors import RunError
 from unlearn.hardware import Hardware
+from unlearn.optimizers import SGD, AdamW
 from unlearn.resume import Progress
 from unlearn.training.augmentation import augment
 from unlearn.training.muon import Muon
