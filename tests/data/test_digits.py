@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import torch
 from sklearn.datasets import load_digits
+from sklearn.model_selection import train_test_split
 
 from unlearn.data import digits
 
@@ -42,12 +43,19 @@ def test_shapes_and_dtypes() -> None:
 
 
 @pytest.mark.parametrize("fraction", [0.2, 0.3, 0.5])
-def test_test_split_has_its_share_of_every_class(fraction: float) -> None:
+def test_split_is_that_of_scikit_learn(fraction: float) -> None:
+    images, labels = load_digits(return_X_y=True)
+    expected = train_test_split(
+        *(np.rint(images * (255 / 16)).astype(np.uint8), labels),
+        test_size=fraction,
+        stratify=labels,
+        random_state=0,
+    )
     raw = digits.load(fraction)
-    total = np.bincount(load_digits().target, minlength=10)
-    held_out = np.bincount(raw.test_labels.numpy(), minlength=10)
-    assert len(raw.test_labels) == int(np.ceil(fraction * 1797))
-    assert np.abs(held_out - fraction * total).max() <= 1
+    found = (raw.train_images, raw.test_images, raw.train_labels, raw.test_labels)
+    for one, other in zip(found, expected, strict=True):
+        assert np.array_equal(one.flatten(1) if one.dim() == 4 else one, other)
+    assert raw.train_images.is_contiguous(memory_format=torch.channels_last)
 
 
 def test_split_is_the_same_whatever_the_global_seeds() -> None:

@@ -24,7 +24,8 @@ def load(test_fraction: float) -> RawImages:
     """
     file = distribution("scikit-learn").locate_file(_FILE)
     table = np.loadtxt(str(file), delimiter=",", dtype=np.uint8)
-    images = np.rint(table[:, :-1] * (255 / 16)).astype(np.uint8).reshape(-1, 1, 8, 8)
+    # `[:, None]` decides the strides, by which torch takes the images as channels-last.
+    images = np.rint(table[:, :-1] * (255 / 16)).astype(np.uint8).reshape(-1, 8, 8)[:, None]
     labels = table[:, -1].astype(np.int64)
     train, test = _split_by_class(labels, math.ceil(test_fraction * len(labels)))
     return RawImages(
