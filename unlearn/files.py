@@ -53,14 +53,6 @@ def replace_file(path: Path, write: Callable[[Path], object]) -> None:
     sync_folder(path.parent)
 
 
-def set_usual_mode(path: Path) -> None:
-    """Give a file the permissions that a new file beside it gets by the umask."""
-    probe = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    probe.touch()
-    path.chmod(stat.S_IMODE(probe.stat().st_mode))
-    probe.unlink()
-
-
 def sync_file(path: Path) -> None:
     """Wait until the content of a file is on the disk."""
     descriptor = os.open(path, os.O_RDONLY)

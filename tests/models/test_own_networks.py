@@ -191,21 +191,27 @@ class Takes(Net):
         attention: Any = None,
         widths: Any = None,
         norm: Any = None,
+        check: str = "none",
     ) -> None:
         super().__init__()
-        self.given = (name, batch_norm, attention, widths, norm)
+        self.given = (name, batch_norm, attention, widths, norm, check)
 
 
 @pytest.mark.parametrize(
     ("values", "given"),
     [
-        ({}, ("small", False, None, None, None)),
-        ({"name": "custom"}, ("small", False, None, None, None)),
-        ({"name": "large"}, ("large", False, None, None, None)),
-        ({"batch_norm": True}, ("small", True, None, None, None)),
-        ({"attention": ["conv"]}, ("small", False, ["conv"], None, None)),
-        ({"widths": [8, [1, 2]]}, ("small", False, None, [8, [1, 2]], None)),
-        ({"norm": {"kind": {"eps": 1}}}, ("small", False, None, None, {"kind": {"eps": 1}})),
+        ({}, ("small", False, None, None, None, "none")),
+        ({"name": "custom"}, ("small", False, None, None, None, "none")),
+        ({"name": "large"}, ("large", False, None, None, None, "none")),
+        ({"batch_norm": True}, ("small", True, None, None, None, "none")),
+        ({"attention": ["conv"]}, ("small", False, ["conv"], None, None, "none")),
+        ({"check": "warn"}, ("small", False, None, None, None, "none")),
+        ({"check": "off"}, ("small", False, None, None, None, "off")),
+        ({"widths": [8, [1, 2]]}, ("small", False, None, [8, [1, 2]], None, "none")),
+        (
+            {"norm": {"kind": {"eps": 1}}},
+            ("small", False, None, None, {"kind": {"eps": 1}}, "none"),
+        ),
     ],
 )
 def test_arguments_reach_the_network_as_plain_values(values: Any, given: Any) -> None:

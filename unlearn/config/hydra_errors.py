@@ -51,22 +51,36 @@ def explain_hydra_error(error: Exception, arguments: Sequence[str], conf: Path) 
 
 
 def _unreadable_word(error: Exception, arguments: Sequence[str]) -> str | None:
-    """Explain a value that needs quotes, as in `model.checkpoint=best(1).pt`."""
+    """Explain a value that needs quotes, as in `model.checkpoint=best(1).pt` or `forget=[猫]`."""
     if not isinstance(error, OverrideParseException):
         return None
     for word in arguments:
         key, sign, value = word.partition("=")
         if not sign or word != error.override:
             continue
-        quoted = value.replace("\\", "\\\\").replace("'", "\\'")
-        try:
-            OverridesParser.create().parse_override(f"{key}='{quoted}'")
-        except HydraException:
+        typed = f"{key}={_quote(value)}"
+        if not _is_readable(typed):
             return None
-        typed = f"{key}='{quoted}'"
         typed = shlex.quote(typed) if set(typed) & set('"$`!\\') else f'"{typed}"'
         return f"{word}: Hydra cannot read this value as it stands; quote it: {typed}"
     return None
+
+
+def _quote(value: str) -> str:
+    """Return a value in quotes; of a list, those members in quotes that need them."""
+    if value.startswith("[") and value.endswith("]"):
+        members = value[1:-1].split(",")
+        return f"[{','.join(m if _is_readable(f'key={m}') else _quote(m) for m in members)}]"
+    escaped = value.replace("\\", "\\\\").replace("'", "\\'")
+    return f"'{escaped}'"
+
+
+def _is_readable(word: str) -> bool:
+    try:
+        OverridesParser.create().parse_override(word)
+    except HydraException:
+        return False
+    return True
 
 
 def _no_choice(text: str, arguments: Sequence[str], conf: Path) -> str | None:

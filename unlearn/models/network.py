@@ -66,15 +66,17 @@ def builder(model: ModelConfig, dataset: DatasetConfig) -> Callable[[int], nn.Mo
 def network_arguments(model: ModelConfig) -> dict[str, Any]:
     """Return the keyword arguments of the network's class or function.
 
-    The keys `name`, `checkpoint`, `batch_norm` and `attention` describe the network to this
-    program. Each is passed on as well if it holds a value and the signature has an argument of that
-    name. A `name` that the user did not choose is not passed on: `custom`, or the class's own.
+    The keys `name`, `checkpoint`, `batch_norm`, `attention` and `check` describe the network to
+    this program. Each is passed on as well if it holds a value and the signature has an argument of
+    that name. What the user did not choose is not passed on: `check=warn`, and a `name` that is
+    `custom` or the class's own.
     """
     described = {
         "name": model.name,
         "checkpoint": model.checkpoint,
         "batch_norm": model.batch_norm,
         "attention": None if model.attention is None else list(model.attention),
+        "check": None if model.check == "warn" else model.check,
     }
     if model.name in ("custom", model.factory.rpartition(".")[2]):
         del described["name"]

@@ -15,7 +15,6 @@ from unlearn.evaluation.audit import AuditContext
 from unlearn.evaluation.base import MetricContext, Models, StudentMetric, name_figures
 from unlearn.evaluation.monitor import StudentMonitor
 from unlearn.evaluation.panel import run_audits
-from unlearn.files import set_usual_mode
 from unlearn.protocol import Request
 from unlearn.records.card import digest_file, make_card, write_card
 from unlearn.records.record import merge
@@ -34,9 +33,7 @@ def evaluate(
     """Save the student, then run every metric and audit; one that fails stops no other."""
     student, record = result.student, session.record
     format_ = networks.checkpoint_format
-    checkpoint = session.folder / f"student{format_.suffix}"
-    format_.save(student, checkpoint)
-    set_usual_mode(checkpoint)
+    format_.save(student, session.folder / f"student{format_.suffix}")
     record["figures"] = name_figures(session.parts.metrics, session.parts.audits)
     start = time.perf_counter()
     models = Models(networks.teacher, networks.retrained, student, networks.references)

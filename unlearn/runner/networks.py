@@ -203,7 +203,7 @@ def _determinants(
     config = session.config
     plain = config.plain()
     passed = network_arguments(config.model)  # a key that the network takes decides its weights
-    ignored = ["check", *(key for key in ("checkpoint", "attention") if key not in passed)]
+    ignored = [key for key in ("check", "checkpoint", "attention") if key not in passed]
     return {
         "data": data.fingerprint,
         "validation": config.dataset.validation,

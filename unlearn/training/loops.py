@@ -55,11 +55,8 @@ def distil(
         RunError: If the loss is not finite, or no row has any weight.
     """
     hardware = request.hardware
-    if epochs and not weights.any():
-        raise RunError(
-            f"filter: lets none of {len(weights)} samples through; raise filter.gate or "
-            "filter.entropy, or set null"
-        )
+    if epochs:
+        _require_rows(weights)
 
     def loss_of(images: Tensor, target: Tensor, weights: Tensor) -> Tensor:
         rows = row_divergence(target, hardware.run(student, images), temperature)
@@ -82,6 +79,14 @@ def distil(
                 f"method.learning_rate={learning_rate}: the student's loss is not finite; lower it"
             )
         yield epoch, loss.detach()
+
+
+def _require_rows(weights: Tensor) -> None:
+    if not weights.any():
+        raise RunError(
+            f"filter: lets none of {len(weights)} samples through; raise filter.gate or "
+            "filter.entropy, or set null"
+        )
 
 
 def shuffle(
