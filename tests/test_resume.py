@@ -171,6 +171,23 @@ def test_a_file_of_another_version_or_cut_short_is_not_taken_up(tmp_path: Path) 
     assert ResumeFile(tmp_path / "none.pt", 0.0, ours).load() is None
 
 
+def test_a_flipped_bit_is_noticed_wherever_it_matters(tmp_path: Path) -> None:
+    path = tmp_path / "resume.pt"
+    weights = {"weights": torch.arange(7.0), "step": 3}
+    ResumeFile(path, 0.0, {}).keep(Progress(taken={"loop": weights}), spent=2.5)
+    whole, noticed = path.read_bytes(), 0
+    for place in range(len(whole)):
+        path.write_bytes(whole[:place] + bytes([whole[place] ^ 4]) + whole[place + 1 :])
+        kept = ResumeFile(path, 0.0, {}).load()
+        if kept is None:
+            noticed += 1
+        else:  # padding, a date: what the file holds is the same
+            loop = kept["stages"]["loop"]
+            assert torch.equal(loop["weights"], weights["weights"]), place
+            assert (loop["step"], kept["spent"]) == (3, 2.5)
+    assert noticed > 500
+
+
 def test_a_null_interval_writes_no_checkpoint(tmp_path: Path) -> None:
     progress = Progress(taken={"loop": {}})
     ResumeFile(tmp_path / "resume.pt", None, {}).keep(progress)

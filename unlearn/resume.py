@@ -2,6 +2,7 @@
 
 import copy
 import time
+import zipfile
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -175,10 +176,14 @@ class ResumeFile:
         if not self.path.exists():
             return None
         try:
+            with zipfile.ZipFile(self.path) as archive:  # torch does not check the sums itself
+                if part := archive.testzip():
+                    raise ValueError(f"{part} has another CRC-32 than was written")
             kept = torch.load(self.path, weights_only=True)
             versions, stages = kept["versions"], kept["stages"]
-        except Exception:  # whatever the bytes of a damaged file happen to mean
-            report_damage(self.path, "cannot be read", "what it kept is done again")
+        except Exception as error:  # whatever the bytes of a damaged file happen to mean
+            reason = f"cannot be read: {str(error).partition(chr(10))[0] or type(error).__name__}"
+            report_damage(self.path, reason, "what it kept is done again")
             return None
         return dict(kept) if versions == self.versions and isinstance(stages, dict) else None
 

@@ -174,6 +174,9 @@ def test_a_run_whose_record_is_damaged_is_done_again(tmp_path: Path, content: st
         ("history.parquet", b"\0" * 4096),
         ("history.parquet", b"PAR1 and then the power went"),
         ("student.safetensors", b""),
+        ("student.pt", b""),
+        ("student/model.safetensors", b"\0" * 4096),
+        ("student/config.json", b""),
     ],
 )
 def test_a_complete_run_with_a_damaged_file_is_done_again(
@@ -181,9 +184,25 @@ def test_a_complete_run_with_a_damaged_file_is_done_again(
 ) -> None:
     config = configured(f"run_dir={tmp_path}/run")
     record = attempt(config, "complete")
-    assert find_finished(config, tmp_path / "run", record["config_hash"]) is not None
+    (tmp_path / "run" / "student").mkdir()  # of a teacher in a Hugging Face folder
+    (tmp_path / "run" / name).write_bytes(b"{}")
+    done = name == "history.parquet" or find_finished(
+        config, tmp_path / "run", record["config_hash"]
+    )
+    assert done
     (tmp_path / "run" / name).write_bytes(content)
     assert find_finished(config, tmp_path / "run", record["config_hash"]) is None
+
+
+@pytest.mark.parametrize("name", ["student.safetensors", "student.pt", "student/config.json"])
+def test_a_folder_with_a_student_is_a_run_although_its_record_is_torn(
+    tmp_path: Path, name: str
+) -> None:
+    student = tmp_path / "run" / name
+    student.parent.mkdir(parents=True)
+    student.write_text("{}")
+    (tmp_path / "run" / RECORD).write_text("{")
+    assert find_finished(configured(f"run_dir={tmp_path}/run"), tmp_path / "run", "0123") is None
 
 
 @pytest.mark.parametrize("names", [["thesis.txt"], ["record.json", "thesis.txt"]])

@@ -96,10 +96,12 @@ def test_training_told_before_a_kill_is_told_again(tmp_path: Path) -> None:
     for role in ("teacher", "retrained", "judge-1"):
         second.keep_told(role)
     assert second.history.plain() == first.history.plain()[:4]
-    (tmp_path / TOLD).write_text("[{")
-    third = open_session(tmp_path)
-    third.keep_told("teacher")
-    assert third.history.plain() == []
+    whole = (tmp_path / TOLD).read_text()
+    for damaged in ("[{", whole.replace("0.25", "0.35")):
+        (tmp_path / TOLD).write_text(damaged)
+        third = open_session(tmp_path)
+        third.keep_told("teacher")
+        assert third.history.plain() == []
 
 
 def test_a_method_whose_code_has_changed_begins_anew(

@@ -71,7 +71,7 @@ def is_run(directory: Path) -> bool:
     if RECORD not in names:
         return not names
     beside = seen - {RECORD}
-    return not beside or any(n in _WRITTEN or n.startswith("student.") for n in beside)
+    return not beside or any(n in _WRITTEN or n.partition(".")[0] == "student" for n in beside)
 
 
 def check_names(config: RunConfig, directory: Path, *, settled: bool = False) -> None:
@@ -130,7 +130,8 @@ def is_finished(folder: Path, record: Mapping[str, Any], identity: str) -> bool:
     """
     if record["status"] != "complete" or record["config_hash"] != identity:
         return False
-    for file in (folder / "config.yaml", folder / "history.parquet", *folder.glob("student.*")):
+    students = [*folder.glob("student.*"), *folder.glob("student/*")]
+    for file in (folder / "config.yaml", folder / "history.parquet", *students):
         reason = _find_damage(file)
         if reason is not None:
             report_damage(file, reason, "the run counts as not done")

@@ -18,6 +18,9 @@ _FIGURES = (
     *("accuracy", "relearn", "probe", "membership", "divergence"),
     *("onset", "proxy", "selection", "seconds", "audits_inside"),
 )
+# Groups of the record that metrics fill, and those that the runner fills later.
+_METRICS = {*_FIGURES} - {"seconds", "audits_inside"}
+_LATER = {"published"}
 _WITHOUT_DATA = {"proxy", "seconds"}
 STATUSES = ("unfinished", "failed", "complete")
 _NETWORKS = ("original", "retrained", "unlearned")
@@ -108,6 +111,23 @@ def write_json(path: Path, values: Any) -> None:
     """Write JSON so that a reader finds the old file or the whole new one."""
     text = json.dumps(values, indent=2) + "\n"
     replace_file(path, lambda temporary: temporary.write_text(text))
+
+
+def check_metric_names(config: RunConfig) -> None:
+    """Check that no metric has the name of a part of the record that is not a metric's.
+
+    Its figures would be laid over that part.
+
+    Raises:
+        ConfigError: If one has.
+    """
+    reserved = (new_record(config, "").keys() | _LATER) - _METRICS
+    for name in config.evaluation.metrics:
+        if name in reserved:
+            allowed = (
+                f"is a key of the record; allowed is any name but {', '.join(sorted(reserved))}"
+            )
+            raise ConfigError("evaluation.metrics", name, allowed)
 
 
 def check_objective(config: RunConfig, *, searched: bool = False) -> None:

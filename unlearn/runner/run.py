@@ -12,7 +12,7 @@ from unlearn.evaluation.monitor import StudentMonitor
 from unlearn.records.existing import find_finished
 from unlearn.records.folder import fill_directory, lock_run
 from unlearn.records.places import locate_run
-from unlearn.records.record import check_objective
+from unlearn.records.record import check_metric_names, check_objective
 from unlearn.records.template import new_record
 from unlearn.runner.build import build
 from unlearn.runner.evaluate import evaluate, write_evidence
@@ -47,6 +47,7 @@ def run(config: RunConfig, command: Sequence[str] | None = None) -> Outcome:
         UnlearnError: With one line on what went wrong. A run that had begun leaves a record with
             status `failed`.
     """
+    check_metric_names(config)
     check_objective(config)
     identity, directory = locate_run(config)
     done = find_finished(config, directory, identity)

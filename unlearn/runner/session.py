@@ -12,7 +12,7 @@ from typing import Any
 
 from omegaconf import OmegaConf
 
-from unlearn.config.schema import RunConfig
+from unlearn.config.schema import RunConfig, digest
 from unlearn.errors import explain_full_disk
 from unlearn.evaluation.cache import hash_module
 from unlearn.files import report_damage, sync_tree
@@ -62,13 +62,17 @@ class Session:
         """
         file = self.folder / TOLD
         if role in self.history.stages():
-            write_json(file, self.history.plain())
+            steps = self.history.plain()
+            write_json(file, {"steps": steps, "digest": digest(steps)})
             return
         try:
-            kept = [Step(**step) for step in json.loads(file.read_text())]
+            told = json.loads(file.read_text())
+            if digest(told["steps"]) != told["digest"]:
+                raise ValueError("not what was written")
+            kept = [Step(**step) for step in told["steps"]]
         except FileNotFoundError:
             return
-        except (OSError, ValueError, TypeError) as error:
+        except (OSError, ValueError, TypeError, KeyError) as error:
             report_damage(file, str(error), "the history lacks what it kept")
             return
         for step in kept:

@@ -217,7 +217,9 @@ class WeightsAndBiases:
             if shown:
                 run.log(shown, step=self._next + 1)
         if self.artifact:
-            for checkpoint in directory.glob("student.*"):
+            # Of a Hugging Face folder, which has the same weights, the network can be loaded.
+            found = [directory / "student", *directory.glob("student.*")]
+            for checkpoint in [path for path in found if path.exists()][:1]:
                 run.log_artifact(str(checkpoint), name="student", type="model")
 
     def _close(self, run: Any, exit_code: int) -> None:
