@@ -10,6 +10,7 @@ import pytest
 import wandb
 
 from tests.helpers.config import resolve
+from tests.helpers.wandb_reader import read_back
 from tests.helpers.wandb_server import KEY, Server, closed, serving, silent
 from unlearn.tracking.base import Step
 from unlearn.tracking.weights_and_biases import WeightsAndBiases
@@ -112,3 +113,32 @@ def test_a_folder_that_is_not_there_is_named(tmp_path: Path) -> None:
         done = sync(tmp_path / "nowhere", url)
     assert done.returncode == 2
     assert done.stderr == f"unlearn-sync: FOLDER={tmp_path / 'nowhere'}: no such folder\n"
+
+
+@pytest.mark.parametrize(
+    ("files", "sent"),
+    [
+        (["student.safetensors"], ["student.safetensors"]),
+        (["student.pt"], ["student.pt"]),
+        (
+            ["student.safetensors", "student/config.json", "student/model.safetensors"],
+            ["config.json", "model.safetensors"],
+        ),
+    ],
+)
+def test_the_artifact_is_the_student_in_the_form_of_the_checkpoint(
+    tmp_path: Path, files: list[str], sent: list[str]
+) -> None:
+    for name in files:
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_text("{}")
+    config = resolve()
+    arguments: dict[str, Any] = {"entity": None, "group": None, "tags": [], "images": False}
+    arguments |= {"artifact": True, "init_timeout": 20, "finish_timeout": 20}
+    listener = WeightsAndBiases("offline", "unlearn", **arguments)
+    listener.start(config, tmp_path, "0123")
+    listener.finish({"status": "complete", "access": "none", "oracle": False}, tmp_path)
+    wandb.teardown()
+    artifacts = [r["artifact"] for r in read_back(tmp_path) if "artifact" in r]
+    (manifest,) = [a["manifest"] for a in artifacts if a["name"] == "student"]
+    assert sorted(entry["path"] for entry in manifest["contents"]) == sent

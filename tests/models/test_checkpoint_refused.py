@@ -112,6 +112,18 @@ MISFITS: dict[str, tuple[Change, str]] = {
         lambda s: {**s, "4.bias": torch.full((4,), 1e300, dtype=torch.float64)},
         "4.bias holds 1e+300, which torch.float32 cannot hold",
     ),
+    "complex": (
+        lambda s: {**s, "4.weight": s["4.weight"].to(torch.complex64)},
+        "4.weight is torch.complex64, must be floating point as torch.float32",
+    ),
+    "nan in eight bits": (
+        lambda s: {**s, "4.bias": torch.full((4,), float("nan")).to(torch.float8_e4m3fn)},
+        "4.bias holds NaN or infinite values",
+    ),
+    "negative variance": (
+        lambda s: {**s, "1.running_var": -s["1.running_var"]},
+        "1.running_var holds negative variances",
+    ),
     "a counter that is no count": (
         lambda s: {**s, "1.num_batches_tracked": torch.tensor(0.5)},
         "1.num_batches_tracked is torch.float32, must be integer as torch.int64",
@@ -272,3 +284,21 @@ def test_the_malicious_pickle_would_have_run(tmp_path: Path) -> None:
 def test_whole_pickled_network_is_refused(tmp_path: Path) -> None:
     torch.save(network(1), tmp_path / "in.pt")
     assert "save a plain state dict instead" in refusal(tmp_path / "in.pt")
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.float8_e4m3fn])
+def test_weights_that_outgrew_the_type_of_the_file_are_kept(
+    dtype: torch.dtype, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    weights = {k: v.to(dtype) if v.is_floating_point() else v for k, v in state(network(1)).items()}
+    torch.save(weights, tmp_path / "in.pt")
+    net = network(0)
+    layout = load_into(net, str(tmp_path / "in.pt"))
+    net.get_parameter("4.bias").data.fill_(1e6)
+    layout.save(net, tmp_path / "out.pt")
+    found = torch.load(tmp_path / "out.pt")
+    assert found["4.bias"].tolist() == [1e6] * 4
+    assert {name: value.dtype for name, value in found.items() if name != "4.bias"} == {
+        name: value.dtype for name, value in weights.items() if name != "4.bias"
+    }
+    assert "4.bias is written as torch.float32" in capsys.readouterr().err

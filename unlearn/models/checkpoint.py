@@ -15,9 +15,15 @@ import safetensors.torch
 import torch
 from torch import Tensor, nn
 
-from unlearn.errors import ConfigError
+from unlearn.errors import ConfigError, say
 from unlearn.models.checkpoint_file import KEY, CheckpointFile, read_file
-from unlearn.models.checkpoint_fit import Reading, choose_reading, describe_kind, find_readings
+from unlearn.models.checkpoint_fit import (
+    Reading,
+    choose_reading,
+    describe_kind,
+    find_readings,
+    fits_type,
+)
 
 
 @dataclass(frozen=True)
@@ -74,8 +80,12 @@ class CheckpointFormat:
         for given, name in names.items():
             value = found[name]
             if isinstance(value, Tensor):
-                value = value.detach().cpu().to(self.dtypes.get(given, value.dtype))
-                value = value.contiguous().clone()
+                value = value.detach().cpu()
+                dtype = self.dtypes.get(given, value.dtype)
+                if not fits_type(value, dtype):
+                    say(f"{given} is written as {value.dtype}: {dtype} cannot hold its values")
+                    dtype = value.dtype
+                value = value.to(dtype).contiguous().clone()
             state[given] = value
         return state
 

@@ -205,6 +205,14 @@ def _kind(tensor: Tensor) -> str:
     return "bool" if tensor.dtype is torch.bool else "integer"
 
 
+def fits_type(values: Tensor, dtype: torch.dtype) -> bool:
+    """Return whether another type can hold all numbers; infinite ones and NaN are left out."""
+    if dtype.is_floating_point:
+        wide = values.double()
+        return bool((wide.abs() <= torch.finfo(dtype).max)[wide.isfinite()].all())
+    return bool((values.to(dtype).to(values.dtype) == values).all())
+
+
 def _find_bad_value(reading: Reading, expected: Mapping[str, Any]) -> str | None:
     """Return what is wrong with the first tensor whose values cannot be a weight's, if any is."""
     for given, name in reading.names.items():
@@ -213,13 +221,19 @@ def _find_bad_value(reading: Reading, expected: Mapping[str, Any]) -> str | None
             continue
         if _kind(value) != _kind(wanted):
             return f"{given} is {value.dtype}, must be {_kind(wanted)} as {wanted.dtype}"
-        if not wanted.is_floating_point() or value.shape != wanted.shape:
+        if value.shape != wanted.shape:
             continue
-        if not (value.isfinite() | (value == wanted.to(value.device))).all():
-            return f"{given} holds NaN or infinite values"
-        if not (value.to(wanted.dtype).isfinite() | value.isinf()).all():
-            largest = value.abs().max().item()
-            return f"{given} holds {largest:.3g}, which {wanted.dtype} cannot hold"
+        wide = value.float() if value.element_size() == 1 else value  # float8 cannot be compared
+        if wanted.is_floating_point():
+            usual = wide.isfinite() | (wide == wanted.to(value.device))
+            if not usual.all():
+                return f"{given} holds NaN or infinite values"
+        if name.rpartition(".")[2] == "running_var" and (wide < 0).any():
+            return f"{given} holds negative variances"
+        if not fits_type(value, wanted.dtype):
+            return (
+                f"{given} holds {wide.double().abs().max():.3g}, which {wanted.dtype} cannot hold"
+            )
     return None
 
 

@@ -103,6 +103,9 @@ def load_weights(network: nn.Module, path: str) -> CheckpointFormat:
         if names:
             detail = f"does not fit {type(network).__name__}: {word} {', '.join(names[:3])}"
             raise ConfigError("model.checkpoint", path, detail)
+    for name, value in given.state_dict().items():
+        if value.is_floating_point() and not value.isfinite().all():
+            raise ConfigError("model.checkpoint", path, f"{name} holds NaN or infinite values")
     network.load_state_dict(given.state_dict())
     dtype = _read_config(transformers, path).dtype
     folder = Path(place)
