@@ -1,7 +1,9 @@
 """MNIST and Fashion-MNIST from real idx files: flat and gzipped, or as torchvision lays them."""
 
 import gzip
+import os
 import struct
+import tracemalloc
 from collections.abc import Callable
 from pathlib import Path
 
@@ -164,3 +166,23 @@ def test_download_passes_over_a_damaged_flat_folder(tmp_path: Path) -> None:
     (write_flat(tmp_path) / "train-labels-idx1-ubyte.gz").write_bytes(b"")
     refusal(load_mnist, "mnist", tmp_path)
     assert_is_what_was_written(load_mnist(str(tmp_path), True))
+
+
+@pytest.mark.parametrize("name", list(ARRAYS))
+def test_a_file_that_unpacks_without_end_is_refused(name: str, tmp_path: Path) -> None:
+    """100 MB of zeros in 100 kB, behind a header that says seven bytes, or a terabyte."""
+    folder, largest = write_flat(tmp_path / "flat"), 64 * 2**20
+    for shape in ((7,), (2**20, 2**10, 2**10)):
+        head = bytes([0, 0, 8, len(shape)]) + struct.pack(f">{len(shape)}I", *shape)
+        (folder / f"{name}.gz").write_bytes(gzip.compress(head + bytes(100 * 2**20)))
+        tracemalloc.start()
+        assert f"{name}.gz" in refusal(load_mnist, "mnist", folder)
+        assert tracemalloc.get_traced_memory()[1] < largest
+        tracemalloc.stop()
+
+
+def test_a_pipe_is_not_waited_for(tmp_path: Path) -> None:
+    folder = write_flat(tmp_path / "flat")
+    (folder / "t10k-labels-idx1-ubyte.gz").unlink()
+    os.mkfifo(folder / "t10k-labels-idx1-ubyte.gz")
+    assert "no regular file" in refusal(load_mnist, "mnist", folder)

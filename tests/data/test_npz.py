@@ -1,5 +1,8 @@
 """Data sets in one .npz file, as MedMNIST writes them."""
 
+import io
+import os
+import zipfile
 from pathlib import Path
 from typing import Any
 
@@ -127,3 +130,48 @@ def test_a_missing_file_is_refused(tmp_path: Path) -> None:
     for path in (tmp_path, tmp_path / "nowhere.npz"):
         with pytest.raises(ConfigError):
             npz.load(str(path))
+
+
+def npy(shape: tuple[int, ...], kind: str, content: bytes = b"") -> bytes:
+    """An array's file whose header says a shape and a type."""
+    out = io.BytesIO()
+    header = {"descr": kind, "fortran_order": False, "shape": shape}
+    np.lib.format.write_array_header_1_0(out, header)
+    return out.getvalue() + content
+
+
+@pytest.mark.parametrize(
+    ("name", "content"),
+    [
+        ("train_images", npy((10**12, 28, 28), "|u1")),
+        ("train_labels", npy((10**12,), "<i8")),
+        ("train_labels", npy((5, 1), "<i8", b"x" * 8)),
+        ("val_labels", npy((), "<i8", b"x" * 8)),
+        ("test_labels", npy((4,), "|O", b"x" * 8)),
+    ],
+)
+def test_sizes_are_checked_before_anything_is_unpacked(
+    name: str, content: bytes, tmp_path: Path
+) -> None:
+    file = tmp_path / "some.npz"
+    with zipfile.ZipFile(file, "w") as archive:
+        for other, values in PLAIN.items():
+            if other != name:
+                with archive.open(f"{other}.npy", "w") as member:
+                    np.save(member, values)
+        archive.writestr(f"{name}.npy", content)
+    with pytest.raises(ConfigError, match=f"{name} is of shape"):
+        npz.load(str(file))
+
+
+def test_images_that_unpack_to_more_than_the_memory_are_refused(tmp_path: Path) -> None:
+    file = write(tmp_path / "some.npz", PLAIN, packed=True)
+    with pytest.raises(ConfigError, match=r"its images take 0\.0 GB of at most"):
+        npz.load(str(file), memory=12 * 72 - 1)
+    assert len(npz.load(str(file), memory=12 * 72).train_images) == 5
+
+
+def test_a_pipe_is_not_waited_for(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "some.npz")
+    with pytest.raises(ConfigError, match="no regular file"):
+        npz.load(str(tmp_path / "some.npz"))

@@ -2,6 +2,7 @@
 
 import gzip
 import pickle
+import zipfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -302,3 +303,14 @@ def test_weights_that_outgrew_the_type_of_the_file_are_kept(
         name: value.dtype for name, value in weights.items() if name != "4.bias"
     }
     assert "4.bias is written as torch.float32" in capsys.readouterr().err
+
+
+def test_a_file_that_unpacks_to_much_more_is_refused(tmp_path: Path) -> None:
+    torch.save({**state(network(1)), "more": torch.zeros(2**20)}, tmp_path / "whole.pt")
+    with (
+        zipfile.ZipFile(tmp_path / "whole.pt") as whole,
+        zipfile.ZipFile(tmp_path / "in.pt", "w", zipfile.ZIP_DEFLATED) as packed,
+    ):
+        for name in whole.namelist():
+            packed.writestr(name, whole.read(name))
+    assert "bytes that unpack to" in refusal(tmp_path / "in.pt")

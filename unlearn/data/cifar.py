@@ -5,6 +5,8 @@ from torchvision import datasets
 from unlearn.data import npz
 from unlearn.data.source import RawImages, from_torchvision
 
+_MOST_BYTES = 2e9  # of the images in an .npz file; CIFAR's have 184 million
+
 
 def load_cifar10(root: str, download: bool) -> RawImages:
     """Load CIFAR-10.
@@ -26,7 +28,7 @@ def load_cifar100(root: str, download: bool) -> RawImages:
 
 def _load(kind: type[datasets.CIFAR10], name: str, root: str, download: bool) -> RawImages:
     if root.endswith(".npz"):
-        return npz.load(root)
+        return npz.load(root, memory=_MOST_BYTES)
     return from_torchvision(
         lambda train: kind(root, train=train, download=download), name, root, download
     )

@@ -1,6 +1,7 @@
 """MNIST and Fashion-MNIST from idx files: in torchvision's folders, or side by side in one."""
 
 import gzip
+import math
 import struct
 import zlib
 from pathlib import Path
@@ -10,8 +11,9 @@ import torch
 from torch import Tensor
 from torchvision import datasets
 
-from unlearn.data.source import RawImages, from_torchvision, missing
+from unlearn.data.source import RawImages, from_torchvision, missing, require_regular
 
+_MOST_BYTES = 2**30  # of an unpacked file; the largest that is published has 47 million
 _IDX_FILES = {
     "train": ("train-images-idx3-ubyte.gz", "train-labels-idx1-ubyte.gz"),
     "test": ("t10k-images-idx3-ubyte.gz", "t10k-labels-idx1-ubyte.gz"),
@@ -60,13 +62,17 @@ def _from_idx_folder(folder: Path) -> RawImages:
 
 def _read_idx(path: Path) -> Tensor:
     """Read one gzipped idx file of unsigned bytes (format: yann.lecun.com/exdb/mnist)."""
+    require_regular(path)
     with gzip.open(path) as file:
-        content = file.read()
-    zeros, kind, dimensions = struct.unpack_from(">HBB", content)
-    if zeros != 0 or kind != 8 or dimensions == 0:
-        raise ValueError(f"{path.name} is not an idx file of unsigned bytes")
-    shape = struct.unpack_from(f">{dimensions}I", content, 4)
-    values = np.frombuffer(content, np.uint8, offset=4 + 4 * dimensions)
-    if values.size != int(np.prod(shape)):
-        raise ValueError(f"{path.name} holds {values.size} bytes, its header says {shape}")
-    return torch.from_numpy(values.reshape(shape).copy())
+        zeros, kind, dimensions = struct.unpack(">HBB", file.read(4))
+        if zeros != 0 or kind != 8 or not 0 < dimensions < 4:
+            raise ValueError(f"{path.name} is not an idx file of unsigned bytes")
+        shape = struct.unpack(f">{dimensions}I", file.read(4 * dimensions))
+        size = math.prod(shape)
+        if size > _MOST_BYTES:
+            raise ValueError(f"{path.name} says {shape}, more than {_MOST_BYTES} bytes")
+        content = file.read(size + 1)  # at the end of the file gzip compares its sum
+    if len(content) != size:
+        held = f"more than {size}" if len(content) > size else str(len(content))
+        raise ValueError(f"{path.name} holds {held} bytes, its header says {shape}")
+    return torch.from_numpy(np.frombuffer(content, np.uint8).reshape(shape).copy())

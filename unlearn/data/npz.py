@@ -6,6 +6,7 @@ integers of shape (N,) or (N, 1).
 """
 
 import hashlib
+import math
 import os
 import zipfile
 import zlib
@@ -19,7 +20,7 @@ import torch
 from torch import Tensor
 
 from unlearn.data.decoded import Part, load_decoded
-from unlearn.data.source import RawImages
+from unlearn.data.source import RawImages, require_regular
 from unlearn.errors import ConfigError, first_line
 
 _SPLITS = {"train": "train", "test": "test", "validation": "val"}  # our name, and the file's
@@ -41,8 +42,12 @@ def load(root: str, cache: Path | None = None, memory: float = float("inf")) -> 
     """
     file = Path(root).expanduser()
     try:
+        require_regular(file)
         parts, shape = _list_parts(file)
-        large = sum(len(part.labels) for part in parts.values()) * int(np.prod(shape)) > memory
+        size = sum(len(part.labels) for part in parts.values()) * int(np.prod(shape))
+        large = size > memory
+        if large and cache is None:
+            raise ValueError(f"its images take {size / 1e9:.1f} GB of at most {memory / 1e9:.1f}")
         about = file.stat()
         key = repr((os.path.realpath(file), about.st_size, about.st_mtime_ns))
         name = hashlib.sha256(key.encode("utf-8", "backslashreplace")).hexdigest()[:16]
@@ -62,9 +67,7 @@ def _list_parts(file: Path) -> tuple[dict[str, Part], tuple[int, int, int]]:
         if f"{split}_images" not in names:
             continue
         count, *size = shape = _read_shape(file, split)
-        labels = _read_labels(file, split)
-        if len(labels) != count:
-            raise ValueError(f"it holds {count} {split}_images and {len(labels)} {split}_labels")
+        labels = _read_labels(file, split, count)
         parts[ours] = Part(labels, partial(_unpack, file, split, shape))
         sizes.add((size[0], size[1], size[2]))
     if len(sizes) > 1:
@@ -83,8 +86,7 @@ def _require(names: set[str]) -> None:
 
 def _read_shape(file: Path, split: str) -> tuple[int, int, int, int]:
     """Return the shape (N, C, H, W) that a split's images will have."""
-    with zipfile.ZipFile(file) as archive, archive.open(f"{split}_images.npy") as member:
-        shape, _, kind = _read_header(member)
+    shape, kind = _read_kind(file, f"{split}_images")
     if 0 in shape:
         raise ValueError(f"{split}_images is of shape {shape}: it is empty")
     if kind != np.uint8:
@@ -97,15 +99,27 @@ def _read_shape(file: Path, split: str) -> tuple[int, int, int, int]:
     raise ValueError(f"{split}_images is of shape {shape}; {allowed}")
 
 
-def _read_labels(file: Path, split: str) -> Tensor:
-    with np.load(file, allow_pickle=False) as arrays:
-        labels = arrays[f"{split}_labels"]
-    if labels.ndim == 2 and labels.shape[1] == 1:
-        labels = labels[:, 0]
-    if labels.ndim != 1 or labels.dtype.kind not in "iu":
-        found = f"{split}_labels is of shape {labels.shape} and type {labels.dtype}"
+def _read_labels(file: Path, split: str, count: int) -> Tensor:
+    """Return a split's labels (N,), which are read once there are as many as images."""
+    shape, kind = _read_kind(file, f"{split}_labels")
+    if shape[1:] not in ((), (1,)) or shape == () or kind.kind not in "iu":
+        found = f"{split}_labels is of shape {shape} and type {kind}"
         raise ValueError(f"{found}; allowed are integers of shape (N,) or (N, 1)")
-    return torch.from_numpy(labels.astype(np.int64))
+    if shape[0] != count:
+        raise ValueError(f"it holds {count} {split}_images and {shape[0]} {split}_labels")
+    with np.load(file, allow_pickle=False) as arrays:
+        return torch.from_numpy(arrays[f"{split}_labels"].reshape(-1).astype(np.int64))
+
+
+def _read_kind(file: Path, name: str) -> tuple[tuple[int, ...], np.dtype[np.generic]]:
+    """Return shape and type of an array; the size that they give must be that in the archive."""
+    with zipfile.ZipFile(file) as archive, archive.open(f"{name}.npy") as member:
+        shape, _, kind = _read_header(member)
+        expected = member.tell() + math.prod(shape) * kind.itemsize
+        size = archive.getinfo(f"{name}.npy").file_size
+    if size != expected and kind.kind != "O":
+        raise ValueError(f"{name} is of shape {shape}: {expected} bytes, of which it has {size}")
+    return shape, kind
 
 
 def _unpack(file: Path, split: str, shape: tuple[int, int, int, int]) -> Iterator[np.ndarray]:

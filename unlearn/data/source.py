@@ -115,6 +115,12 @@ def missing(name: str, root: str, download: bool, error: Exception) -> ConfigErr
     )
 
 
+def require_regular(path: Path) -> None:
+    """Raise `ValueError` for a pipe or a device, which may never end."""
+    if path.exists() and not path.is_file():
+        raise ValueError(f"{path.name} is no regular file")
+
+
 def _as_tensors(split: Any) -> tuple[Tensor, Tensor]:
     images = torch.as_tensor(split.data)
     if images.ndim == 3:

@@ -18,6 +18,7 @@ from safetensors import SafetensorError, safe_open
 from unlearn.errors import ConfigError, first_line
 
 KEY = "model.checkpoint"
+_MOST_UNPACKED = 20  # times the size of a file
 
 
 @dataclass(frozen=True)
@@ -59,6 +60,7 @@ def read_file(path: str) -> CheckpointFile:
     try:
         if file.suffix == ".safetensors":
             return _read_safetensors(file)
+        _check_size(file)
         with warnings.catch_warnings(), torch.serialization.safe_globals(_safe_globals()):
             warnings.simplefilter("ignore")  # of the pickle protocol: what is unsafe is refused
             values = torch.load(file, map_location="cpu", weights_only=True)
@@ -76,6 +78,15 @@ def read_file(path: str) -> CheckpointFile:
         found = f"it holds an object of type {type(values).__name__}"
         raise ConfigError(KEY, path, f"must hold a state dict: names mapped to tensors; {found}")
     return CheckpointFile(values, file.suffix or ".pt", zipped=zipfile.is_zipfile(file))
+
+
+def _check_size(file: Path) -> None:
+    """Raise `ValueError` for an archive that unpacks to much more; torch packs nothing."""
+    if zipfile.is_zipfile(file):
+        with zipfile.ZipFile(file) as archive:
+            size = sum(part.file_size for part in archive.infolist())
+        if size > _MOST_UNPACKED * file.stat().st_size:
+            raise ValueError(f"{file.stat().st_size} bytes that unpack to {size}")
 
 
 def _read_folder(folder: Path, path: str) -> CheckpointFile:

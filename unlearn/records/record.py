@@ -62,6 +62,8 @@ def read_record(directory: Path) -> dict[str, Any] | None:
     """
     file = directory / RECORD
     try:
+        if file.exists() and not file.is_file():
+            raise ValueError("no regular file")
         record = json.loads(file.read_text())
     except (FileNotFoundError, NotADirectoryError, PermissionError):
         return None
