@@ -153,7 +153,8 @@ def test_a_run_that_gets_its_name_while_it_is_looked_for_is_found(
 
     def rename_after(*words: Any, **named: Any) -> Any:
         yield from walk(*words, **named)
-        hidden.rename(tmp_path / ("seed-1" if status == "complete" else "seed-1.failed"))
+        if hidden.exists():
+            hidden.rename(tmp_path / ("seed-1" if status == "complete" else "seed-1.failed"))
 
     monkeypatch.setattr(reading.os, "walk", rename_after)
     assert sum(count(tmp_path).values()) == 2
@@ -172,14 +173,15 @@ def test_a_run_is_there_between_the_two_renames_of_force(tmp_path: Path) -> None
 def test_runs_that_are_replaced_all_the_time_are_counted_once_each(tmp_path: Path) -> None:
     for seed in range(30):
         put(tmp_path, seed=seed).rename(tmp_path / f"seed-{seed}")
-    stop = threading.Event()
+    stop, stage = threading.Event(), tmp_path.with_name("stage")
 
     def replace() -> None:
         while not stop.is_set():
             for seed in range(30):
                 own, work = tmp_path / f"seed-{seed}", tmp_path / f".seed-{seed}.partial"
                 old = tmp_path / f".seed-{seed}.old"
-                shutil.copytree(own, work)
+                shutil.copytree(own, stage)
+                stage.rename(work)
                 own.rename(old)
                 work.rename(own)
                 shutil.rmtree(old)

@@ -22,8 +22,8 @@ from unlearn.models.checkpoint_fit import (
     choose_reading,
     describe_kind,
     find_readings,
-    fits_type,
 )
+from unlearn.models.checkpoint_values import fits_type
 
 
 @dataclass(frozen=True)

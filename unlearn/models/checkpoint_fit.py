@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from unlearn.errors import first_line
+from unlearn.models.checkpoint_values import find_bad_value
 from unlearn.models.copies import copy_network
 
 _EXTRA_STATE = "_extra_state"  # the last part of a name whose value a layer chose itself
@@ -166,7 +167,7 @@ def choose_reading(readings: list[Reading], network: nn.Module) -> Reading | str
     order = sorted(range(len(readings)), key=lambda index: misfits[index].size)
     for index in order[:_SHOWN]:
         reading, fits = readings[index], misfits[index].size == 0
-        if problem := _find_bad_value(reading, expected):
+        if problem := find_bad_value(reading.names, reading.state, expected):
             if fits:
                 return problem
             continue
@@ -195,46 +196,6 @@ def _tied_names(expected: Mapping[str, Any]) -> dict[str, set[str]]:
         if isinstance(value, Tensor) and value.numel():
             groups[value.data_ptr(), value.shape, value.stride(), value.dtype].add(name)
     return {name: group - {name} for group in groups.values() for name in group}
-
-
-def _kind(tensor: Tensor) -> str:
-    if tensor.is_complex():
-        return "complex"
-    if tensor.is_floating_point():
-        return "floating point"
-    return "bool" if tensor.dtype is torch.bool else "integer"
-
-
-def fits_type(values: Tensor, dtype: torch.dtype) -> bool:
-    """Return whether another type can hold all numbers; infinite ones and NaN are left out."""
-    if dtype.is_floating_point:
-        wide = values.double()
-        return bool((wide.abs() <= torch.finfo(dtype).max)[wide.isfinite()].all())
-    return bool((values.to(dtype).to(values.dtype) == values).all())
-
-
-def _find_bad_value(reading: Reading, expected: Mapping[str, Any]) -> str | None:
-    """Return what is wrong with the first tensor whose values cannot be a weight's, if any is."""
-    for given, name in reading.names.items():
-        value, wanted = reading.state[given], expected.get(name)
-        if not isinstance(value, Tensor) or not isinstance(wanted, Tensor):
-            continue
-        if _kind(value) != _kind(wanted):
-            return f"{given} is {value.dtype}, must be {_kind(wanted)} as {wanted.dtype}"
-        if value.shape != wanted.shape:
-            continue
-        wide = value.float() if value.element_size() == 1 else value  # float8 cannot be compared
-        if wanted.is_floating_point():
-            usual = wide.isfinite() | (wide == wanted.to(value.device))
-            if not usual.all():
-                return f"{given} holds NaN or infinite values"
-        if name.rpartition(".")[2] == "running_var" and (wide < 0).any():
-            return f"{given} holds negative variances"
-        if not fits_type(value, wanted.dtype):
-            return (
-                f"{given} holds {wide.double().abs().max():.3g}, which {wanted.dtype} cannot hold"
-            )
-    return None
 
 
 @dataclass(frozen=True)

@@ -6,6 +6,7 @@ import csv
 import io
 import json
 import os
+import time
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -34,6 +35,7 @@ _KINDS: dict[str, type | tuple[type, ...]] = {
 }
 _HIDDEN = (".partial", ".old")
 _TRIES = 3
+_SETTLED = 10.0  # seconds after which the names in a folder count as settled
 
 Row = dict[str, Any]
 
@@ -47,41 +49,56 @@ def read_folder(folder: Path, figures: Sequence[str]) -> Iterator[Row]:
         folder: The folder.
         figures: Figures that are needed beside `FIGURES`.
     """
-    gone: list[Path] = []
+    started = time.time()
+    places, said = {_strip(folder.absolute())}, dict[str, None]()
+    # A folder that is listed while names in it change can miss some: it is listed again.
+    for _ in range(_TRIES):
+        if _find_places(folder, places, said) < started - _SETTLED:
+            break
+    for line in said:
+        say(f"{line}; left out")
+    for place in sorted(places):
+        yield from _read_place(place, figures)
+
+
+def _find_places(folder: Path, places: set[Path], said: dict[str, None]) -> float:
+    """Add run directories to `places`, and what is left out to `said`.
+
+    Returns:
+        When the names in one of the folders changed last, in seconds since 1970.
+    """
     walked: set[tuple[int, int]] = set()  # links can lead to a folder twice, or in circles
+    newest = 0.0
 
     def note(error: OSError) -> None:
-        place = Path(error.filename)
-        if isinstance(error, FileNotFoundError):
-            gone.append(place)
+        if isinstance(error, FileNotFoundError):  # renamed since
+            places.add(_strip(Path(error.filename)))
         else:
-            say(f"{place}: cannot be read ({error.strerror}); left out")
+            said[f"{error.filename}: cannot be read ({error.strerror})"] = None
 
-    places: dict[Path, None] = {_strip(folder.absolute()): None}
     for name, folders, files in os.walk(folder, onerror=note, followlinks=True):
         directory = Path(name)
         try:
             seen = directory.stat()
         except FileNotFoundError:
-            gone.append(directory)
+            places.add(_strip(directory))
             continue
         if (seen.st_dev, seen.st_ino) in walked:
             folders.clear()
             continue
         walked.add((seen.st_dev, seen.st_ino))
+        newest = max(newest, seen.st_mtime)
         if RECORD in files:
-            places[_strip(directory)] = None
+            places.add(_strip(directory))
         elif "history.parquet" in files:
-            say(f"{directory}: holds no {RECORD}; left out")
-        hidden = [directory / name for name in folders if name.startswith(".")]
-        for path in hidden:
+            said[f"{directory}: holds no {RECORD}"] = None
+        for path in (directory / name for name in folders if name.startswith(".")):
             if path.name.endswith(_HIDDEN):
-                places[_strip(path)] = None
+                places.add(_strip(path))
             elif (path / RECORD).is_file():
-                say(f"{path}: is a hidden folder; left out")
+                said[f"{path}: is a hidden folder"] = None
         folders[:] = sorted(n for n in folders if not n.startswith(".") or n.endswith(_HIDDEN))
-    for place in sorted({*places, *map(_strip, gone)}):
-        yield from _read_place(place, figures)
+    return newest
 
 
 def _strip(directory: Path) -> Path:
