@@ -12,7 +12,8 @@ from typing import Any
 
 from omegaconf import OmegaConf
 
-from unlearn.config.schema import RunConfig, digest
+from unlearn.config.hashing import digest
+from unlearn.config.schema import RunConfig
 from unlearn.errors import explain_full_disk
 from unlearn.evaluation.cache import hash_module
 from unlearn.files import report_damage, sync_tree
