@@ -1,15 +1,13 @@
 """The Python interface: a network in memory, a whole run, records as a table."""
 
 import json
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 import torch
 
 import unlearn
-from tests.helpers.command_line import TINY
+from tests.helpers.command_line import TINY, run_program
 from tests.helpers.paths import DOCS
 from tests.helpers.tiny import seeded_net
 from unlearn.errors import UnlearnError
@@ -19,8 +17,7 @@ INPUT = {"shape": (1, 8, 8), "mean": (0.3,), "std": (0.4,)}
 
 def test_importing_the_package_imports_no_torch() -> None:
     code = "import sys, unlearn; print(unlearn.__version__, 'torch' in sys.modules)"
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    assert done.stdout.split() == [unlearn.__version__, "False"]
+    assert run_program("-c", code).stdout.split() == [unlearn.__version__, "False"]
 
 
 def test_a_network_in_memory_forgets_a_class(tmp_path: Path) -> None:

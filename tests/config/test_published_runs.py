@@ -3,8 +3,6 @@
 import gzip
 import json
 import pickle
-import subprocess
-import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -13,6 +11,7 @@ import pytest
 from scipy.io import savemat
 
 from tests.data.test_mnist import idx
+from tests.helpers.command_line import run_program
 from tests.helpers.paths import ROOT
 
 # torchvision knows the published SVHN and CIFAR-10 files by their check sums.
@@ -93,14 +92,7 @@ def test_the_small_design_runs_and_stands_in_the_table(
     small = ["max_steps=2", "batch_size=16"]
     shrunk = [*(f"evaluation.metrics.relearn.{word}" for word in small), "method.batch_size=8"]
     shrunk += ["training.epochs=1", "filter.gate=1"]
-    run = subprocess.run(
-        [sys.executable, "-c", ANY_FILE, *typed, *shrunk, "hardware.threads=1"],
-        cwd=tmp_path,
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert run.returncode == 0, run.stderr
+    run_program("-c", ANY_FILE, *typed, *shrunk, "hardware.threads=1", folder=tmp_path)
     found = [json.loads(path.read_text()) for path in tmp_path.rglob("record.json")]
     assert {(r["model"], ",".join(map(str, r["forget"])), r["method"]) for r in found} == {
         (*setting, method) for setting in settings for method in ("gkt", "noise")
@@ -108,9 +100,8 @@ def test_the_small_design_runs_and_stands_in_the_table(
     assert {r["status"] for r in found} == {"complete"}
     assert {r["access"] for r in found if r["method"] == "gkt"} == {"oracle"}
 
-    script = [sys.executable, str(ROOT / "scripts" / "published_tables.py"), "outputs"]
-    table = subprocess.run(script, cwd=tmp_path, capture_output=True, text=True, check=False)
-    assert table.returncode == 0, table.stderr
+    script = ROOT / "scripts" / "published_tables.py"
+    table = run_program(script, "outputs", folder=tmp_path)
     ours = [line for line in table.stdout.splitlines() if line.startswith(f"| {dataset} |")]
     ours = [line for line in ours if "none" not in line]
     assert len(ours) == len(found)

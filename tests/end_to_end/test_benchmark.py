@@ -2,11 +2,11 @@
 
 import json
 import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 
+from tests.helpers.command_line import run_program
 from tests.helpers.paths import ROOT
 
 SMALL = [
@@ -26,22 +26,15 @@ METHODS = {
 }
 
 
-def benchmark(outputs: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [sys.executable, "-m", "scripts.benchmark", *SMALL, f"outputs={outputs}", *arguments],
-        cwd=ROOT,
-        capture_output=True,
-        text=True,
-        timeout=300,
-        check=False,
-    )
+def benchmark(outputs: Path, *arguments: str, code: int = 0) -> subprocess.CompletedProcess[str]:
+    words = ["-m", "scripts.benchmark", *SMALL, f"outputs={outputs}", *arguments]
+    return run_program(*words, folder=ROOT, code=code)
 
 
 @pytest.mark.parametrize("method", METHODS)
 def test_every_method_has_its_figures(tmp_path: Path, method: str) -> None:
     model = ["model=allcnn", "model.width=0.05"]
-    done = benchmark(tmp_path, f"method={method}", *METHODS[method], *model)
-    assert done.returncode == 0, done.stderr
+    benchmark(tmp_path, f"method={method}", *METHODS[method], *model)
     (path,) = (tmp_path / "benchmark").rglob("*.json")
     found = json.loads(path.read_text())
     assert found["model"] == "allcnn 0.05"
@@ -68,6 +61,5 @@ def test_every_method_has_its_figures(tmp_path: Path, method: str) -> None:
 
 
 def test_a_method_without_a_published_loop_is_refused(tmp_path: Path) -> None:
-    done = benchmark(tmp_path, "method=original", "model=lenet")
-    assert done.returncode == 2
+    done = benchmark(tmp_path, "method=original", "model=lenet", code=2)
     assert done.stderr.splitlines()[-1].startswith("benchmark: method=original: allowed are gkt,")

@@ -1,22 +1,19 @@
 """A deletion request and its evidence: the card, its check, and what is left on disk."""
 
 import json
-import subprocess
-import sys
+from functools import partial
 from pathlib import Path
 
 import pytest
 from safetensors.torch import load_file, save_file
 
-from tests.helpers.command_line import TINY, Cli, record_in, surroundings
+from tests.helpers.command_line import TINY, Cli, record_in, run_program
 from unlearn.records.card import digest_file
 
 FIGURES = ["evaluation=debug", "evaluation.metrics.inversion_attack.steps=1"]
 
 
-def call(module: str, *words: str | Path) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, "-m", module, *map(str, words)]
-    return subprocess.run(command, env=surroundings(), capture_output=True, text=True, check=False)
+call = partial(run_program, "-m")
 
 
 @pytest.fixture
@@ -50,22 +47,19 @@ def test_the_card_holds_what_was_asked_done_and_measured(answered: Path) -> None
 
 
 def test_a_changed_student_and_a_changed_figure_are_found(answered: Path) -> None:
-    good = call("unlearn.runner.verify", answered)
-    assert good.returncode == 0, good.stdout + good.stderr
+    call("unlearn.runner.verify", answered)
 
     record = record_in(answered)
     record["accuracy"]["unlearned"]["test"]["forget"] = 41.5
     (answered / "record.json").write_text(json.dumps(record))
-    figure = call("unlearn.runner.verify", answered)
-    assert figure.returncode == 1
+    figure = call("unlearn.runner.verify", answered, code=1)
     assert "accuracy.unlearned.test.forget: was 41.5" in figure.stdout
 
     weights = load_file(answered / "student.safetensors")
     save_file({k: v + 1 for k, v in weights.items()}, answered / "student.safetensors")
-    changed = call("unlearn.runner.verify", answered)
-    assert changed.returncode == 1
+    changed = call("unlearn.runner.verify", answered, code=1)
     assert "student.safetensors: its SHA-256" in changed.stdout
-    assert call("unlearn.runner.verify", answered.parent).returncode == 1, "no run folder"
+    call("unlearn.runner.verify", answered.parent, code=1)
 
 
 def test_pictures_without_data_are_opt_in(cli: Cli, tmp_path: Path, answered: Path) -> None:
@@ -91,9 +85,8 @@ def test_cleaning_removes_only_pictures_and_caches(answered: Path, tmp_path: Pat
     assert "would remove" in dry.stdout
     assert list(answered.rglob("*.png"))
     done = call("unlearn.records.clean", tmp_path)
-    assert done.returncode == 0, done.stderr
     removed = {Path(line.split(" ")[1]) for line in done.stdout.splitlines()}
     assert removed == {answered / "figures", tmp_path / "outputs" / "cache"}
     assert not any(path.exists() for path in removed)
     assert {path.name for path in answered.iterdir() if path.is_file()} == kept
-    assert call("unlearn.records.clean", tmp_path / "nowhere").returncode == 1
+    call("unlearn.records.clean", tmp_path / "nowhere", code=1)

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.helpers.command_line import Cli, record_in, said_in, surroundings
+from tests.helpers.command_line import Cli, record_in, run_program, said_in
 from tests.helpers.pages import play, write_files
 from tests.helpers.paths import DOCS, ROOT
 
@@ -42,11 +42,8 @@ def installed(tmp_path_factory: pytest.TempPathFactory) -> str:
 
 def report(folder: Path, path: str, *words: str) -> list[list[str]]:
     """The rows of a report whose columns are separated by tabs."""
-    command = [sys.executable, "-m", "unlearn.report", *words, "--format", "tsv"]
-    environment = surroundings(PYTHONPATH=path)
-    done = subprocess.run(
-        command, cwd=folder, env=environment, capture_output=True, text=True, check=True
-    )
+    command = ["-m", "unlearn.report", *words, "--format", "tsv"]
+    done = run_program(*command, folder=folder, PYTHONPATH=path)
     return list(csv.reader(done.stdout.splitlines(), delimiter="\t"))
 
 

@@ -7,7 +7,6 @@ import multiprocessing
 import os
 import signal
 import subprocess
-import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import suppress
@@ -17,7 +16,7 @@ from typing import Any
 import pytest
 import wandb
 
-from tests.helpers.command_line import TINY, Cli, command, record_in
+from tests.helpers.command_line import TINY, Cli, command, record_in, run_program
 from tests.helpers.config import resolve
 from tests.helpers.wandb_reader import config_of, curve_of, exit_code_of, read_back, summary_of
 from tests.helpers.wandb_server import KEY, Server, closed, serving, silent
@@ -141,17 +140,8 @@ def test_what_a_server_did_not_take_at_the_end_is_sent_later(
 
     server.deaf, server.refused = False, set()
     assert line.endswith(f"unlearn-sync {tmp_path}")
-    done = subprocess.run(
-        [
-            Path(sys.executable).with_name("unlearn-sync"),
-            *line.rpartition("unlearn-sync ")[2].split(),
-        ],
-        capture_output=True,
-        text=True,
-        timeout=60,
-        check=False,
-    )
-    assert done.returncode == 0, done.stderr
+    words = line.rpartition("unlearn-sync ")[2].split()
+    done = run_program("-m", "unlearn.tracking.sync", *words)
     assert done.stdout == "1 of 1 runs sent\n"
     assert [row["transfer/step"] for row in server.runs[identity]["history"]] == [10, 20, 30]
     assert server.runs[identity]["exit"] == 0

@@ -1,15 +1,13 @@
 """The engineer's job: a network and a checkpoint from elsewhere, a deletion request, no data."""
 
 import shutil
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
-from tests.helpers.command_line import Cli, record_in
+from tests.helpers.command_line import Cli, record_in, run_program
 
 # A user's package: nothing in it knows of this project.
 NETWORK = """
@@ -68,15 +66,7 @@ print(100 * right[ty != 0].float().mean().item(), 100 * right[ty == 0].float().m
 
 def program(folder: Path, text: str, *arguments: str) -> str:
     """Run a program that imports nothing of this project, and return what it printed."""
-    done = subprocess.run(
-        [sys.executable, "-c", text, *arguments],
-        cwd=folder,
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert done.returncode == 0, done.stderr
-    return done.stdout
+    return run_program("-c", text, *arguments, folder=folder).stdout
 
 
 @pytest.fixture(scope="module")

@@ -1,14 +1,13 @@
 """Runs that were kept offline are sent by one command, each once, whatever happens on the way."""
 
-import os
 import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
 import wandb
 
+from tests.helpers.command_line import run_program
 from tests.helpers.config import resolve
 from tests.helpers.wandb_reader import read_back
 from tests.helpers.wandb_server import KEY, Server, closed, serving, silent
@@ -33,15 +32,9 @@ def outputs(tmp_path: Path) -> Path:
     return tmp_path / "outputs"
 
 
-def sync(outputs: Path, url: str, *options: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [sys.executable, "-m", "unlearn.tracking.sync", str(outputs), *options],
-        env=os.environ | {"WANDB_BASE_URL": url, "WANDB_API_KEY": KEY, "WANDB_MODE": "offline"},
-        capture_output=True,
-        text=True,
-        timeout=60,
-        check=False,
-    )
+def sync(outputs: Path, url: str, *options: str, code: int = 0) -> subprocess.CompletedProcess[str]:
+    server = {"WANDB_BASE_URL": url, "WANDB_API_KEY": KEY, "WANDB_MODE": "offline"}
+    return run_program("-m", "unlearn.tracking.sync", outputs, *options, code=code, **server)
 
 
 def test_every_run_is_sent_once_and_a_broken_one_keeps_none_back(outputs: Path) -> None:
@@ -49,14 +42,12 @@ def test_every_run_is_sent_once_and_a_broken_one_keeps_none_back(outputs: Path) 
     whole = broken.read_bytes()
     broken.write_bytes(b"this is no log")
     with serving() as server:
-        done = sync(outputs, server.url)
-        assert done.returncode == 1
+        done = sync(outputs, server.url, code=1)
         assert done.stdout.splitlines() == [f"not sent: {broken.parent}", "2 of 3 runs sent"]
         assert len(server.runs) == 2
 
         broken.write_bytes(whole)
         done = sync(outputs, server.url)
-        assert done.returncode == 0, done.stderr
         assert done.stdout == "1 of 1 runs sent\n"
         assert len(server.runs) == 3
         for run in server.runs.values():
@@ -64,7 +55,6 @@ def test_every_run_is_sent_once_and_a_broken_one_keeps_none_back(outputs: Path) 
             assert run["exit"] == 0
 
         done = sync(outputs, server.url)
-        assert done.returncode == 0
         assert done.stdout == "0 of 0 runs sent\n"
 
 
@@ -72,15 +62,13 @@ def test_a_run_that_the_server_refuses_is_not_taken_for_sent(outputs: Path) -> N
     (log,) = outputs.glob("*/second/wandb/offline-run-*/*.wandb")
     with serving() as server:
         server.refused = {log.stem.removeprefix("run-")}
-        done = sync(outputs, server.url)
-        assert done.returncode == 1
+        done = sync(outputs, server.url, code=1)
         assert done.stdout.splitlines() == [f"not sent: {log.parent}", "2 of 3 runs sent"]
         (line,) = done.stderr.splitlines()
         assert "Fatal error while uploading data" in line
 
         server.refused = set()
         done = sync(outputs, server.url)
-        assert done.returncode == 0
         assert [run["exit"] for run in server.runs.values()] == [0, 0, 0]
 
 
@@ -88,8 +76,7 @@ def test_a_run_that_the_server_refuses_is_not_taken_for_sent(outputs: Path) -> N
 def test_without_a_server_all_are_named_as_not_sent_and_kept(outputs: Path) -> None:
     logs = sorted(outputs.glob("*/*/wandb/offline-run-*/*.wandb"))
     before = [log.read_bytes() for log in logs]
-    done = sync(outputs, closed())
-    assert done.returncode == 1
+    done = sync(outputs, closed(), code=1)
     assert done.stdout.count("not sent: ") == 3
     assert done.stdout.endswith("\n0 of 3 runs sent\n")
     assert done.stderr.startswith("unlearn-sync: ")
@@ -103,15 +90,13 @@ def test_a_server_that_stops_answering_is_given_up(outputs: Path) -> None:
             return super().answer(query, variables)
 
     with serving(Fading()) as server:
-        done = sync(outputs, server.url, "--patience", "3")
-    assert done.returncode == 1
+        done = sync(outputs, server.url, "--patience", "3", code=1)
     assert done.stdout.endswith("\n0 of 3 runs sent\n")
 
 
 def test_a_folder_that_is_not_there_is_named(tmp_path: Path) -> None:
     with silent() as url:
-        done = sync(tmp_path / "nowhere", url)
-    assert done.returncode == 2
+        done = sync(tmp_path / "nowhere", url, code=2)
     assert done.stderr == f"unlearn-sync: FOLDER={tmp_path / 'nowhere'}: no such folder\n"
 
 

@@ -1,6 +1,5 @@
 """A built wheel holds the packages and their data alone, and works away from the clone."""
 
-import os
 import subprocess
 import sys
 import zipfile
@@ -8,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.helpers.command_line import TINY, record_in
+from tests.helpers.command_line import TINY, record_in, run_program
 from tests.helpers.paths import CONF, ROOT
 
 
@@ -38,19 +37,10 @@ def test_the_wheel_holds_the_packages_and_their_data_alone(site: Path) -> None:
 
 
 def test_the_wheel_works_elsewhere(site: Path, tmp_path: Path) -> None:
-    environment = {**os.environ, "PYTHONPATH": str(site), "OMP_NUM_THREADS": "1"}
     where = "import unlearn; print(unlearn.__file__)"
-    said = []
-    for call in (["-c", where], ["-m", "unlearn", *TINY, "run_dir=here"]):
-        done = subprocess.run(
-            [sys.executable, *call],
-            cwd=tmp_path,
-            env=environment,
-            capture_output=True,
-            text=True,
-            check=False,
-        )
-        assert done.returncode == 0, done.stderr
-        said.append(done.stdout)
+    said = [
+        run_program(*words, folder=tmp_path, PYTHONPATH=str(site)).stdout
+        for words in (["-c", where], ["-m", "unlearn", *TINY, "run_dir=here"])
+    ]
     assert said[0].startswith(str(site))
     assert record_in(tmp_path / "here")["status"] == "complete"

@@ -51,6 +51,23 @@ def said_in(done: subprocess.CompletedProcess[str]) -> list[str]:
     return [line for line in done.stderr.splitlines() if not _PROGRESS.search(line)]
 
 
+def run_program(
+    *words: str | Path, folder: Path | None = None, code: int = 0, **environment: str
+) -> subprocess.CompletedProcess[str]:
+    """Run Python with these words in a process of its own, and check its exit status."""
+    done = subprocess.run(
+        [sys.executable, *map(str, words)],
+        cwd=folder,
+        env=surroundings(**environment),
+        capture_output=True,
+        text=True,
+        timeout=300,
+        check=False,
+    )
+    assert done.returncode == code, done.stdout + done.stderr
+    return done
+
+
 def one_line(done: subprocess.CompletedProcess[str], named: list[str]) -> None:
     """Check that a refusal is one line on stderr that holds some words."""
     lines = said_in(done)

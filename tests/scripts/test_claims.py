@@ -1,11 +1,10 @@
 """The papers' claims: who keeps them, and in how many runs."""
 
-import subprocess
-import sys
 from pathlib import Path
 
 import pandas as pd
 
+from tests.helpers.command_line import run_program
 from tests.helpers.paths import ROOT
 
 COLUMNS = ["dataset", "model", "method", "access", "forget", "seed", "status"]
@@ -37,9 +36,7 @@ def test_a_claim_holds_if_four_runs_of_five_keep_it(tmp_path: Path) -> None:
             ("regrow", 0, "complete", 0.0, 98.0),
         ],
     )
-    script = [sys.executable, str(ROOT / "scripts" / "claims.py"), str(runs)]
-    done = subprocess.run(script, capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stderr
+    done = run_program(ROOT / "scripts" / "claims.py", runs)
     rows = [[cell.strip() for cell in line.split("|")[1:-1]] for line in done.stdout.splitlines()]
     found = {row[2]: row for row in rows[2:]}
     assert set(found) == {"ssd", "salun"}
