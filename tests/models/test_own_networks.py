@@ -250,13 +250,6 @@ class NineLogits(Net):
         return super().forward(images)[:, :9]
 
 
-class Words(Net):
-    """Returns something that is no tensor and holds none."""
-
-    def forward(self, images: Tensor) -> Any:
-        return {"logits": "none"}
-
-
 class Refusing(Net):
     """Refuses its input without a message, as a bare `assert` does."""
 
@@ -286,7 +279,7 @@ def test_convolutions_of_a_network_are_found() -> None:
     ("target", "words"),
     [
         (f"{__name__}.NineLogits", "must return 10 logits an image, one a class; it returned [9]"),
-        (f"{__name__}.Words", "must return 10 logits an image"),
+        ("torch.nn.Flatten", "must return 10 logits an image"),
         (f"{__name__}.Refusing", "cannot take images of shape [1, 8, 8] (AssertionError)"),
         (f"{__name__}.Wordy", "cannot take images of shape [1, 8, 8] (first line)"),
         (f"{__name__}.NeedsArgument", "depth"),
