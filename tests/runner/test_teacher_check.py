@@ -14,6 +14,7 @@ from tests.helpers.tiny import CPU
 from unlearn.config.hashing import config_hash
 from unlearn.config.resolve import resolve_config
 from unlearn.config.schema import RunConfig
+from unlearn.data import digits
 from unlearn.errors import ConfigError
 from unlearn.models.network import builder
 from unlearn.runner.run import run
@@ -84,3 +85,21 @@ class Uniform(nn.Module):
 def test_constant_answers_are_named() -> None:
     signs = check_teacher(config(*NONE, "model.checkpoint=x"), Uniform(), None, CPU)
     assert len(signs) == 2
+
+
+@pytest.mark.parametrize(
+    ("mean", "std", "count"), [(0.305, 0.377, 0), (0.0, 1.0, 1), (0.0, 1 / 255, 1)]
+)
+def test_another_normalisation_shows_in_the_first_batch_norm(
+    mean: float, std: float, count: int
+) -> None:
+    torch.manual_seed(0)
+    net = nn.Sequential(
+        nn.Conv2d(1, 16, 3, padding=1), nn.BatchNorm2d(16), nn.Flatten(), nn.Linear(1024, 10)
+    )
+    images = digits.load(0.3).train_images / 255
+    for _ in range(50):
+        net((images - 0.305) / 0.377)
+    words = (*NONE[:3], f"dataset.mean=[{mean}]", f"dataset.std=[{std}]", "model.checkpoint=x")
+    signs = check_teacher(config(*words), net.eval(), None, CPU)
+    assert len([sign for sign in signs if "batch norm" in sign]) == count

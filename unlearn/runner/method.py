@@ -15,6 +15,7 @@ from unlearn.evaluation.monitor import StudentMonitor
 from unlearn.protocol import Observed, Request, Samples, State, Steps
 from unlearn.records.record import merge
 from unlearn.resume import Progress, ResumeFile
+from unlearn.runner.memory import explaining_memory
 from unlearn.runner.session import Session
 from unlearn.runner.usage import Usage
 from unlearn.tracking.base import Step
@@ -43,7 +44,8 @@ def run_method(session: Session, request: Request, monitor: StudentMonitor) -> R
     session.record.update(
         access=method.access, oracle=config.allow_oracle or method.access == "oracle"
     )
-    usage = Usage(session.parts.data, session.parts.hardware.device)
+    hardware = session.parts.hardware
+    usage = Usage(session.parts.data, hardware.device)
     request = replace(request, progress=Progress())
     resume = session.open_resume_file(session.folder, method, request.teacher)
     spent, samples = _restore(session, request, usage, resume)
@@ -53,7 +55,8 @@ def run_method(session: Session, request: Request, monitor: StudentMonitor) -> R
         with _seed_torch(request.seed), closing(method.unlearn(request, granted)) as steps:
             observed: Observed | None = None
             while True:
-                with usage.sealed():
+                fitting = explaining_memory(config, "method", request.teacher, hardware)
+                with fitting, usage.sealed():
                     start = time.perf_counter()
                     state = _advance(steps, observed)
                     spent += time.perf_counter() - start

@@ -38,6 +38,7 @@ from unlearn.records.record import write_json
 from unlearn.resume import Progress
 from unlearn.roles import cached_as, derive_seed, list_roles, recorded_as, seed_offset
 from unlearn.runner.build import Parts
+from unlearn.runner.memory import explaining_memory
 from unlearn.runner.published import locate_published
 from unlearn.runner.session import Session
 from unlearn.runner.teacher_check import check_teacher
@@ -148,9 +149,10 @@ def train_network(session: Session, role: str) -> nn.Module:
     def fit(folder: Path) -> None:
         file = session.open_resume_file(folder, network)
         progress = Progress((file.load() or {}).get("stages", {}))
-        for epoch, loss in train(network, rows, training, parts.hardware, progress):
-            session.notify(Step(role, epoch, training.epochs, {"loss": loss}))
-            file.keep(progress)
+        with explaining_memory(config, "training", network, parts.hardware):
+            for epoch, loss in train(network, rows, training, parts.hardware, progress):
+                session.notify(Step(role, epoch, training.epochs, {"loss": loss}))
+                file.keep(progress)
         file.remove()
 
     def measure() -> dict[str, Any]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from contextlib import ExitStack
 
 import torch
 import torch.nn.functional as F
@@ -13,6 +14,7 @@ from unlearn.data.tensors import Data
 from unlearn.errors import ConfigError, say
 from unlearn.hardware import Hardware
 from unlearn.models.copies import copy_network
+from unlearn.models.network import batch_norms
 from unlearn.models.outputs import compute_logits
 from unlearn.optimizers import Adam
 
@@ -23,6 +25,10 @@ _UNIFORM = 0.97  # of log K: entropy of answers above which no class is preferre
 _RECOGNISED = 0.5  # mean probability of the class that an image was inverted for
 _CLASSES = 10  # classes to invert an image for
 _STEPS, _LEARNING_RATE = 20, 0.1  # of the inversion
+# Limits of log2(variance on noise / variance in training) of the first batch norm.
+_LOWEST, _HIGHEST = -2.0, 4.0
+_NOISES, _PIXEL_MEAN, _PIXEL_STD = 16, 0.45, 0.25  # noise images, and their pixels in [0, 1]
+_COLOUR = 0.3  # standard deviation of a channel relative to the grey that all share
 _OTHERS = {
     "pixels in [0, 1]": ((0.0, 0.0, 0.0), (1.0, 1.0, 1.0)),
     "pixels in [-1, 1]": ((0.5, 0.5, 0.5), (0.5, 0.5, 0.5)),
@@ -98,7 +104,8 @@ def _check_answers(dataset: DatasetConfig, teacher: nn.Module, hardware: Hardwar
     """Ask for images without data: whether classes differ, and whether they can be inverted.
 
     A trained network prefers some class on most images, and a few steps of gradient descent on an
-    image make it sure of any class. The answers of an untrained one are nearly uniform.
+    image make it sure of any class. The answers of an untrained one are nearly uniform. A wrong
+    scale of the inputs shows in the first batch norm.
     """
     count, device = min(dataset.num_classes, _CLASSES), hardware.device
     classes = torch.arange(count, device=device)
@@ -116,7 +123,7 @@ def _check_answers(dataset: DatasetConfig, teacher: nn.Module, hardware: Hardwar
     network = copy_network(teacher).requires_grad_(False).eval()
     start = _answer(network, images, hardware).detach()
     entropy = -(start * start.clamp_min(1e-12).log()).sum(1).mean().item()
-    signs = []
+    signs = _check_statistics(dataset, teacher, device)
     if entropy > _UNIFORM * math.log(dataset.num_classes):
         signs.append("it gives every class nearly the same probability, as if it were untrained")
     optimizer = Adam([images], _LEARNING_RATE)
@@ -135,6 +142,53 @@ def _check_answers(dataset: DatasetConfig, teacher: nn.Module, hardware: Hardwar
             "or dataset.mean and dataset.std are not those of its training"
         )
     return signs
+
+
+def _check_statistics(
+    dataset: DatasetConfig, teacher: nn.Module, device: torch.device
+) -> list[str]:
+    """Compare the first batch norm's variance on noise with the one that training has left there.
+
+    The noise has the spectrum of photographs, 1 / f (Field, 1987), and is normalised as declared.
+    A wrong scale of the inputs shows in the variance behind the first convolution. Networks without
+    batch norm are not checked.
+    """
+    ratios: list[Tensor] = []
+
+    def compare(module: nn.Module, inputs: tuple[Tensor, ...]) -> None:
+        known = module.running_var
+        assert isinstance(known, Tensor)
+        if not ratios:
+            ratios.append((inputs[0].float().var((0, 2, 3)) / known.clamp_min(1e-12)).log2())
+
+    noise = _draw_noise(_NOISES, dataset.shape).to(device)
+    with ExitStack() as hooks, torch.no_grad():
+        for layer in batch_norms(teacher):
+            hooks.callback(layer.register_forward_pre_hook(compare).remove)
+        teacher((noise - _levels(dataset.mean, noise)) / _levels(dataset.std, noise))
+    if not ratios or _LOWEST <= (found := ratios[0].median().item()) <= _HIGHEST:
+        return []
+    return [
+        f"its first batch norm has seen {2**-found:.2g} times the variance that images normalised "
+        "as declared have: dataset.mean and dataset.std are not those of its training"
+    ]
+
+
+def _draw_noise(count: int, shape: tuple[int, int, int]) -> Tensor:
+    """Return images (N, C, H, W) in [0, 1] whose amplitude falls with 1 / frequency."""
+    channels, height, width = shape
+    random = torch.Generator().manual_seed(0)
+    vertical, horizontal = torch.fft.fftfreq(height)[:, None], torch.fft.rfftfreq(width)[None]
+    frequency = (vertical**2 + horizontal**2).sqrt().clamp_min(1 / max(height, width))
+
+    def draw(channels: int) -> Tensor:
+        white = torch.randn(count, channels, height, width, generator=random)
+        drawn: Tensor = torch.fft.irfft2(torch.fft.rfft2(white) / frequency, s=(height, width))
+        return drawn
+
+    grey, colours = draw(1), draw(channels)
+    noise = grey / grey.std() + _COLOUR * colours / colours.std()
+    return (noise / noise.std() * _PIXEL_STD + _PIXEL_MEAN).clamp(0, 1)
 
 
 def _answer(network: nn.Module, images: Tensor, hardware: Hardware) -> Tensor:
