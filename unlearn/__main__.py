@@ -5,7 +5,6 @@ import os
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
-from functools import cache
 
 import hydra
 from hydra.core.hydra_config import HydraConfig
@@ -66,11 +65,11 @@ def _do_job(composed: DictConfig) -> float | None:
     return None if value is None else float(value)
 
 
-@cache
 def _freeze_modules() -> None:
     """Exempt all that was imported from the search for garbage, which looks at it ever again."""
-    gc.freeze()
-    gc.enable()
+    if not gc.isenabled():
+        gc.freeze()
+        gc.enable()
 
 
 def _list_own_trees() -> list[str]:
