@@ -53,9 +53,7 @@ def train(
     loss_of = hardware.compile(_loss)
     optimizer = _optimizer(network, settings)
     steps = settings.epochs * len(batch_sizes(len(data), settings.batch_size))
-    peaks = [group["lr"] for group in optimizer.param_groups]
-    cycled = settings.optimizer != "muon"
-    schedule = OneCycleLR(optimizer, peaks, total_steps=steps, pct_start=0.2, cycle_momentum=cycled)
+    schedule = _schedule(optimizer, settings, steps)
     losses = list[float]()
     parts: dict[str, Any] = {"network": network, "optimizer": optimizer, "schedule": schedule}
     parts |= {"order": random, "losses": losses}
@@ -82,6 +80,20 @@ def train(
         network.eval()
         losses.append(mean)
         yield epoch, mean
+
+
+def _schedule(optimizer: Optimizer, settings: TrainingConfig, steps: int) -> OneCycleLR:
+    """One cycle; Muon's is linear, which left ResNet-20 a point better on validation rows."""
+    peaks = [group["lr"] for group in optimizer.param_groups]
+    muon = settings.optimizer == "muon"
+    return OneCycleLR(
+        optimizer,
+        peaks,
+        total_steps=steps,
+        pct_start=0.2,
+        anneal_strategy="linear" if muon else "cos",
+        cycle_momentum=not muon,
+    )
 
 
 def _loss(
