@@ -11,10 +11,11 @@ from torch import Tensor
 
 from tests.helpers.methods import build, run, student_of
 from tests.helpers.reference import masked_divergence
-from tests.helpers.tiny import MakeRequest, seeded_net
+from tests.helpers.tiny import CPU, MakeRequest, seeded_net
 from unlearn.errors import RunError
 from unlearn.filters.compose import Product
 from unlearn.filters.gate import ForgetGate
+from unlearn.hardware import Hardware
 from unlearn.methods.gkt import GKTTrainer
 from unlearn.protocol import Observed
 
@@ -181,3 +182,25 @@ def test_one_seed_one_student_and_the_teacher_is_untouched(make_request: MakeReq
         assert all(torch.equal(v, before[k]) for k, v in request.teacher.state_dict().items())
     assert all(torch.equal(students[0][k], students[1][k]) for k in students[0])
     assert not torch.equal(students[0]["head.weight"], students[2]["head.weight"])
+
+
+@pytest.mark.parametrize("batch_norm", ["frozen", "train"])
+def test_a_student_step_in_bfloat16_goes_the_way_of_float32(
+    make_request: MakeRequest, batch_norm: str
+) -> None:
+    """Frozen batch norm is folded into the convolutions in bfloat16, and left alone in float32."""
+    fast = Hardware(torch.device("cpu"), torch.bfloat16, channels_last=True)
+    found, batch = [], None
+    for hardware in (CPU, fast):
+        method = build("gkt", batch_norm=batch_norm, batch_size=64)
+        with GKTTrainer(method, make_request(hardware=hardware)) as trainer:
+            batch = batch or trainer.synthesise(trainer.draw_noise())
+            with trainer.folded:
+                loss, terms = trainer.student_loss(batch)
+            loss.backward()
+            gradients = [p.grad for p in trainer.student.parameters()]
+        found.append((terms, torch.cat([g.flatten() for g in gradients if g is not None])))
+    (plain, exact), (rounded_terms, rounded) = found
+    for name, value in plain.items():
+        assert rounded_terms[name].item() == pytest.approx(value.item(), rel=0.05, abs=1e-5)
+    assert torch.cosine_similarity(rounded, exact, dim=0) > 0.98

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from collections.abc import Callable
-from contextlib import ExitStack
+from contextlib import AbstractContextManager, ExitStack, nullcontext
 from typing import Annotated, Any, ClassVar, Literal, NamedTuple
 
 import torch
@@ -18,6 +18,7 @@ from unlearn.config.schema import CLOSED, Share
 from unlearn.errors import RunError
 from unlearn.filters.compose import pass_rates
 from unlearn.models.attention import AttentionTaps
+from unlearn.models.folding import FoldedBatchNorm
 from unlearn.optimizers import Adam
 from unlearn.protocol import Request, Samples, State
 from unlearn.synthesis.generator import ImageGenerator
@@ -115,6 +116,10 @@ class AdversarialTrainer(ExitStack):
             self.enter_context(AttentionTaps(network, layers))
             for network in (self.teacher, self.student)
         )
+        folds = self.hardware.autocast_dtype is not None  # float32 keeps its bits
+        self.folded: AbstractContextManager[object] = (
+            FoldedBatchNorm(self.student, layers) if folds else nullcontext()
+        )
         self.random = torch.Generator().manual_seed(request.seed)
         self.useful_batches = torch.zeros((), device=self.hardware.device)  # of any weight
         self.temperature = 1.0  # of the teacher's and the student's softmax
@@ -170,10 +175,12 @@ class AdversarialTrainer(ExitStack):
 
     def generator_step(self, noise: Tensor) -> None:
         """One step of the generator on noise (B, latent)."""
-        loss = self.compiled_generator_loss(noise)
         self.generator_optimizer.zero_grad()
         weights = list(self.generator.parameters())
-        loss.backward(inputs=weights)
+        self.student.requires_grad_(False)  # a compiled loss computes every gradient that it can
+        with self.folded:
+            self.compiled_generator_loss(noise).backward(inputs=weights)
+        self.student.requires_grad_(True)
         nn.utils.clip_grad_norm_(weights, self.settings.clip)
         self.generator_optimizer.step()
 
@@ -215,7 +222,8 @@ class AdversarialTrainer(ExitStack):
 
     def student_step(self, batch: DistillationBatch) -> dict[str, Tensor]:
         """One step of the student on a batch; the terms of its loss before the step."""
-        loss, terms = self.compiled_student_loss(batch)
+        with self.folded:
+            loss, terms = self.compiled_student_loss(batch)
         self.student_optimizer.zero_grad()
         loss.backward()
         nn.utils.clip_grad_norm_(self.student.parameters(), self.settings.clip)
