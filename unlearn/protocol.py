@@ -27,6 +27,7 @@ import torch
 from torch import Tensor, nn
 
 from unlearn.config.schema import retain_classes
+from unlearn.data.synthesised import ImageCache
 from unlearn.data.tensors import Access, Split
 from unlearn.filters.base import Filter
 from unlearn.hardware import Hardware
@@ -52,6 +53,7 @@ class Request:
         hardware: Device, precision and memory format.
         seed: Seed of everything random. The runner has also seeded torch with it.
         progress: Wraps the loops that can go on where a killed run stopped.
+        images: Synthesised images that other requests of the same teacher can use.
     """
 
     teacher: nn.Module
@@ -66,6 +68,7 @@ class Request:
     hardware: Hardware
     seed: int
     progress: Progress = field(default_factory=Progress)
+    images: ImageCache = field(default_factory=ImageCache)
 
     @property
     def forget_mask(self) -> Tensor:

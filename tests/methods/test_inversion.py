@@ -11,24 +11,58 @@ from scipy import special
 
 from tests.helpers import reference
 from tests.helpers.methods import build, drain, run
-from tests.helpers.tiny import MakeRequest, seeded_net
+from tests.helpers.tiny import CPU, MakeRequest, seeded_net
 from unlearn.errors import ConfigError
+from unlearn.hardware import Hardware
 from unlearn.synthesis.generator import ImageGenerator
 from unlearn.synthesis.inversion import (
     BatchNormPrior,
     DeepInversion,
     describe_answers,
     is_recognised,
-    statistics_distance,
+    measure_statistics,
     total_variation,
 )
 
 
-def test_statistics_against_means_and_variances_by_hand() -> None:
-    layer = seeded_net(1).first[1]
-    inputs = torch.randn(5, 6, 4, 4, generator=torch.Generator().manual_seed(0)) * 2 + 1
-    expected = reference.statistics_distance(inputs, layer)
-    assert statistics_distance(inputs, layer).item() == pytest.approx(expected, rel=1e-5)
+@pytest.mark.parametrize("precision", [torch.float32, torch.bfloat16])
+@pytest.mark.parametrize("layout", [torch.contiguous_format, torch.channels_last])
+def test_statistics_and_their_gradient_against_float64(
+    precision: torch.dtype, layout: torch.memory_format
+) -> None:
+    random = torch.Generator().manual_seed(0)
+    drawn = torch.randn(20, 6, 5, 4, generator=random) * 2 + 3
+    maps = drawn.to(precision).contiguous(memory_format=layout).requires_grad_()
+    exact = maps.detach().double().requires_grad_()
+    weights = torch.randn(20, 6, 5, 4, generator=random) * 0.01
+    passed, variance, mean = measure_statistics(maps)
+    assert variance.dtype == mean.dtype == torch.float32
+    true_variance, true_mean = torch.var_mean(exact, dim=(0, 2, 3), correction=0)
+    torch.testing.assert_close(variance, true_variance.float(), rtol=1e-4, atol=1e-5)
+    torch.testing.assert_close(mean, true_mean.float(), rtol=1e-4, atol=1e-5)
+    for used, var, mu in ((passed.float(), variance, mean), (exact, true_variance, true_mean)):
+        ((used * weights).sum() + var.square().sum() + mu.exp().sum()).backward()
+    assert maps.grad is not None
+    assert exact.grad is not None
+    error = (maps.grad - exact.grad).norm() / exact.grad.norm()
+    assert error < (1e-5 if precision == torch.float32 else 6e-3)
+
+
+def test_the_prior_in_bfloat16_is_that_in_float32() -> None:
+    images = torch.rand(50, 1, 8, 8, generator=torch.Generator().manual_seed(0))
+    network = seeded_net(1).requires_grad_(False)
+    found = []
+    for hardware in (CPU, Hardware(torch.device("cpu"), torch.bfloat16, channels_last=True)):
+        placed, x = hardware.place(network), images.clone().requires_grad_()
+        with BatchNormPrior(placed, 10.0) as prior:
+            logits = hardware.run(placed, x)
+            loss = logits.logsumexp(1).mean() + prior.penalty()
+        loss.backward()
+        assert x.grad is not None
+        found.append((loss.item(), x.grad))
+    (plain, exact), (fast, rounded) = found
+    assert fast == pytest.approx(plain, rel=0.01)
+    assert torch.cosine_similarity(rounded.flatten(), exact.flatten(), dim=0) > 0.99
 
 
 def test_the_prior_sums_the_layers_with_the_first_one_weighed() -> None:

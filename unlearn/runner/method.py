@@ -6,11 +6,14 @@ import time
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from dataclasses import dataclass, replace
+from pathlib import Path
 
 import torch
 from torch import nn
 
+from unlearn.data.synthesised import ImageCache
 from unlearn.errors import RunError
+from unlearn.evaluation.cache import hash_network, hash_package
 from unlearn.evaluation.monitor import StudentMonitor
 from unlearn.protocol import Observed, Request, Samples, State, Steps
 from unlearn.records.record import merge
@@ -46,7 +49,8 @@ def run_method(session: Session, request: Request, monitor: StudentMonitor) -> R
     )
     hardware = session.parts.hardware
     usage = Usage(session.parts.data, hardware.device)
-    request = replace(request, progress=Progress())
+    images = _open_images(session, request)
+    request = replace(request, progress=Progress(), images=images)
     resume = session.open_resume_file(session.folder, method, request.teacher)
     spent, samples = _restore(session, request, usage, resume)
     student: nn.Module | None = None
@@ -67,10 +71,21 @@ def run_method(session: Session, request: Request, monitor: StudentMonitor) -> R
                 observed = _observe(session, usage, monitor, state)
     finally:
         merge(session.record, usage.figures())
-    session.record["seconds"]["unlearn"] = spent
+    session.record["seconds"]["unlearn"] = spent + images.seconds
     if student is None:
         raise RunError(f"method={config.method.name}: yielded no student")
     return Result(student.eval(), samples)
+
+
+def _open_images(session: Session, request: Request) -> ImageCache:
+    """Open the cache of images that were synthesised from this teacher."""
+    about = {
+        "source": hash_package(),
+        "teacher": hash_network(request.teacher),
+        "bounds": [request.lowest.tolist(), request.highest.tolist()],
+        "hardware": request.hardware.describe_arithmetic(),
+    }
+    return ImageCache(Path(session.config.outputs).absolute() / "cache" / "inverted", about)
 
 
 def _advance(steps: Steps, observed: Observed | None) -> State | None:
