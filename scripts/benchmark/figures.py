@@ -103,9 +103,9 @@ def _part_namer(request: Request) -> Callable[[nn.Module], str | None]:
     def name_part(module: nn.Module) -> str | None:
         if isinstance(module, ImageGenerator):
             return "generator"
-        if module is request.teacher:
-            return "teacher"
-        return "student" if type(module) is type(request.teacher) else None
+        if type(module) is not type(request.teacher):
+            return None
+        return "student" if module.training else "teacher"
 
     return name_part
 

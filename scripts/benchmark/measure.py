@@ -44,12 +44,12 @@ class Program:
     Args:
         step: Does one step of the setting.
         whole: The number of steps of the whole setting.
-        rows: The number of images that a step works on.
+        rows: The number of images that a step works on, on average.
     """
 
     step: Callable[[], object]
     whole: int
-    rows: int
+    rows: float
 
 
 def time_in_turn(

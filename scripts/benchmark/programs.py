@@ -18,7 +18,9 @@ from unlearn.methods.gkt import GatedKnowledgeTransfer, GKTTrainer
 from unlearn.methods.inversion import Inversion
 from unlearn.methods.noise import ErrorNoise
 from unlearn.methods.retrain import Retrain
+from unlearn.models.copies import copy_network
 from unlearn.protocol import Request
+from unlearn.training.student import set_training
 
 _ENDLESS = 10**6  # steps; more than are ever timed
 
@@ -45,13 +47,19 @@ def build_programs(
 def _gkt(
     method: GatedKnowledgeTransfer, setting: Setting, published_steps: int
 ) -> tuple[Program, Program]:
-    """A step is an outer iteration; rows are the images that the student sees."""
+    """A step of ours is an outer iteration; rows are the images that the student sees.
+
+    As published the student's and the generator's steps take the same passes, so that a single
+    step stands for all of an iteration.
+    """
     endless = dataclasses.replace(method, iterations=_ENDLESS)
     published = PublishedGKT(endless, _make_plain(setting.request), setting.config.filter.gate)
+    steps = (loss for _ in range(_ENDLESS) for loss in published.run_steps())
     ours = endless.unlearn(setting.request, None)
+    parts = method.student_steps + method.generator_steps
     rows = method.batch_size * method.student_steps
     return (
-        Program(published.run_iteration, method.iterations, rows),
+        Program(_make_step(steps), method.iterations * parts, rows / parts),
         Program(_make_step(ours), method.iterations, rows),
     )
 
@@ -59,6 +67,7 @@ def _gkt(
 def build_student_step(method: GatedKnowledgeTransfer, request: Request) -> Program:
     """Return GKT's student step alone on one batch: forward, backward, clipping and Adam."""
     trainer = GKTTrainer(method, request)
+    set_training(trainer.student, frozen=method.batch_norm != "train")  # as after one iteration
     batch = trainer.synthesise(trainer.draw_noise())
     return Program(lambda: trainer.student_step(batch), 1, method.batch_size)
 
@@ -107,7 +116,9 @@ def _training(method: Retrain, setting: Setting, published_steps: int) -> tuple[
 
 def _make_plain(request: Request) -> Request:
     """Return the request in float32 and the default layout, not compiled."""
-    return dataclasses.replace(request, hardware=Hardware(request.hardware.device))
+    teacher = copy_network(request.teacher).to(memory_format=torch.contiguous_format)
+    hardware = Hardware(request.hardware.device)
+    return dataclasses.replace(request, teacher=teacher, hardware=hardware)
 
 
 def _make_step(steps: Iterator[Any]) -> Callable[[], Any]:

@@ -60,21 +60,28 @@ class PublishedGKT:
 
     def run_iteration(self) -> float:
         """Run one outer iteration and return the last loss."""
+        *_, loss = self.run_steps()
+        return loss
+
+    def run_steps(self) -> Iterator[float]:
+        """Run one outer iteration; yield the loss of each step, the generator's first."""
         noise = torch.randn(self.method.batch_size, self.method.latent, generator=self.random).to(
             self.request.hardware.device
         )
+        for _ in range(self.method.generator_steps):
+            yield self._step(noise, generator=True)
+        for _ in range(self.method.student_steps):
+            yield self._step(noise, generator=False)
+
+    def _step(self, noise: Tensor, *, generator: bool) -> float:
         layers = self.request.attention
         with (
             _activations(self.request.teacher, layers) as taught,
             _activations(self.student, layers) as learned,
         ):
-            for _ in range(self.method.generator_steps):
-                self._step(noise, taught, learned, generator=True)
-            for _ in range(self.method.student_steps):
-                loss = self._step(noise, taught, learned, generator=False)
-        return loss
+            return self._step_listening(noise, taught, learned, generator=generator)
 
-    def _step(
+    def _step_listening(
         self, noise: Tensor, taught: list[Tensor], learned: list[Tensor], *, generator: bool
     ) -> float:
         method, request = self.method, self.request
