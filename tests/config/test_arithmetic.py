@@ -9,8 +9,9 @@ from hydra import compose
 
 from unlearn.config import arithmetic
 from unlearn.config.arithmetic import choose_arithmetic, multiplies_in_bfloat16
+from unlearn.config.hashing import config_hash
 from unlearn.config.resolve import resolve_config
-from unlearn.config.schema import HardwareConfig, config_hash
+from unlearn.config.schema import HardwareConfig
 
 AUTO = {"autocast": "auto", "channels_last": "auto", "threads": 2}
 CIFAR = ["dataset=cifar10", "dataset.root=x", "model=resnet20"]
