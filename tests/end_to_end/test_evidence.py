@@ -76,6 +76,12 @@ def test_pictures_without_data_are_opt_in(cli: Cli, tmp_path: Path, answered: Pa
     assert list((tmp_path / "shown").rglob("*.png"))
     hashes = {record_in(tmp_path / name)["config_hash"] for name in ("quiet", "shown")}
     assert len(hashes) == 1, "pictures decide no figure"
+    inverts = ["method=regrow", "method.iterations=1", "evaluation=quick", "outputs=inverts"]
+    kept = tmp_path / "inverts" / "cache" / "inverted"
+    cli(*words, *inverts, *none, "run_dir=unseen")
+    assert not kept.exists()
+    cli(*words, *inverts, *none, "evaluation.pictures=true", "run_dir=seen")
+    assert list(kept.glob("*.pt"))
 
 
 def test_cleaning_removes_only_pictures_and_caches(answered: Path, tmp_path: Path) -> None:

@@ -41,7 +41,7 @@ def evaluate(
     for name, metric in session.parts.metrics.items():
         if isinstance(metric, StudentMetric) or (metric.needs_data and context.data is None):
             continue
-        if getattr(metric, "draws", False) and not _may_draw(session):
+        if getattr(metric, "draws", False) and not session.may_keep_images:
             continue
         with session.catching():
             merge(record, {name: metric(models, context)})
@@ -81,15 +81,6 @@ def _make_context(session: Session, request: Request, result: Result) -> MetricC
         session.folder / "figures",
         session.parts.measurements,
     )
-
-
-def _may_draw(session: Session) -> bool:
-    """Return whether pictures of the forgotten class may be put into the run folder.
-
-    Without data a run usually answers a deletion request: pictures are drawn only if asked for.
-    """
-    asked = session.config.evaluation.pictures
-    return session.parts.data is not None if asked is None else asked
 
 
 def _run_audits(session: Session, networks: Networks, request: Request, models: Models) -> None:

@@ -78,7 +78,9 @@ def run_method(session: Session, request: Request, monitor: StudentMonitor) -> R
 
 
 def _open_images(session: Session, request: Request) -> ImageCache:
-    """Open the cache of images that were synthesised from this teacher."""
+    """Open the cache of images that were synthesised from this teacher, if they may be stored."""
+    if not session.may_keep_images:
+        return ImageCache()
     about = {
         "source": hash_package(),
         "teacher": hash_network(request.teacher),

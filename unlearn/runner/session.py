@@ -50,6 +50,15 @@ class Session:
         """Everyone who is told of the run; the history is the last."""
         return [*self.parts.observers, self.history]
 
+    @property
+    def may_keep_images(self) -> bool:
+        """Whether images of the forget classes may be stored.
+
+        Without data a run usually answers a deletion request: they are stored only if asked for.
+        """
+        asked = self.config.evaluation.pictures
+        return self.parts.data is not None if asked is None else asked
+
     def notify(self, step: Step) -> None:
         """Tell all observers of a step."""
         for observer in self.observers:

@@ -177,10 +177,13 @@ class AdversarialTrainer(ExitStack):
         """One step of the generator on noise (B, latent)."""
         self.generator_optimizer.zero_grad()
         weights = list(self.generator.parameters())
-        self.student.requires_grad_(False)  # a compiled loss computes every gradient that it can
+        trained = [weight for weight in self.student.parameters() if weight.requires_grad]
+        for weight in trained:  # a compiled loss computes every gradient that it can
+            weight.requires_grad_(False)
         with self.folded:
             self.compiled_generator_loss(noise).backward(inputs=weights)
-        self.student.requires_grad_(True)
+        for weight in trained:
+            weight.requires_grad_(True)
         nn.utils.clip_grad_norm_(weights, self.settings.clip)
         self.generator_optimizer.step()
 
