@@ -1,5 +1,6 @@
 """Device, precision, memory format and determinism are what the config says."""
 
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -16,7 +17,7 @@ from unlearn.hardware import Hardware
 from unlearn.models.allcnn import AllCNN
 
 
-def started(**changes: Any) -> Hardware:
+def started(shape: tuple[int, int, int] = (3, 32, 32), **changes: Any) -> Hardware:
     plain = {
         "device": "cpu",
         "autocast": None,
@@ -25,12 +26,41 @@ def started(**changes: Any) -> Hardware:
         "threads": None,
         "deterministic": True,
     }
-    return Hardware.start(HardwareConfig.model_validate({**plain, **changes}))
+    return Hardware.start(HardwareConfig.model_validate({**plain, **changes}), shape)
 
 
 def test_auto_is_the_gpu_if_there_is_one() -> None:
     expected = "cuda" if torch.cuda.is_available() else "cpu"
     assert started(device="auto").device.type == expected
+
+
+@pytest.mark.parametrize(
+    ("shape", "flags", "pays"),
+    [
+        ((3, 32, 32), "avx512f avx512_bf16", True),
+        ((3, 64, 48), "amx_bf16 amx_tile", True),
+        ((3, 32, 32), "avx512f avx2", False),
+        ((1, 32, 32), "avx512_bf16", False),
+        ((3, 28, 32), "avx512_bf16", False),
+    ],
+)
+def test_auto_is_bfloat16_for_large_images_on_processors_that_have_it(
+    shape: tuple[int, int, int],
+    flags: str,
+    pays: bool,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    file = tmp_path / "cpuinfo"
+    file.write_text(f"processor : 0\nflags\t\t: {flags}\n\nprocessor : 1\nflags\t\t: {flags}\n")
+    monkeypatch.setattr("unlearn.hardware.Path", lambda _: file)
+    chosen = started(shape, autocast="auto", channels_last="auto").describe()
+    assert (chosen["precision"], chosen["channels_last"]) == (
+        "bfloat16" if pays else "float32",
+        pays,
+    )
+    typed = started(shape, autocast=None, channels_last=True).describe()
+    assert (typed["precision"], typed["channels_last"]) == ("float32", True)
 
 
 def test_threads_and_determinism_are_applied() -> None:

@@ -7,6 +7,7 @@ import os
 from collections.abc import Callable
 from contextlib import AbstractContextManager, suppress
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, TypeVar
 
 import torch
@@ -21,6 +22,8 @@ Network = TypeVar("Network", bound=nn.Module)
 # Parameters of glibc's mallopt: bytes of free memory to keep, and the size of a block that is never
 # kept (the largest that glibc accepts).
 _MALLOC = {-1: 2**30, -3: 2**25}
+_LEAST_SIDE = 32  # pixels of a colour image from which bfloat16 pays
+_FAST = {"avx512_bf16", "amx_bf16"}  # flags of processors that multiply in bfloat16
 ROWS = (
     256  # images of a forward pass without gradients, so that activations fit into a core's cache
 )
@@ -43,11 +46,14 @@ class Hardware:
     compile_mode: str | None = None
 
     @classmethod
-    def start(cls, config: HardwareConfig) -> Hardware:
-        """Apply the process-wide settings and choose the device.
+    def start(cls, config: HardwareConfig, shape: tuple[int, int, int]) -> Hardware:
+        """Apply the process-wide settings, and choose what they leave to `auto`.
+
+        Precision and memory format follow from the machine and the images, and are never timed.
 
         Args:
             config: The settings.
+            shape: Channels, height and width of an image.
 
         Raises:
             ConfigError: If a GPU is asked for and there is none.
@@ -68,12 +74,25 @@ class Hardware:
         torch.backends.cudnn.benchmark = not config.deterministic
         _keep_freed_memory()
         name = config.device if config.device != "auto" else "cuda" if available else "cpu"
+        pays = _is_large(shape) and multiplies_in_bfloat16(name)
+        precision = ("bfloat16" if pays else None) if config.autocast == "auto" else config.autocast
         return cls(
             device=torch.device(name),
-            autocast_dtype=getattr(torch, config.autocast) if config.autocast else None,
-            channels_last=config.channels_last,
+            autocast_dtype=getattr(torch, precision) if precision else None,
+            channels_last=pays if config.channels_last == "auto" else config.channels_last,
             compile_mode=_mode(config.compile),
         )
+
+    def describe(self) -> dict[str, str | int | bool | None]:
+        """Return what was chosen, as plain values for the record."""
+        precision = str(self.autocast_dtype or torch.float32).removeprefix("torch.")
+        return {
+            "device": self.device.type,
+            "precision": precision,
+            "channels_last": self.channels_last,
+            "compile": self.compile_mode,
+            "threads": torch.get_num_threads(),
+        }
 
     def describe_arithmetic(self) -> list[str | int | bool | None]:
         """Return what decides the last bits of every sum, as plain values.
@@ -146,6 +165,23 @@ def _keep_freed_memory() -> None:
         library = ctypes.CDLL(None)
         for parameter, size in _MALLOC.items():
             library.mallopt(parameter, size)
+
+
+def _is_large(shape: tuple[int, int, int]) -> bool:
+    """Whether images are so large that bfloat16 pays: on smaller or grey ones it saves little."""
+    return shape[0] > 1 and min(shape[1:]) >= _LEAST_SIDE
+
+
+def multiplies_in_bfloat16(device: str) -> bool:
+    """Return whether a device, `cpu` or `cuda`, has instructions that multiply in bfloat16."""
+    if device == "cuda":
+        return bool(torch.cuda.is_bf16_supported(including_emulation=False))
+    try:
+        lines = Path("/proc/cpuinfo").read_text().splitlines()
+    except OSError:
+        return False
+    flags = next((line for line in lines if line.startswith("flags")), "")
+    return not _FAST.isdisjoint(flags.split())
 
 
 def _mode(setting: bool | str) -> str | None:

@@ -22,6 +22,9 @@ _NOT_HASHED = {
 _DATASET_NOT_HASHED = {"memory", "list_classes"}
 # Keys that came later, and the values that leave a run as it was: these values are not hashed.
 _LATER = {"augment": {"crop": 0, "flip": False}, "label_smoothing": 0}
+# What `auto` is hashed as, so that a run has one hash on all machines of a cluster, as it has on
+# GPU and CPU. The record says what was chosen, and trained networks are cached by it.
+_AUTO = {"autocast": None, "channels_last": False}
 # Import paths that have changed, with the path that hashes were first computed with: moving a
 # file must not change the hash of a run.
 _FIRST_PATHS = {
@@ -53,6 +56,9 @@ def config_hash(config: RunConfig, checkpoint_digest: str | None) -> str:
     values["model"].pop("check", None)  # checking the teacher changes no figure
     values["dataset"] = select_determinants(values["dataset"])
     values["evaluation"].pop("pictures", None)  # pictures change no figure
+    values["hardware"] = {
+        k: _AUTO[k] if k in _AUTO and v == "auto" else v for k, v in values["hardware"].items()
+    }
     values |= {part: drop_neutral(values[part]) for part in ("training", "method")}
     return digest(_with_first_paths(values))
 

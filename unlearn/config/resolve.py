@@ -9,7 +9,6 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 from pydantic import ValidationError
 
-from unlearn.config.arithmetic import choose_arithmetic, multiplies_in_bfloat16
 from unlearn.config.class_names import find_names, number_classes
 from unlearn.config.schema import RunConfig
 from unlearn.errors import ConfigError
@@ -66,7 +65,6 @@ def check_values(values: Mapping[str, Any]) -> RunConfig:
     names = _find_names(values)
     values = {**values, "forget": number_classes(values.get("forget"), names)}
     values["dataset"] = _repeat_levels(values.get("dataset"))
-    values["hardware"] = _choose_arithmetic(values.get("hardware"), values["dataset"])
     try:
         run = RunConfig.model_validate(values)
     except ValidationError as error:
@@ -219,13 +217,6 @@ def _repeat_levels(dataset: Any) -> Any:
     levels = {key: dataset.get(key) for key in ("mean", "std")}
     single = {k: v for k, v in levels.items() if isinstance(v, list | tuple) and len(v) == 1}
     return {**dataset, **{key: [*value] * channels for key, value in single.items()}}
-
-
-def _choose_arithmetic(hardware: Any, dataset: Any) -> Any:
-    """Return the section `hardware` with a choice in place of each `auto`."""
-    shape = dataset.get("shape") if isinstance(dataset, Mapping) else None
-    device = hardware.get("device") if isinstance(hardware, Mapping) else None
-    return choose_arithmetic(hardware, shape, multiplies_in_bfloat16(device))
 
 
 def _check_names(run: RunConfig, names: tuple[str, ...] | None) -> None:

@@ -206,8 +206,8 @@ class HardwareConfig(_Closed):
     """Where and how tensors are computed."""
 
     device: Literal["auto", "cpu", "cuda"]
-    autocast: Literal["bfloat16"] | None
-    channels_last: bool
+    autocast: Literal["bfloat16", "auto"] | None
+    channels_last: bool | Literal["auto"]
     compile: bool | Literal["reduce-overhead", "max-autotune"]
     threads: PositiveInt | None
     deterministic: bool

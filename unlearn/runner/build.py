@@ -62,7 +62,7 @@ def build(config: RunConfig) -> Parts:
     Raises:
         ConfigError: naming the first key that does not work with the others.
     """
-    hardware = Hardware.start(config.hardware)
+    hardware = Hardware.start(config.hardware, config.dataset.shape)
     new_network = builder(config.model, config.dataset)
     network = new_network(0)
     _check_network(config, network)

@@ -59,6 +59,7 @@ def run(config: RunConfig, command: Sequence[str] | None = None) -> Outcome:
             return Outcome(done, directory, done_before=True)
         parts = build(config)
         record = new_record(config, identity, command)
+        record["hardware"] = parts.hardware.describe()
         with fill_directory(directory, record, config.force) as folder:
             session = Session(config, parts, record, folder)
             with session.recording():
