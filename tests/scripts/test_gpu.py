@@ -31,7 +31,7 @@ def test_every_step_runs_at_its_smallest_size(tmp_path: Path) -> None:
 
 def test_a_step_that_fails_or_takes_too_long_is_a_row(tmp_path: Path) -> None:
     def run(code: str) -> dict[str, object]:
-        (row,) = run_step(Step("speed", "x", [sys.executable, "-c", code], "none"), tmp_path, 3)
+        (row,) = run_step(Step("speed", "x", [sys.executable, "-c", code], "none"), tmp_path, 1.5)
         return row
 
     assert run("raise SystemExit('the reason')")["value"] == "the reason"
