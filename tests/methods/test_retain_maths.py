@@ -1,6 +1,7 @@
 """Losses, importances, masks and projections of those methods against computations of their own."""
 
 import copy
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -10,9 +11,10 @@ from scipy import special
 from torch import nn
 from torch.nn.functional import cross_entropy
 
-from tests.helpers.methods import build
+from tests.helpers.methods import build, run
 from tests.helpers.tiny import CLASSES, MakeRequest, seeded_net
 from unlearn.data.tensors import Data
+from unlearn.hardware import Hardware
 from unlearn.methods.salun import find_salient
 from unlearn.methods.subspace import _add, inner_products, project, subspace
 from unlearn.synthesis.sources import Examples
@@ -216,3 +218,24 @@ def test_noise_losses_do_not_depend_on_other_classes(
     all_losses = synthesis.losses(teacher, images, every, request.forget_mask)
     some = synthesis.losses(teacher, images[[1, 3]], every[[1, 3]], request.forget_mask[[1, 3]])
     torch.testing.assert_close(some, all_losses[[1, 3]])
+
+
+@dataclass(frozen=True)
+class RecordingHardware(Hardware):
+    """Notes the images of each forward pass."""
+
+    seen: list[torch.Tensor] = field(default_factory=list)
+
+    def run(self, network: nn.Module, images: torch.Tensor) -> torch.Tensor:
+        self.seen.append(images)
+        return super().run(network, images)
+
+
+def test_salun_passes_over_forget_rows_first(make_request: MakeRequest, easy_data: Data) -> None:
+    hardware = RecordingHardware(torch.device("cpu"))
+    request = make_request(hardware=hardware, forget=(1, 3))
+    states = run(build("salun", batch_size=50, epochs=2), request, easy_data)
+    corners = [images[:, 0].reshape(-1, 2, 4, 2, 4).mean(dim=(2, 4)) for images in hardware.seen]
+    kinds = [set((corner.flatten(1).argmax(dim=1) % 2).tolist()) for corner in corners]
+    saliency = sum(state.stage == "saliency" for state in states)
+    assert kinds[saliency:] == 2 * (4 * [{1}] + 4 * [{0}]), "classes 1 and 3 are the odd ones"

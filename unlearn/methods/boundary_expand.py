@@ -22,7 +22,6 @@ from unlearn.models.network import readout
 from unlearn.protocol import Request, Steps
 from unlearn.synthesis.sources import Examples
 from unlearn.training.labelled import ForgetMethod
-from unlearn.training.losses import make_class_loss
 from unlearn.training.student import set_training
 
 
@@ -48,8 +47,8 @@ class BoundaryExpand(ForgetMethod):
         request.hardware.place(widened.row)
         set_training(widened, frozen=self.batch_norm == "frozen")
         extra = torch.full((len(images),), request.num_classes, device=images.device)
-        loss_of = make_class_loss(widened, Examples(images, extra), request.hardware)
-        for state in self.train(widened, loss_of, len(images), request, random):
+        passes = self.make_passes(widened, Examples(images, extra), request, random)
+        for state in self.train(widened, passes, request, random):
             yield dataclasses.replace(state, student=student)
 
 

@@ -29,7 +29,7 @@ from unlearn.models.outputs import compute_logits
 from unlearn.optimizers import SGD
 from unlearn.protocol import Request, State, Steps
 from unlearn.synthesis.noise import ClassNoises
-from unlearn.training.loops import distil, run_epochs
+from unlearn.training.loops import Pass, distil, run_epochs
 from unlearn.training.losses import target_probabilities, weighted_mean
 from unlearn.training.student import BatchNorm, start_student
 
@@ -135,9 +135,7 @@ class ErrorNoise:
             "impair",
             student,
             SGD(student.parameters(), self.learning_rate),
-            loss_of,
-            rows=len(images) * self.copies,
-            batch_size=self.batch_size,
+            lambda _: [Pass("impair", loss_of, len(images) * self.copies, self.batch_size)],
             epochs=self.epochs,
             request=request,
             random=random,

@@ -2,12 +2,15 @@
 
     g = gradient of CE(T(X_F), Y_F) over the images of the forget classes
     m = 1 at the share k of all weights where |g| is largest, 0 elsewhere
-    Y' = Y; at the forget classes a random retain class, drawn once for each image
-    minimise CE(S(X), Y') over all images, gradients times m, starting from the teacher T
+    Y'_F = a random retain class, drawn once for each image of the forget classes
+    for each epoch, S starting from the teacher T, gradients times m:
+        minimise CE(S(X_F), Y'_F) over the images of the forget classes
+        minimise CE(S(X_R), Y_R) over the images of the retain classes
 
-"SalUn" (Fan et al., ICLR 2024). As in its code (`generate_mask.py`, `RL.py`), with SGD and
-momentum. The code decays weights, and draws any class anew in every epoch, the true one among
-them. Here nothing moves a weight outside the mask, and a label is another class as in the paper.
+"SalUn" (Fan et al., ICLR 2024). As in its code for CIFAR-10 (`generate_mask.py`, `RL.py`), with SGD
+and momentum, and with the forget images before the retain images in each epoch. The code decays
+weights, and draws any class anew in every epoch, the true one among them. Here nothing moves a
+weight outside the mask, and a label is another class as in the paper.
 On inverted images (`method/source=inverted`) it needs no data.
 """
 
@@ -23,7 +26,7 @@ from unlearn.data.tensors import Split
 from unlearn.protocol import Request, Steps
 from unlearn.synthesis.sources import WantedClasses
 from unlearn.training.labelled import EpochMethod
-from unlearn.training.loops import average_gradients
+from unlearn.training.loops import Pass, average_gradients
 from unlearn.training.losses import make_class_loss, relabel_randomly
 from unlearn.training.student import copy_teacher
 
@@ -61,10 +64,17 @@ class SaliencyUnlearning(EpochMethod):
                 if weight.grad is not None:
                     weight.grad.mul_(salient)
 
-        examples = relabel_randomly(examples, request, random)
-        student.train()
-        loss_of = make_class_loss(student, examples, request.hardware)
-        yield from self.train(student, loss_of, len(examples.labels), request, random, mask)
+        relabelled = relabel_randomly(examples.of(request.forget), request, random)
+        passes = [
+            Pass(
+                name,
+                make_class_loss(student, own, request.hardware),
+                len(own.labels),
+                self.batch_size,
+            )
+            for name, own in (("forget", relabelled), ("retain", examples.of(request.retain)))
+        ]
+        yield from self.train(student.train(), lambda _: passes, request, random, mask)
 
 
 def find_salient(gradients: Sequence[Tensor], share: float) -> list[Tensor]:

@@ -24,12 +24,11 @@ from torch import Tensor, nn
 from unlearn.config.schema import CLOSED
 from unlearn.data.tensors import Split
 from unlearn.models.outputs import compute_logits
-from unlearn.protocol import Request, State, Steps
+from unlearn.protocol import Request, Steps
 from unlearn.synthesis.sources import Examples, WantedClasses
 from unlearn.training.labelled import EpochMethod
-from unlearn.training.loops import run_epoch
+from unlearn.training.loops import Pass
 from unlearn.training.losses import row_divergence, target_probabilities
-from unlearn.training.student import copy_teacher
 
 
 @dataclass(config=CLOSED, kw_only=True)
@@ -46,6 +45,7 @@ class Scrub(EpochMethod):
     """
 
     wanted: ClassVar[WantedClasses] = "all"
+    stage: ClassVar[str] = "scrub"
     maximise_epochs: NonNegativeInt
     forget_batch_size: PositiveInt
     class_weight: NonNegativeFloat
@@ -54,21 +54,18 @@ class Scrub(EpochMethod):
 
     def unlearn(self, request: Request, data: Split | None) -> Steps:
         """Yield the state after each step of the source and each epoch; see `Method`."""
-        random, hardware = torch.Generator().manual_seed(request.seed), request.hardware
+        random = torch.Generator().manual_seed(request.seed)
         examples = yield from self.collect(request, data, random)
         forget, retain = examples.of(request.forget), examples.of(request.retain)
-        student = copy_teacher(request)
-        optimizer = self.make_optimizer(student)
+        student = self.copy_teacher(request)
         away, back = self.make_losses(student, forget, retain, request)
-        parts = {"student": student, "optimizer": optimizer, "random": random}
-        passes = [("maximise", away, len(forget.labels), self.forget_batch_size)]
-        passes += [("minimise", back, len(retain.labels), self.batch_size)]
-        for epoch in request.progress.steps("scrub", self.epochs, lambda: parts):
-            losses = {
-                name: run_epoch(name, optimizer, loss_of, rows, size, hardware, random)
-                for name, loss_of, rows, size in passes[epoch > self.maximise_epochs :]
-            }
-            yield State("scrub", epoch, self.epochs, student, losses)
+        both = [
+            Pass("maximise", away, len(forget.labels), self.forget_batch_size),
+            Pass("minimise", back, len(retain.labels), self.batch_size),
+        ]
+        yield from self.train(
+            student, lambda epoch: both[epoch > self.maximise_epochs :], request, random
+        )
 
     def make_losses(
         self, student: nn.Module, forget: Examples, retain: Examples, request: Request

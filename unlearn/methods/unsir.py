@@ -16,7 +16,7 @@ from typing import ClassVar
 import torch
 from pydantic import NonNegativeFloat, NonNegativeInt, PositiveFloat, PositiveInt
 from pydantic.dataclasses import dataclass
-from torch import nn
+from torch import Tensor, nn
 
 from unlearn.config.schema import CLOSED
 from unlearn.data.tensors import Split
@@ -25,7 +25,7 @@ from unlearn.protocol import Request, Steps
 from unlearn.synthesis.noise import ClassNoises
 from unlearn.synthesis.sources import Examples, WantedClasses
 from unlearn.training.labelled import LabelledMethod
-from unlearn.training.loops import run_epochs
+from unlearn.training.loops import Pass, run_epochs
 from unlearn.training.losses import make_class_loss
 from unlearn.training.student import copy_teacher
 
@@ -68,13 +68,12 @@ class Unsir(LabelledMethod):
         labels = torch.tensor(forget, device=images.device).repeat_interleave(self.noises)
         student = copy_teacher(request)
         yield from self._impair(student, retain, Examples(images, labels), request, random)
+        repair = make_class_loss(student, retain, request.hardware)
         yield from run_epochs(
             "repair",
             student,
             Adam(student.parameters(), self.repair_learning_rate),
-            make_class_loss(student, retain, request.hardware),
-            rows=len(retain.labels),
-            batch_size=self.batch_size,
+            lambda _: [Pass("repair", repair, len(retain.labels), self.batch_size)],
             epochs=self.repair_epochs,
             request=request,
             random=random,
@@ -104,14 +103,16 @@ class Unsir(LabelledMethod):
         rows = torch.arange(len(every.labels), device=every.labels.device)
         first = len(retain.labels)
         order = torch.cat([rows[:first], rows[first:].repeat(self.copies)])
-        loss_of = make_class_loss(student, every, request.hardware)
+        error = make_class_loss(student, every, request.hardware)
+
+        def loss_of(rows: Tensor) -> Tensor:
+            return error(order[rows])
+
         yield from run_epochs(
             "impair",
             student,
             Adam(student.parameters(), self.learning_rate),
-            lambda picked: loss_of(order[picked]),
-            rows=len(order),
-            batch_size=self.batch_size,
+            lambda _: [Pass("impair", loss_of, len(order), self.batch_size)],
             epochs=self.epochs,
             request=request,
             random=random,

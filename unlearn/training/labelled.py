@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Generator, Iterable
 from functools import partial
 from typing import ClassVar
 
@@ -17,7 +17,7 @@ from unlearn.data.tensors import Access, Split
 from unlearn.optimizers import SGD
 from unlearn.protocol import Request, State, Steps
 from unlearn.synthesis.sources import Examples, Source, WantedClasses
-from unlearn.training.loops import run_epochs
+from unlearn.training.loops import Pass, run_epochs
 from unlearn.training.losses import make_class_loss
 from unlearn.training.student import BatchNorm, copy_teacher
 
@@ -56,7 +56,8 @@ class EpochMethod(LabelledMethod):
     """A labelled method that trains the teacher for some epochs with one optimiser.
 
     By default it minimises the cross-entropy with SGD (momentum 0.9). A method overrides the parts
-    in which it differs: `choose_labels`, `copy_teacher`, `make_loss`, `make_optimizer`, `adjust`.
+    in which it differs: `choose_labels`, `copy_teacher`, `make_passes`, `make_loss`,
+    `make_optimizer`, `adjust`.
 
     Args:
         epochs: Passes over the images, at least 1.
@@ -73,9 +74,8 @@ class EpochMethod(LabelledMethod):
         examples = yield from self.collect(request, data, random)
         examples = self.choose_labels(examples, request, random)
         student = self.copy_teacher(request)
-        loss_of = self.make_loss(student, examples, request, random)
-        adjust = partial(self.adjust, student)
-        yield from self.train(student, loss_of, len(examples.labels), request, random, adjust)
+        passes = self.make_passes(student, examples, request, random)
+        yield from self.train(student, passes, request, random, partial(self.adjust, student))
 
     def choose_labels(
         self, examples: Examples, request: Request, random: torch.Generator
@@ -86,6 +86,13 @@ class EpochMethod(LabelledMethod):
     def copy_teacher(self, request: Request) -> nn.Module:
         """Return the student at the start: a copy of the teacher in train mode."""
         return copy_teacher(request)
+
+    def make_passes(
+        self, student: nn.Module, examples: Examples, request: Request, random: torch.Generator
+    ) -> Callable[[int], Iterable[Pass]]:
+        """Return the passes of an epoch, which counts from 1; by default one over all rows."""
+        loss_of = self.make_loss(student, examples, request, random)
+        return lambda _: [Pass(self.stage, loss_of, len(examples.labels), self.batch_size)]
 
     def make_loss(
         self, student: nn.Module, examples: Examples, request: Request, random: torch.Generator
@@ -103,20 +110,17 @@ class EpochMethod(LabelledMethod):
     def train(
         self,
         student: nn.Module,
-        loss_of: Callable[[Tensor], Tensor],
-        rows: int,
+        passes: Callable[[int], Iterable[Pass]],
         request: Request,
         random: torch.Generator,
         adjust: Callable[[], None] | None = None,
     ) -> Steps:
-        """Minimise a loss on so many rows; yield the state after each epoch; see `run_epochs`."""
+        """Train with the method's own optimiser; yield the state after each epoch."""
         return run_epochs(
             self.stage,
             student,
             self.make_optimizer(student),
-            loss_of,
-            rows=rows,
-            batch_size=self.batch_size,
+            passes,
             epochs=self.epochs,
             request=request,
             random=random,

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator, Iterator
-from typing import Any
+from collections.abc import Callable, Generator, Iterable, Iterator
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -97,65 +97,69 @@ def shuffle(
     yield from order.split(batch_sizes(count, batch_size))
 
 
+class Pass(NamedTuple):
+    """One pass over some rows, with a step of the optimiser on each batch.
+
+    Args:
+        name: Name of its loss in the history.
+        loss_of: Gives the loss, a scalar, on row numbers (B,).
+        rows: Number of rows.
+        batch_size: Rows of a step, at least 1.
+    """
+
+    name: str
+    loss_of: Callable[[Tensor], Tensor]
+    rows: int
+    batch_size: int
+
+
 def run_epochs(
     stage: str,
     student: nn.Module,
     optimizer: Optimizer,
-    loss_of: Callable[[Tensor], Tensor],
+    passes: Callable[[int], Iterable[Pass]],
     *,
-    rows: int,
-    batch_size: int,
     epochs: int,
     request: Request,
     random: torch.Generator,
     adjust: Callable[[], None] | None = None,
 ) -> Steps:
-    """Minimise a loss for some epochs; yield the state after each.
+    """Minimise losses for some epochs; yield the state after each.
 
     The student's train or eval mode stays as the caller set it.
 
     Args:
-        stage: Name of the stage and of its loss, unique within the method.
+        stage: Name of the stage, unique within the method.
         student: Network that changes in place.
         optimizer: Optimiser of the student's parameters.
-        loss_of: Gives the loss, a scalar, on row numbers (B,).
-        rows: Number of rows.
-        batch_size: Rows of a step, at least 1.
-        epochs: Passes over all rows, at least 0.
+        passes: Gives the passes of an epoch, which counts from 1. They follow one another.
+        epochs: Number of epochs, at least 0.
         request: Hardware and progress.
         random: Orders the rows.
         adjust: Called between the gradients and the optimiser's step.
 
     Raises:
-        RunError: If the loss is not finite.
+        RunError: If a loss is not finite.
     """
     parts = {"student": student, "optimizer": optimizer, "random": random}
     for epoch in request.progress.steps(stage, epochs, lambda: parts):
-        loss = run_epoch(
-            stage, optimizer, loss_of, rows, batch_size, request.hardware, random, adjust
-        )
-        yield State(stage, epoch, epochs, student, {stage: loss})
+        losses = {
+            one.name: _run_pass(one, optimizer, request.hardware, random, adjust)
+            for one in passes(epoch)
+        }
+        yield State(stage, epoch, epochs, student, losses)
 
 
-def run_epoch(
-    name: str,
+def _run_pass(
+    one: Pass,
     optimizer: Optimizer,
-    loss_of: Callable[[Tensor], Tensor],
-    rows: int,
-    batch_size: int,
     hardware: Hardware,
     random: torch.Generator,
-    adjust: Callable[[], None] | None = None,
+    adjust: Callable[[], None] | None,
 ) -> Tensor:
-    """Step an optimiser through all rows once; return the last batch's loss, on the device.
-
-    The arguments are those of `run_epochs`; `name` stands for the loss in an error.
-
-    Raises:
-        RunError: If the loss is not finite.
-    """
-    for picked in shuffle(rows, batch_size, random, hardware.device):
-        loss = loss_of(picked)
+    """Step through all rows of a pass; return the last batch's loss, on the device."""
+    for picked in shuffle(one.rows, one.batch_size, random, hardware.device):
+        loss = one.loss_of(picked)
         optimizer.zero_grad()
         loss.backward()
         if adjust is not None:
@@ -163,7 +167,7 @@ def run_epoch(
         optimizer.step()
     if not torch.isfinite(loss):
         rate = optimizer.param_groups[0]["lr"]
-        raise RunError(f"the loss of {name} is not finite at learning rate {rate:g}; lower it")
+        raise RunError(f"the loss of {one.name} is not finite at learning rate {rate:g}; lower it")
     return loss.detach()
 
 
