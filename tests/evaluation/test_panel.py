@@ -11,6 +11,8 @@ from unlearn.evaluation.accuracy import AccuracyAudit
 from unlearn.evaluation.audit import Audit, AuditContext
 from unlearn.evaluation.base import Models
 from unlearn.evaluation.cka import Alignment
+from unlearn.evaluation.class_probe import ClassProbe
+from unlearn.evaluation.concentration import Concentration
 from unlearn.evaluation.divergence import DivergenceAudit
 from unlearn.evaluation.inversion import InversionAudit
 from unlearn.evaluation.membership import LikelihoodRatio, NeighbourMembership
@@ -24,6 +26,8 @@ AUDITS: dict[str, Audit] = {
     "divergence": DivergenceAudit(),
     "relearn": RelearnCurves(learning_rates=(0.01,), batch_size=50, steps=12, every=4, target=80.0),
     "probe": BlockProbe(shots=2, draws=2),
+    "class_probe": ClassProbe(shots=2, draws=2),
+    "concentration": Concentration(),
     "cka": Alignment(),
     "inversion": InversionAudit(images=6, steps=10, learning_rate=0.1, tv_weight=0.002),
     "recovery": Recovery(head_rows=10, shots=(1, 5), steps=5, learning_rate=0.01),

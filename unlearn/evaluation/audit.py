@@ -126,6 +126,10 @@ class AuditedNetwork:
 
         return _compute_once(self._features, id(rows), compute)
 
+    def find_last_place(self) -> str:
+        """Return the place of the penultimate features, the input of the last linear layer."""
+        return feature_places(self.network, self.context.request.attention)[-1]
+
     def measure_forget_accuracy(self, network: nn.Module | None = None) -> float:
         """Measure the accuracy on the forget classes' test rows, in percent.
 

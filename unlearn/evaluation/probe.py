@@ -87,20 +87,42 @@ class FewShotProbe:
         Returns:
             Percent; 50 is chance.
         """
+        return self.score_each(train, test, [forget])[0]
+
+    def score_each(
+        self,
+        train: tuple[Features, Labels],
+        test: tuple[Features, Labels],
+        groups: Sequence[tuple[int, ...]],
+    ) -> list[float]:
+        """Score several groups of classes by the same fits, each group as `score` does.
+
+        Args:
+            train: Features (N, D) and classes (N,) of the rows to draw from.
+            test: Features (M, D) and classes (M,) of the rows to score on.
+            groups: Groups of classes; each is told from all other classes.
+
+        Returns:
+            Percent for each group; 50 is chance.
+        """
         from sklearn.metrics import balanced_accuracy_score
         from sklearn.preprocessing import StandardScaler
 
         scaler, (labels, test_labels) = StandardScaler().fit(train[0]), (train[1], test[1])
         features, test_features = scaler.transform(train[0]), scaler.transform(test[0])
-        truth = np.isin(test_labels, forget)
         pools = [np.flatnonzero(labels == c) for c in np.unique(labels)]
         scores = []
         for draw in range(self.draws):
             turn = np.arange(draw * self.shots, (draw + 1) * self.shots)
             rows = np.concatenate([pool.take(turn, mode="wrap") for pool in pools])
             answers = fit_classifier(features[rows], labels[rows]).predict(test_features)
-            scores.append(balanced_accuracy_score(truth, np.isin(answers, forget)))
-        return 100 * float(np.mean(scores))
+            scores.append(
+                [
+                    balanced_accuracy_score(np.isin(test_labels, group), np.isin(answers, group))
+                    for group in groups
+                ]
+            )
+        return [100 * float(np.mean(drawn)) for drawn in zip(*scores, strict=True)]
 
 
 @dataclass(config=CLOSED, kw_only=True)
@@ -188,6 +210,21 @@ def _draw_rows(split: Split, most: int, random: np.random.Generator) -> Split:
     return Split(split.images[rows], split.labels[rows])
 
 
+def gather_features(
+    audited: AuditedNetwork, splits: Sequence[Split], place: str
+) -> tuple[Features, Labels]:
+    """Return the features (N, D) at a place, float64, and the classes (N,) of all rows of splits.
+
+    Args:
+        audited: Network whose features are taken.
+        splits: Splits that the audit's context returned.
+        place: Place of the features.
+    """
+    features = [audited.compute_features(split)[place].double().numpy() for split in splits]
+    labels = [split.labels.cpu().numpy() for split in splits]
+    return np.concatenate(features), np.concatenate(labels)
+
+
 @dataclass(config=CLOSED)
 class BlockProbe(FewShotProbe):
     """Score of a linear probe at each place of features, in percent."""
@@ -199,14 +236,8 @@ class BlockProbe(FewShotProbe):
         context = audited.context
         train = context.draw_training_rows(self.shots * self.draws)
         tests = [context.select_rows(part) for part in TEST_PARTS]
-        labels = train.labels.cpu().numpy()
-        test_labels = np.concatenate([rows.labels.cpu().numpy() for rows in tests])
-        test_features = [audited.compute_features(rows) for rows in tests]
         found = {}
-        for place, features in audited.compute_features(train).items():
-            test = np.concatenate([rows[place].double().numpy() for rows in test_features])
-            score = self.score(
-                (features.double().numpy(), labels), (test, test_labels), context.request.forget
-            )
-            found[place] = AuditFigure(score)
+        for place in audited.compute_features(train):
+            rows = [gather_features(audited, splits, place) for splits in ([train], tests)]
+            found[place] = AuditFigure(self.score(rows[0], rows[1], context.request.forget))
         return found
