@@ -35,7 +35,8 @@ def figures(warm: Warm, outputs: Path, method: str, setting: list[str]) -> dict[
 CLAIMS: dict[str, tuple[list[str], float, float]] = {
     "amnesiac": (LENET, 2, 2),
     "bad_teacher": (ALLCNN_3, 2, 2),
-    "salun": (LENET, 2, 2),
+    "eu_k": (LENET, 2, 2),
+    "salun": (ALLCNN, 2, 2),
     "scrub": (ALLCNN, 2, 2),
     "ssd": (LENET, 2, 1),
     "subspace": (ALLCNN, 2, 1),

@@ -39,7 +39,11 @@ METHODS = {
 }
 # Methods on real images, and what they need of them.
 GRANTED: dict[str, Access] = {
+    "cf_k": "retain",
+    "eu_k": "retain",
     "fine_tune": "retain",
+    "l1_sparse": "retain",
+    "neggrad_plus": "all",
     "unsir": "retain",
     "amnesiac": "all",
     "bad_teacher": "all",

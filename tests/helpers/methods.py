@@ -25,7 +25,11 @@ ON_FORGET_IMAGES: dict[str, dict[str, Any]] = {
 ON_OTHER_IMAGES: dict[str, dict[str, Any]] = {
     "amnesiac": {"epochs": 3},
     "bad_teacher": {"epochs": 3, "batch_size": 64},
+    "cf_k": {"epochs": 3},
+    "eu_k": {"epochs": 3},
     "fine_tune": {"epochs": 3, "batch_size": 64},
+    "l1_sparse": {"epochs": 3, "batch_size": 64},
+    "neggrad_plus": {"epochs": 3},
     "salun": {"epochs": 2, "batch_size": 64},
     "scrub": {"epochs": 3, "batch_size": 64, "forget_batch_size": 64},
     "ssd": {"batch_size": 64, "selection_weight": 1.1},

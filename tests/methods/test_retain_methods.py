@@ -10,6 +10,7 @@ from unlearn.synthesis.sources import Examples
 from unlearn.training.losses import relabel_randomly
 
 FORGETS = [(0,), (1, 3)]
+ON_RETAIN_IMAGES = ("cf_k", "eu_k", "fine_tune", "l1_sparse", "unsir")
 
 
 @pytest.mark.parametrize("forget", FORGETS)
@@ -20,7 +21,7 @@ def test_a_student_changes_and_its_teacher_stays(
 ) -> None:
     few = {"epochs": 2} if name in ON_FORGET_IMAGES else {}
     request, method = make_request(forget=forget), build(name, source, **few)
-    wanted = "retain" if name in ("fine_tune", "unsir") else "all"
+    wanted = "retain" if name in ON_RETAIN_IMAGES else "all"
     wanted = "forget" if name in ON_FORGET_IMAGES else wanted
     assert method.access == ("none" if source == "inverted" else wanted)
     before = {key: value.clone() for key, value in request.teacher.state_dict().items()}

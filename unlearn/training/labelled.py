@@ -14,6 +14,7 @@ from torch.optim import Optimizer
 
 from unlearn.config.schema import CLOSED
 from unlearn.data.tensors import Access, Split
+from unlearn.models.layers import find_last_layers
 from unlearn.optimizers import SGD
 from unlearn.protocol import Request, State, Steps
 from unlearn.synthesis.sources import Examples, Source, WantedClasses
@@ -142,3 +143,34 @@ class ForgetMethod(EpochMethod):
     def copy_teacher(self, request: Request) -> nn.Module:
         """Return a copy of the teacher in train mode, its batch norm as `batch_norm` says."""
         return copy_teacher(request, self.batch_norm)
+
+
+@dataclass(config=CLOSED, kw_only=True)
+class LastLayersMethod(EpochMethod):
+    """An epoch method on images of the retain classes that trains the last layers alone.
+
+    It uses SGD without momentum.
+
+    Args:
+        layers: Number of layers that are trained (k), at least 1; see `find_last_layers`.
+    """
+
+    wanted: ClassVar[WantedClasses] = "retain"
+    layers: PositiveInt
+
+    def check_network(self, network: nn.Module) -> None:
+        """Raise `ConfigError` if the network has fewer layers."""
+        find_last_layers(network, self.layers)
+
+    def copy_teacher(self, request: Request) -> nn.Module:
+        """Return a copy of the teacher in which all layers but the last are frozen."""
+        student = copy_teacher(request, "frozen").requires_grad_(False)
+        for module in find_last_layers(student, self.layers):
+            module.training = True
+            for weight in module.parameters(recurse=False):
+                weight.requires_grad_(True)
+        return student
+
+    def make_optimizer(self, student: nn.Module) -> Optimizer:
+        """SGD without momentum on the layers that are trained."""
+        return SGD([w for w in student.parameters() if w.requires_grad], self.learning_rate)
