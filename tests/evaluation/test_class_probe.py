@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from tests.helpers.tiny import seeded_net
+from tests.helpers.tiny import MakeRequest, seeded_net
 from unlearn.evaluation.audit import TEST_PARTS, AuditContext, AuditedNetwork, AuditFigure
 from unlearn.evaluation.class_probe import ClassProbe
 from unlearn.evaluation.probe import BlockProbe, FewShotProbe
@@ -13,7 +13,7 @@ from unlearn.evaluation.probe import BlockProbe, FewShotProbe
 def test_each_class_has_the_score_of_a_probe_of_its_own(audit_context: AuditContext) -> None:
     network = seeded_net(1)  # untrained, so that the classes differ in their scores
     audited = AuditedNetwork(network, audit_context)
-    splits = [audit_context.draw_training_rows(6)]
+    splits = [audit_context.draw_training_rows(6, seed=1)]
     splits += [audit_context.select_rows(part) for part in TEST_PARTS]
     with torch.no_grad():
         maps = [network.second(network.first(split.images)) for split in splits]
@@ -24,13 +24,27 @@ def test_each_class_has_the_score_of_a_probe_of_its_own(audit_context: AuditCont
     alone = [FewShotProbe(2, 3).score(train, test, (c,)) for c in range(4)]
     assert len(set(alone)) > 2
 
-    found = ClassProbe(2, 3)(audited, [])
+    found = ClassProbe(2, 3, seed=1)(audited, [])
     forget, retain = found["forget"], found["retain"]
     assert isinstance(forget, AuditFigure)
     assert isinstance(retain, AuditFigure)
     assert forget.value == pytest.approx(alone[0], abs=0.5)
     assert retain.value == pytest.approx(sum(alone[1:]) / 3, abs=0.5)
-    assert forget == BlockProbe(2, 3)(audited, [])["head (input)"]
+    own = ClassProbe(2, 3, seed=audit_context.request.seed)(audited, [])
+    assert own["forget"] == BlockProbe(2, 3)(audited, [])["head (input)"]
+
+
+def test_all_runs_draw_the_same_rows(
+    audit_context: AuditContext, make_request: MakeRequest
+) -> None:
+    data, seed = audit_context.data, audit_context.request.seed
+    other = AuditContext(make_request(seed=seed + 1), data, None, 60)
+    fixed, drawn = (
+        [context.draw_training_rows(6, seed).images for context in (audit_context, other)]
+        for seed in (4, None)
+    )
+    assert torch.equal(*fixed)
+    assert not torch.equal(*drawn)
 
 
 def test_several_groups_are_scored_as_each_alone() -> None:

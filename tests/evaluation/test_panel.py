@@ -26,7 +26,7 @@ AUDITS: dict[str, Audit] = {
     "divergence": DivergenceAudit(),
     "relearn": RelearnCurves(learning_rates=(0.01,), batch_size=50, steps=12, every=4, target=80.0),
     "probe": BlockProbe(shots=2, draws=2),
-    "class_probe": ClassProbe(shots=2, draws=2),
+    "class_probe": ClassProbe(shots=2, draws=2, seed=0),
     "concentration": Concentration(),
     "cka": Alignment(),
     "inversion": InversionAudit(images=6, steps=10, learning_rate=0.1, tv_weight=0.002),

@@ -74,18 +74,20 @@ class AuditContext:
 
         return _compute_once(self._splits, part, select)
 
-    def draw_training_rows(self, per_class: int) -> Split:
+    def draw_training_rows(self, per_class: int, seed: int | None = None) -> Split:
         """Draw training rows of all classes at random, the same at every call.
 
         Args:
             per_class: Rows of each class; a class that has fewer gives all its rows.
+            seed: Seed of the draw; None: that of the request.
         """
+        seed = self.request.seed if seed is None else seed
 
         def draw() -> Split:
-            random = torch.Generator().manual_seed(self.request.seed)
+            random = torch.Generator().manual_seed(seed)
             return self.data.train.at(draw_rows(self.data.train.labels, per_class, random))
 
-        return _compute_once(self._splits, per_class, draw)
+        return _compute_once(self._splits, (per_class, seed), draw)
 
 
 class AuditedNetwork:

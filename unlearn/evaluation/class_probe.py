@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 from typing import ClassVar
 
 import numpy as np
+from pydantic import NonNegativeInt
 from pydantic.dataclasses import dataclass
 
 from unlearn.config.schema import CLOSED
@@ -20,9 +21,14 @@ from unlearn.evaluation.probe import FewShotProbe, gather_features
 class ClassProbe(FewShotProbe):
     """Score of a linear probe of the penultimate features, in percent.
 
-    Each draw of labelled rows is fitted once and scored for all classes.
+    Each draw of labelled rows is fitted once and scored for all classes. All runs draw the same
+    rows, so that networks of different runs can be compared.
+
+    Args:
+        seed: Seed of the draws.
     """
 
+    seed: NonNegativeInt
     needs_judge: ClassVar[bool] = False
     figure_names: ClassVar[Mapping[str, FigureName]] = {
         "forget": FigureName("audit probe forget", "%"),
@@ -37,9 +43,8 @@ class ClassProbe(FewShotProbe):
             against all other classes, averaged over the retain classes that have test rows.
         """
         context, place = audited.context, audited.find_last_place()
-        train = gather_features(
-            audited, [context.draw_training_rows(self.shots * self.draws)], place
-        )
+        drawn = context.draw_training_rows(self.shots * self.draws, self.seed)
+        train = gather_features(audited, [drawn], place)
         test = gather_features(audited, [context.select_rows(part) for part in TEST_PARTS], place)
         request = context.request
         retain = [(c,) for c in request.retain if c in test[1]]
