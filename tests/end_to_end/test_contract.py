@@ -32,6 +32,8 @@ METHODS = {
     "boundary_expand": f"{SOURCE} epochs=1",
     "boundary_shrink": f"{SOURCE} epochs=1",
     "delete": f"{SOURCE} epochs=1",
+    "pour_p": "",
+    "pour_d": f"{SOURCE} epochs=1",
     "noise": "noises=4 noise_steps=3 repair_epochs=1",
     "inversion": "images=2 inversion_steps=3 epochs=1",
     "unsir": f"{SOURCE} noises=8 noise_steps=3",

@@ -20,6 +20,7 @@ ON_FORGET_IMAGES: dict[str, dict[str, Any]] = {
     "delete": {"batch_size": 50},
     "gradient_ascent": {"batch_size": 50},
     "jit": {"batch_size": 50, "copies": 2},
+    "pour_d": {"batch_size": 50},
     "random_labels": {"batch_size": 50},
 }
 ON_OTHER_IMAGES: dict[str, dict[str, Any]] = {
@@ -96,6 +97,7 @@ WITHOUT_IMAGES: dict[str, dict[str, Any]] = {
         "repair_epochs": 0,
         "repair_learning_rate": 0.001,
     },
+    "pour_p": {},
     "regrow": _ADVERSARIAL
     | _RATES
     | {"pool": 3, "inversion_steps": 4, "iterations": 3, "gate": None, "depth": 1.0},

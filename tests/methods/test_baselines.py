@@ -39,7 +39,9 @@ def test_head_only_changes_the_last_layer(make_request: MakeRequest, batch_norm:
         assert same != name.startswith("head"), name
 
 
-@pytest.mark.parametrize("name", ["masked_logit", "head_only", "embeddings", "boundary_expand"])
+@pytest.mark.parametrize(
+    "name", ["masked_logit", "head_only", "embeddings", "boundary_expand", "pour_p", "pour_d"]
+)
 def test_a_linear_readout_is_needed(make_request: MakeRequest, easy_data: Data, name: str) -> None:
     request = make_request(teacher=net_without_readout(), attention=("0",))
     with pytest.raises(RunError, match="Sequential has no linear layer"):

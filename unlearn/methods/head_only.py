@@ -13,10 +13,10 @@ from typing import ClassVar
 import torch
 from pydantic import NonNegativeFloat, PositiveFloat, PositiveInt
 from pydantic.dataclasses import dataclass
-from torch import Tensor
 
 from unlearn.config.schema import CLOSED
 from unlearn.data.tensors import Access, Split
+from unlearn.models.features import FeatureExtractor
 from unlearn.models.network import readout
 from unlearn.models.outputs import compute_logits
 from unlearn.protocol import Request, Samples, State, Steps
@@ -69,9 +69,11 @@ class HeadOnly:
         logits = compute_logits(request.teacher, images, request.hardware, self.batch_size)
         weights = request.filter(logits, request.forget_mask)
         samples = Samples.first(images, weights, logits)
+        extractor = FeatureExtractor(request.teacher, request.num_classes)
+        features = compute_logits(extractor, images, request.hardware, self.batch_size)
         for epoch, loss in distil(
             head,
-            self._compute_features(request, images),
+            features,
             target_probabilities(logits, request.forget_mask, "masked"),
             weights,
             epochs=self.epochs,
@@ -82,12 +84,3 @@ class HeadOnly:
         ):
             shown = samples if epoch == self.epochs else None
             yield State("distil", epoch, self.epochs, student, {"loss": loss}, shown)
-
-    def _compute_features(self, request: Request, images: Tensor) -> Tensor:
-        """Inputs of the teacher's last linear layer, (N, D), on images (N, C, H, W)."""
-        taken: list[Tensor] = []
-        head = readout(request.teacher, request.num_classes)
-        hook = head.register_forward_pre_hook(lambda _, inputs: taken.append(inputs[0].float()))
-        compute_logits(request.teacher, images, request.hardware, self.batch_size)
-        hook.remove()
-        return torch.cat(taken)

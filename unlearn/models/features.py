@@ -9,6 +9,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from unlearn.hardware import ROWS, Hardware
+from unlearn.models.network import readout
 
 _INPUT = " (input)"
 
@@ -76,3 +77,28 @@ def _pooled(values: Tensor, grid: int) -> Tensor:
     elif values.dim() == 3:
         values = values.mean(dim=1)
     return values.flatten(1).clone()
+
+
+class FeatureExtractor(nn.Module):
+    """Maps images to the penultimate features of a network, with gradients.
+
+    Args:
+        network: Network with a linear layer of one row a class.
+        classes: Number of classes K.
+
+    Raises:
+        RunError: If the network has no such layer.
+    """
+
+    def __init__(self, network: nn.Module, classes: int) -> None:
+        super().__init__()
+        self.network = network
+        self._last = [readout(network, classes)]  # in a list: it is the network's already
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Map images (B, C, H, W) to the inputs (B, D) of the last linear layer."""
+        taken: list[Tensor] = []
+        hook = self._last[0].register_forward_pre_hook(lambda _, inputs: taken.append(inputs[0]))
+        self.network(images)
+        hook.remove()
+        return taken[0]

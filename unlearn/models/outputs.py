@@ -10,7 +10,7 @@ from unlearn.hardware import ROWS, Hardware
 def compute_logits(
     network: nn.Module, images: Tensor, hardware: Hardware, batch_size: int = ROWS
 ) -> Tensor:
-    """Compute the logits (N, K), float32, of a network.
+    """Compute the logits (N, K), or other outputs, of a network, float32.
 
     Args:
         network: Maps images to logits; its mode and weights stay.

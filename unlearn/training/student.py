@@ -124,3 +124,40 @@ def mask_logits(network: nn.Module, forget: tuple[int, ...], classes: int, logit
         raise RunError("method=masked_logit: the last linear layer has no bias to set")
     last.weight[list(forget)] = 0.0
     last.bias[list(forget)] = logit
+
+
+@torch.no_grad()
+def centre_rows(network: nn.Module, classes: int) -> None:
+    """Subtract the mean of the rows of the last linear layer, in place; so too of its biases.
+
+    All logits of an image move by the same amount, so that no probability changes.
+
+    Raises:
+        RunError: If the network has no linear layer with one row a class.
+    """
+    for _, tensor in readout(network, classes).named_parameters():
+        tensor.sub_(tensor.mean(dim=0))
+
+
+@torch.no_grad()
+def make_projection(network: nn.Module, forget: tuple[int, ...], classes: int) -> Tensor:
+    """Project features onto the complement of the forget classes' rows of the last layer.
+
+    P = I - V^+ V with the rows V (F, D) of the forget classes; I - w w^T / |w|^2 for one row w
+    ("POUR", CVPR 2026).
+
+    Args:
+        network: Network with a linear layer of one row a class.
+        forget: Classes to forget.
+        classes: Number of classes K.
+
+    Returns:
+        P, (D, D), float64, symmetric.
+
+    Raises:
+        RunError: If the network has no linear layer with one row a class.
+    """
+    rows = readout(network, classes).weight[list(forget)].double()
+    identity = torch.eye(rows.shape[1], dtype=rows.dtype, device=rows.device)
+    projection: Tensor = identity - torch.linalg.pinv(rows) @ rows
+    return projection
