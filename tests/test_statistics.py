@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from unlearn.statistics import check_left_out, lies_inside, predict_interval
+from unlearn.statistics import check_left_out, compute_equivalence, lies_inside, predict_interval
 
 
 def test_the_interval_is_that_of_students_t() -> None:
@@ -35,3 +35,17 @@ def test_an_outlier_lies_outside_the_others_interval() -> None:
     """It widens the others' interval, so that they pass."""
     assert check_left_out([1.0, 1.1, 0.9, 1.05, 9.0]) == [True, True, True, True, False]
     assert check_left_out([1.0, 1.1]) is None
+
+
+def test_two_one_sided_tests_agree_with_the_90_percent_interval() -> None:
+    """And a true difference as large as the margin passes in 5% of the cases."""
+    draws = np.random.default_rng(1).normal(1.0, 0.6, (2000, 5))
+    found = [compute_equivalence(values, 1.0) for values in draws]
+    assert None not in found
+    low, high = stats.t.interval(0.9, 4, loc=draws.mean(axis=1), scale=stats.sem(draws, axis=1))
+    inside = (low > -1) & (high < 1)
+    assert (np.array(found, dtype=float) < 0.05).tolist() == inside.tolist()
+    assert inside.mean() == pytest.approx(0.05, abs=0.015)
+    assert compute_equivalence([0.3, 0.3], 0.5) == 0
+    assert compute_equivalence([-0.5, -0.5], 0.5) == 1
+    assert compute_equivalence([0.1], 0.5) is None

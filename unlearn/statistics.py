@@ -79,3 +79,29 @@ def half_width(values: Sequence[float] | NDArray[np.float64]) -> float:
     """
     spread = float(np.std(np.asarray(values, dtype=float), ddof=1))
     return student_quantile(len(values)) * spread / math.sqrt(len(values))
+
+
+def compute_equivalence(
+    values: Sequence[float] | NDArray[np.float64], margin: float
+) -> float | None:
+    """Test by two one-sided t tests (TOST) that the mean of a distribution is near 0.
+
+    "A comparison of the two one-sided tests procedure and the power approach for assessing the
+    equivalence of average bioavailability", Schuirmann, 1987.
+
+    Args:
+        values: Values drawn from it, none of them NaN.
+        margin: The mean is near 0 if it lies between -margin and margin.
+
+    Returns:
+        The larger p value of the two tests; 0 or 1 if all values are equal; None for fewer than
+        two values.
+    """
+    from scipy.stats import ttest_1samp
+
+    if len(values) < _MIN_VALUES:
+        return None
+    if np.ptp(values) == 0:
+        return float(abs(values[0]) >= margin)
+    tests = [(-margin, "greater"), (margin, "less")]
+    return max(float(ttest_1samp(values, m, alternative=side).pvalue) for m, side in tests)

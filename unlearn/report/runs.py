@@ -26,13 +26,16 @@ _DRAWN = (
 )
 
 
-def load(folders: Sequence[Path], figures: Sequence[str] = ()) -> pd.DataFrame:
+def load(
+    folders: Sequence[Path], figures: Sequence[str] = (), optional: Sequence[str] = ()
+) -> pd.DataFrame:
     """Read the records of all runs under some folders, those of unfinished runs included.
 
     Args:
         folders: folders of runs. A `.csv` file that `--runs-csv` wrote stands for the runs that
             are its lines.
         figures: short names and dotted paths of the figures that are needed beside `FIGURES`.
+        optional: dotted paths of figures that get a column if a run has them.
 
     Returns:
         One row a run. Columns are `directory`, `command`, `error`; those of `LINE`; `oracle`
@@ -48,7 +51,9 @@ def load(folders: Sequence[Path], figures: Sequence[str] = ()) -> pd.DataFrame:
     rows: list[dict[str, Any]] = []
     # Files come last: the folder of a run says more than its line.
     for place in sorted(folders, key=_is_file):
-        found = read_lines(place) if _is_file(place) else [*read_folder(place, figures)]
+        found = (
+            read_lines(place) if _is_file(place) else [*read_folder(place, (*figures, *optional))]
+        )
         if not found:
             what = "line" if _is_file(place) else "record.json"
             missing = f"holds no {what} that can be read" if place.exists() else "is not there"
