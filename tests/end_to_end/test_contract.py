@@ -32,6 +32,7 @@ METHODS = {
     "boundary_expand": f"{SOURCE} epochs=1",
     "boundary_shrink": f"{SOURCE} epochs=1",
     "delete": f"{SOURCE} epochs=1",
+    "modhifi": SOURCE,
     "pour_p": "",
     "pour_d": f"{SOURCE} epochs=1",
     "noise": "noises=4 noise_steps=3 repair_epochs=1",

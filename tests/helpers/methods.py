@@ -30,6 +30,7 @@ ON_OTHER_IMAGES: dict[str, dict[str, Any]] = {
     "eu_k": {"epochs": 3},
     "fine_tune": {"epochs": 3, "batch_size": 64},
     "l1_sparse": {"epochs": 3, "batch_size": 64},
+    "modhifi": {"removed": 0.5},
     "neggrad_plus": {"epochs": 3},
     "salun": {"epochs": 2, "batch_size": 64},
     "scrub": {"epochs": 3, "batch_size": 64, "forget_batch_size": 64},

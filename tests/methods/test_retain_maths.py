@@ -16,8 +16,9 @@ from tests.helpers.tiny import CLASSES, MakeRequest, seeded_net
 from unlearn.data.tensors import Data
 from unlearn.hardware import Hardware
 from unlearn.methods.salun import find_salient
-from unlearn.methods.subspace import _add, inner_products, project, subspace
+from unlearn.methods.subspace import project, subspace
 from unlearn.synthesis.sources import Examples
+from unlearn.training.inner_products import add_products, inner_products
 
 Array = np.ndarray[Any, Any]
 
@@ -170,7 +171,7 @@ def test_inner_products_are_summed_in_float32_whatever_the_layers_run_in() -> No
     torch.testing.assert_close(inner_products(layer, laid_out), expected)
     total = torch.zeros_like(expected)
     with torch.autocast("cpu", torch.bfloat16):
-        _add(total, layer, (laid_out,))
+        add_products(total, layer, (laid_out,))
     torch.testing.assert_close(total, expected)
     last = copy.deepcopy(layer).to(memory_format=torch.channels_last)
     with torch.no_grad():

@@ -13,25 +13,20 @@ paper searches a_F and a_R by training accuracy; here they are fixed. On inverte
 (`method/source=inverted`) it needs no data.
 """
 
-from collections.abc import Generator, Mapping
-from contextlib import ExitStack
-from functools import partial
 from typing import ClassVar
 
 import torch
-import torch.nn.functional as F
 from pydantic import PositiveFloat, PositiveInt
 from pydantic.dataclasses import dataclass
-from torch import Tensor, nn
+from torch import Tensor
 
 from unlearn.config.schema import CLOSED
 from unlearn.data.tensors import Split
 from unlearn.protocol import Request, State, Steps
 from unlearn.synthesis.sources import WantedClasses
+from unlearn.training.inner_products import Layer, sum_products
 from unlearn.training.labelled import LabelledMethod
 from unlearn.training.student import copy_teacher
-
-Layer = nn.Conv2d | nn.Linear
 
 
 @dataclass(config=CLOSED, kw_only=True)
@@ -56,8 +51,9 @@ class SubspaceRemoval(LabelledMethod):
         student = copy_teacher(request).eval()
         layers = {n: m for n, m in student.named_modules() if isinstance(m, Layer)}
         forget, retain = (examples.of(kind).images for kind in (request.forget, request.retain))
-        products = yield from self._sum_products("forget", student, layers, forget, request)
-        others = yield from self._sum_products("retain", student, layers, retain, request)
+        size = self.batch_size
+        products = yield from sum_products("forget", student, layers, forget, size, request)
+        others = yield from sum_products("retain", student, layers, retain, size, request)
         with torch.no_grad():
             for name, layer in layers.items():
                 project(
@@ -66,57 +62,6 @@ class SubspaceRemoval(LabelledMethod):
                     subspace(others[name], self.retain_scale),
                 )
         yield State("project", 1, 1, student)
-
-    @torch.no_grad()
-    def _sum_products(
-        self,
-        kind: str,
-        network: nn.Module,
-        layers: Mapping[str, Layer],
-        images: Tensor,
-        request: Request,
-    ) -> Generator[State, object, dict[str, Tensor]]:
-        """Yield the state after each batch; return the sums of each layer's inner products."""
-        sums = {name: _no_products(layer) for name, layer in layers.items()}
-        batches = images.split(self.batch_size)
-        stage = f"inputs.{kind}"
-        for step in request.progress.steps(stage, len(batches), lambda: sums):
-            with ExitStack() as hooks, request.hardware.autocast():
-                for name, layer in layers.items():
-                    hook = layer.register_forward_pre_hook(partial(_add, sums[name]))
-                    hooks.callback(hook.remove)
-                network(request.hardware.layout(batches[step - 1]))
-            yield State(stage, step, len(batches), None)
-        return sums
-
-
-def _no_products(layer: Layer) -> Tensor:
-    weight = layer.weight
-    groups = layer.groups if isinstance(layer, nn.Conv2d) else 1
-    size = weight[0].numel()
-    return torch.zeros(groups, size, size, device=weight.device)
-
-
-def _add(total: Tensor, layer: Layer, inputs: tuple[Tensor]) -> None:
-    with torch.autocast(inputs[0].device.type, enabled=False):
-        total += inner_products(layer, inputs[0].float())
-
-
-def inner_products(layer: Layer, inputs: Tensor) -> Tensor:
-    """Sum over inputs x of x x^T, (g, d, d), with x as a row of the weights meets it.
-
-    Args:
-        layer: Convolution with g groups of weights (out, d), or a linear layer (g = 1).
-        inputs: Inputs of the layer, (B, C, H, W) or (..., d).
-    """
-    if isinstance(layer, nn.Linear):
-        rows = inputs.flatten(0, -2)
-        return (rows.T @ rows)[None]
-    mode = "constant" if layer.padding_mode == "zeros" else layer.padding_mode
-    padded = F.pad(inputs, layer._reversed_padding_repeated_twice, mode=mode)
-    patches = F.unfold(padded, layer.kernel_size, layer.dilation, stride=layer.stride)
-    columns = patches.reshape(len(patches), layer.groups, -1, patches.shape[-1])
-    return torch.einsum("bgdl,bgel->gde", columns, columns)
 
 
 def subspace(products: Tensor, scale: float) -> Tensor:
