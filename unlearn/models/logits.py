@@ -1,6 +1,6 @@
 """Takes the logits out of whatever a network returns."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import fields, is_dataclass
 from functools import partial
 from typing import Any
@@ -25,15 +25,19 @@ def return_logits(network: nn.Module, num_classes: int) -> None:
 def _replace_output(
     num_classes: int, network: nn.Module, inputs: tuple[Any, ...], output: Any
 ) -> Any:
-    return None if isinstance(output, Tensor) else _find_logits(output, num_classes)
-
-
-def _find_logits(output: Any, num_classes: int) -> Tensor | None:
-    """Return the first tensor (B, K) of an output, None if there is none."""
     if isinstance(output, Tensor):
-        return output if output.dim() == 2 and output.shape[1] == num_classes else None
+        return None
+    return find_logits(output, Tensor, lambda tensor: tensor.shape[1:] == (num_classes,))
+
+
+def find_logits(
+    output: Any, kind: type, suits: Callable[[Any], bool] = lambda found: True
+) -> Any | None:
+    """Return the first value of a kind that suits, of an output's parts; None if there is none."""
+    if isinstance(output, kind):
+        return output if suits(output) else None
     for part in _parts(output):
-        found = _find_logits(part, num_classes)
+        found = find_logits(part, kind, suits)
         if found is not None:
             return found
     return None
