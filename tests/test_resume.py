@@ -23,6 +23,7 @@ VARIANTS: list[tuple[str, dict[str, Any]]] = [
     ("gkt", {"batch_norm": "train", "generator_steps": 2}),
     ("gkt", {"schedule": "published", "selection": "oracle", "batch_norm": "published"}),
     ("regrow", {"pool": 2, "gate": 0.9}),
+    ("regrow_upper", {"cut": "auto"}),
     ("inversion", {"flip": True}),
     ("inversion", {"batch_norm": "train", "labels": "hard"}),
     ("noise", {"batch_norm": "train", "patience": 1, "epochs": 2, "repair_epochs": 3}),

@@ -21,7 +21,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Generator, Mapping
 from dataclasses import dataclass, field
-from typing import Protocol, runtime_checkable
+from typing import Any, Protocol, runtime_checkable
 
 import torch
 from torch import Tensor, nn
@@ -128,6 +128,7 @@ class State:
             runner may look at it and never changes it.
         scalars: Losses and rates, left on the device until somebody reads them.
         samples: A few synthesised images, at the last step of a stage.
+        facts: What the method derived for itself, as plain values, for the record.
     """
 
     stage: str
@@ -136,6 +137,7 @@ class State:
     student: nn.Module | None
     scalars: Mapping[str, Tensor | float] = field(default_factory=dict)
     samples: Samples | None = None
+    facts: Mapping[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)

@@ -2,19 +2,20 @@
 
 import pytest
 from hydra import compose
+from omegaconf import OmegaConf
 
 from unlearn.config.resolve import resolve_config
 
 pytestmark = pytest.mark.usefixtures("composing")
 
 
-@pytest.mark.parametrize("method", ["gkt", "noise", "inversion", "ispf", "regrow"])
+@pytest.mark.parametrize("method", ["gkt", "noise", "inversion", "ispf", "regrow", "regrow_upper"])
 def test_the_quick_settings_are_used(method: str) -> None:
     words = [f"method={method}", "experiment=quick"]
     composed = compose("config", words)
-    expected = dict(composed.method.quick)
     found = resolve_config(composed, words).plain()["method"]
-    assert {key: found[key] for key in expected} == expected
+    assert OmegaConf.merge(found, composed.method.quick) == found
+    assert found != OmegaConf.to_container(composed.method)
     assert "quick" not in found
 
 

@@ -24,6 +24,7 @@ SOURCE = "source=inverted source.images=3 source.steps=3"
 # Methods without data, and settings that make them small.
 METHODS = {
     "regrow": "pool=2 inversion_steps=3 gate=0.9 iterations=3 batch_size=16",
+    "regrow_upper": "source.images=4 source.steps=3 iterations=2 batch_size=16 gate=0.9",
     "masked_logit": "",
     "head_only": "images=2 inversion_steps=3",
     "gkt": "iterations=3 batch_size=16",

@@ -102,6 +102,17 @@ WITHOUT_IMAGES: dict[str, dict[str, Any]] = {
     "regrow": _ADVERSARIAL
     | _RATES
     | {"pool": 3, "inversion_steps": 4, "iterations": 3, "gate": None, "depth": 1.0},
+    "regrow_upper": {
+        "source": "inverted",
+        "cut": "first",
+        "views": 2,
+        "augment": {"crop": 1, "flip": True},
+        "cells": (2, 3),
+        "iterations": 3,
+        "student_steps": 2,
+        "batch_size": 16,
+        "gate": None,
+    },
 }
 _SMALL = ON_FORGET_IMAGES | ON_OTHER_IMAGES | WITHOUT_IMAGES
 _SMALL_SOURCES: dict[str, dict[str, Any]] = {"real": {}, "inverted": {"images": 4, "steps": 3}}
@@ -110,7 +121,8 @@ _SMALL_SOURCES: dict[str, dict[str, Any]] = {"real": {}, "inverted": {"images": 
 def build(name: str, source: str = "real", **changes: Any) -> Any:
     """Build a method on a source of images; keyword arguments replace its settings."""
     settings = _load(name) | _SMALL[name] | changes
-    if name in ON_FORGET_IMAGES | ON_OTHER_IMAGES:
+    source = settings.get("source", source)
+    if name in ON_FORGET_IMAGES | ON_OTHER_IMAGES or "source" in _SMALL[name]:
         settings["source"] = _make(_load(f"source/{source}") | _SMALL_SOURCES[source])
     return _make(settings)
 

@@ -67,6 +67,8 @@ def run_method(session: Session, request: Request, monitor: StudentMonitor) -> R
                 if state is None:
                     break
                 student, samples = state.student or student, state.samples or samples
+                if state.facts:
+                    session.record["derived"] = dict(state.facts)
                 _keep(session, request, usage, resume, spent, samples)
                 observed = _observe(session, usage, monitor, state)
     finally:

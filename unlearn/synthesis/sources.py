@@ -36,6 +36,10 @@ class Examples(NamedTuple):
         rows = torch.isin(self.labels, torch.tensor(classes, device=self.labels.device))
         return Examples(choose(self.images, rows), self.labels[rows])
 
+    def first(self, count: int) -> Examples:
+        """The first `count` rows, read into memory."""
+        return Examples(self.images[:count], self.labels[:count])
+
     def draw(self, count: int, random: torch.Generator) -> Examples:
         """At most `count` rows of each class, drawn at random; see `draw_rows`."""
         rows = draw_rows(self.labels, count, random)
