@@ -9,7 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.helpers.paths import ROOT
+from scripts.publish_networks import as_table
+from tests.helpers.paths import DOCS, ROOT
 from unlearn.api import run
 from unlearn.errors import ConfigError
 from unlearn.files import digest_file
@@ -63,3 +64,15 @@ def test_a_folder_that_is_not_there_is_refused_before_the_work(tmp_path: Path) -
         run([*WORDS, f"outputs={tmp_path / 'outputs'}", "networks=nowhere"])
     assert refused.value.key == "networks"
     assert not list((tmp_path / "outputs").rglob("*.json"))
+
+
+def test_the_networks_of_the_docs_are_whole_and_listed() -> None:
+    folder = DOCS / "results" / "cifar10" / "networks"
+    weights = list(folder.glob("*/model.safetensors"))
+    assert weights
+    for file in weights:
+        about = json.loads(file.with_name("model.json").read_text())
+        assert about["sha256"] == digest_file(file)
+        assert file.stat().st_size <= 1.2e6
+    page = (folder.parent / "index.md").read_text()
+    assert as_table(folder) in page
