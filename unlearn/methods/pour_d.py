@@ -13,7 +13,7 @@ that falls along a cosine, and batch norm at the teacher's statistics. On invert
 """
 
 import math
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from typing import ClassVar
 
 import torch
@@ -27,10 +27,9 @@ from unlearn.models.features import FeatureExtractor
 from unlearn.models.network import readout
 from unlearn.models.outputs import compute_logits
 from unlearn.optimizers import SGD
-from unlearn.protocol import Request, Steps
+from unlearn.protocol import Request
 from unlearn.synthesis.sources import Examples
 from unlearn.training.labelled import ForgetMethod
-from unlearn.training.loops import Pass, run_epochs
 from unlearn.training.student import centre_rows, make_projection
 
 
@@ -78,29 +77,7 @@ class PourDistillation(ForgetMethod):
         rate, decay = self.learning_rate, self.weight_decay
         return SGD(weights, rate, momentum=0.9, nesterov=True, weight_decay=decay)
 
-    def train(
-        self,
-        student: nn.Module,
-        passes: Callable[[int], Iterable[Pass]],
-        request: Request,
-        random: torch.Generator,
-        adjust: Callable[[], None] | None = None,
-    ) -> Steps:
-        """Train with a rate that falls along a cosine; yield the state after each epoch."""
-        optimizer = self.make_optimizer(student)
-
-        def decayed(epoch: int) -> Iterable[Pass]:
-            share = (1 + math.cos(math.pi * (epoch - 1) / self.epochs)) / 2
-            optimizer.param_groups[0]["lr"] = share * self.learning_rate
-            return passes(epoch)
-
-        return run_epochs(
-            self.stage,
-            student,
-            optimizer,
-            decayed,
-            epochs=self.epochs,
-            request=request,
-            random=random,
-            adjust=adjust,
-        )
+    def prepare(self, optimizer: Optimizer, epoch: int) -> None:
+        """Lower the learning rate along a cosine."""
+        share = (1 + math.cos(math.pi * (epoch - 1) / self.epochs)) / 2
+        optimizer.param_groups[0]["lr"] = share * self.learning_rate

@@ -58,7 +58,7 @@ class EpochMethod(LabelledMethod):
 
     By default it minimises the cross-entropy with SGD (momentum 0.9). A method overrides the parts
     in which it differs: `choose_labels`, `copy_teacher`, `make_passes`, `make_loss`,
-    `make_optimizer`, `adjust`.
+    `make_optimizer`, `prepare`, `adjust`.
 
     Args:
         epochs: Passes over the images, at least 1.
@@ -105,6 +105,9 @@ class EpochMethod(LabelledMethod):
         """Return the optimiser of the student."""
         return SGD(student.parameters(), self.learning_rate, momentum=0.9)
 
+    def prepare(self, optimizer: Optimizer, epoch: int) -> None:
+        """Change the optimiser before an epoch, which counts from 1; by default it stays."""
+
     def adjust(self, student: nn.Module) -> None:
         """Change the gradients before a step of the optimiser; by default they stay."""
 
@@ -117,11 +120,17 @@ class EpochMethod(LabelledMethod):
         adjust: Callable[[], None] | None = None,
     ) -> Steps:
         """Train with the method's own optimiser; yield the state after each epoch."""
+        optimizer = self.make_optimizer(student)
+
+        def prepared(epoch: int) -> Iterable[Pass]:
+            self.prepare(optimizer, epoch)
+            return passes(epoch)
+
         return run_epochs(
             self.stage,
             student,
-            self.make_optimizer(student),
-            passes,
+            optimizer,
+            prepared,
             epochs=self.epochs,
             request=request,
             random=random,
