@@ -10,9 +10,10 @@ from scipy import special
 from tests.helpers.methods import build, run, student_of
 from tests.helpers.tiny import CLASSES, MakeRequest, seeded_net
 from unlearn.errors import ConfigError
-from unlearn.methods.regrow_upper import UpperTrainer, draw_mask
+from unlearn.methods.regrow_upper import UpperTrainer
 from unlearn.models.resnet_cifar import CifarResNet
 from unlearn.synthesis.sources import Examples
+from unlearn.training.augmentation import draw_mask
 
 method = partial(build, "regrow_upper")
 

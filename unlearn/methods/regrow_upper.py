@@ -43,7 +43,7 @@ from unlearn.models.network import has_batch_norm, renew_readout
 from unlearn.optimizers import AdamW
 from unlearn.protocol import Request, State, Steps
 from unlearn.synthesis.sources import Examples, Source, WantedClasses
-from unlearn.training.augmentation import augment
+from unlearn.training.augmentation import augment, draw_mask
 from unlearn.training.losses import row_divergence, target_probabilities, weighted_mean
 from unlearn.training.muon import Muon
 from unlearn.training.student import set_forget_level
@@ -151,11 +151,11 @@ class UpperTrainer:
         if method.gate is not None:
             self.filter = Product({"filter": self.filter, "gate": ForgetGate(method.gate)})
         self.student = copy_network(request.teacher).requires_grad_(False)
-        self.taught, self.parts_of = (
+        self.taught, own = (
             cut(network, place) if place else Cut("", nn.Identity(), network)
             for network in (request.teacher, self.student)
         )
-        self.upper = self.parts_of.upper
+        self.upper = own.upper
         self._start()
         self.features = torch.empty(0)
         self.useful = torch.zeros((), device=self.hardware.device)  # weight of all rows so far
@@ -294,26 +294,3 @@ class UpperTrainer:
 def _rate(done: float) -> float:
     """Factor of the learning rate: up to 1 and down to 0, both linearly."""
     return min(done / _WARMUP + 1e-3, (1 - done) / (1 - _WARMUP))
-
-
-def draw_mask(features: Tensor, cells: tuple[int, ...], random: torch.Generator) -> Tensor | None:
-    """Draw which positions of each row of features are kept, in coarse cells.
-
-    Args:
-        features: Maps (B, C, H, W), or tokens (B, T, D).
-        cells: Numbers of cells a side, of which one is drawn.
-        random: Generator of the draw, on the CPU.
-
-    Returns:
-        Bool (B, 1, H, W) or (B, T, 1); None for features without positions.
-    """
-    if not cells or features.dim() not in (3, 4):
-        return None
-    count = cells[int(torch.randint(len(cells), (1,), generator=random))]
-    if features.dim() == 3:
-        kept = torch.rand(len(features), 1, count**2, generator=random) < 0.5
-        mask = F.interpolate(kept.float(), size=features.shape[1]).transpose(1, 2)
-    else:
-        kept = torch.rand(len(features), 1, count, count, generator=random) < 0.5
-        mask = F.interpolate(kept.float(), size=features.shape[2:])
-    return (mask > 0).to(features.device)

@@ -1,4 +1,4 @@
-"""Random crops and flips of training images, as tensor operations on their device."""
+"""Random crops and flips of images, and masks that mix features, as tensor operations."""
 
 from __future__ import annotations
 
@@ -30,3 +30,26 @@ def augment(images: Tensor, random: torch.Generator, settings: AugmentConfig) ->
         mirrored = torch.rand(count, generator=random) < 0.5
         images = torch.where(mirrored.to(images.device).view(-1, 1, 1, 1), images.flip(3), images)
     return images
+
+
+def draw_mask(features: Tensor, cells: tuple[int, ...], random: torch.Generator) -> Tensor | None:
+    """Draw which positions of each row of features are kept, in coarse cells.
+
+    Args:
+        features: Maps (B, C, H, W), or tokens (B, T, D).
+        cells: Numbers of cells a side, of which one is drawn.
+        random: Generator of the draw, on the CPU.
+
+    Returns:
+        Bool (B, 1, H, W) or (B, T, 1); None for features without positions.
+    """
+    if not cells or features.dim() not in (3, 4):
+        return None
+    count = cells[int(torch.randint(len(cells), (1,), generator=random))]
+    if features.dim() == 3:
+        kept = torch.rand(len(features), 1, count**2, generator=random) < 0.5
+        mask = F.interpolate(kept.float(), size=features.shape[1]).transpose(1, 2)
+    else:
+        kept = torch.rand(len(features), 1, count, count, generator=random) < 0.5
+        mask = F.interpolate(kept.float(), size=features.shape[2:])
+    return (mask > 0).to(features.device)
